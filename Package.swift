@@ -1,0 +1,74 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+/// Every Swift target of the package is compiled under the same strict rules.
+let strict: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+func room(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: dependencies + ["TestSupport"], swiftSettings: strict)
+}
+
+let package = Package(
+    name: "swift-fastvlm",
+    platforms: [.macOS(.v14)],
+    products: [
+        .library(name: "FastVLM", targets: ["FastVLM"]),
+        .executable(name: "fastvlm", targets: ["FastVLMCommand"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    ],
+    targets: [
+        // The rooms, lowest first. A room imports only what stands in its own line.
+        .target(name: "CKernels", exclude: ["README.md"]),
+        .systemLibrary(
+            name: "CJPEG", pkgConfig: "libjpeg", providers: [.apt(["libjpeg62-turbo-dev"])]),
+        .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
+        .systemLibrary(
+            name: "CWebP", pkgConfig: "libwebp", providers: [.apt(["libwebp-dev"])]),
+        .systemLibrary(
+            name: "CWebPDemux", pkgConfig: "libwebpdemux", providers: [.apt(["libwebp-dev"])]),
+        .target(name: "CImageCodecs", dependencies: ["CJPEG", "CPNG", "CWebP", "CWebPDemux"]),
+        room("Tensors", ["CKernels"]),
+        room("Checkpoints", ["Tensors"]),
+        room("ImageInput", ["Tensors", "CImageCodecs"]),
+        room("Tokenization", [.product(name: "HeapModule", package: "swift-collections")]),
+        room("Models", ["Tensors", "Checkpoints"]),
+        room("Generation", ["Models", "Tokenization", "ImageInput", "Tensors"]),
+        room(
+            "FastVLM",
+            [
+                "Generation", "Models", "Tokenization", "ImageInput", "Checkpoints", "Tensors",
+                .product(name: "Logging", package: "swift-log"),
+            ]),
+        .executableTarget(
+            name: "FastVLMCommand",
+            dependencies: [
+                "FastVLM",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            path: "Sources/fastvlm",
+            swiftSettings: strict),
+
+        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
+        tests("TensorsTests", ["Tensors", "CKernels"]),
+        tests("CheckpointsTests", ["Checkpoints", "Tensors"]),
+        tests("ImageInputTests", ["ImageInput", "Tensors"]),
+        tests("TokenizationTests", ["Tokenization"]),
+        tests("ModelsTests", ["Models", "Checkpoints", "Tensors"]),
+        tests("GenerationTests", ["Generation", "Models", "Tokenization", "Checkpoints", "Tensors"]),
+        tests("FastVLMTests", ["FastVLM", "Checkpoints", "ImageInput", "Tensors"]),
+        tests("CommandLineTests", []),
+    ]
+)

@@ -1,0 +1,4 @@
+#ifndef FV_CIMAGECODECS_H
+#define FV_CIMAGECODECS_H
+int fvc_placeholder(void);
+#endif

@@ -1,0 +1,2 @@
+#include "cimagecodecs.h"
+int fvc_placeholder(void) { return 1; }

@@ -1,0 +1,2 @@
+import FastVLM
+print("fastvlm")
