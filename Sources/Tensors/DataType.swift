@@ -1,0 +1,36 @@
+/// The element types that checkpoints may store, named as safetensors names them.
+package enum DataType: String, Sendable, Hashable, CaseIterable {
+    case float32 = "F32"
+    case float16 = "F16"
+    case bfloat16 = "BF16"
+    case int8 = "I8"
+    case uint8 = "U8"
+    case int32 = "I32"
+    case uint32 = "U32"
+    case int64 = "I64"
+
+    /// Bytes that one element takes.
+    package var byteWidth: Int {
+        switch self {
+        case .int8, .uint8: 1
+        case .float16, .bfloat16: 2
+        case .float32, .int32, .uint32: 4
+        case .int64: 8
+        }
+    }
+
+    package var isFloatingPoint: Bool {
+        switch self {
+        case .float32, .float16, .bfloat16: true
+        case .int8, .uint8, .int32, .uint32, .int64: false
+        }
+    }
+}
+
+/// The arithmetic that a model is loaded for. Accumulation is in float32 in every case.
+package enum Precision: String, Sendable, Hashable, CaseIterable {
+    /// Weights and activations in float32: the reference.
+    case float32
+    /// Weights in bfloat16, as checkpoints are published.
+    case bfloat16
+}

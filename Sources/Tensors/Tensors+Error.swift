@@ -1,0 +1,30 @@
+/// What can go wrong below the models: memory, files that cannot be mapped, shapes that do not fit.
+package enum TensorError: Error, Sendable, Equatable {
+    /// A size that would overflow or that the system did not grant.
+    case allocationFailed(bytes: Int)
+    /// A file that could not be opened or mapped; `reason` is the system's own word.
+    case mappingFailed(path: String, reason: String)
+    /// A tensor whose shape or type is not what the operation needs.
+    case unexpectedShape(what: String, expected: String, got: String)
+    /// `FASTVLM_ISA` names an instruction set that does not exist or that this processor lacks.
+    case unavailableInstructionSet(requested: String, available: [String])
+    /// The work was cancelled before it ended.
+    case cancelled
+}
+
+extension TensorError: CustomStringConvertible {
+    package var description: String {
+        switch self {
+        case .allocationFailed(let bytes):
+            "cannot allocate \(bytes) bytes; close other programs or choose a smaller model or resolution"
+        case .mappingFailed(let path, let reason):
+            "cannot map \(path) into memory: \(reason); check that the file exists and can be read"
+        case .unexpectedShape(let what, let expected, let got):
+            "\(what): expected \(expected), got \(got); the file does not belong to this configuration"
+        case .unavailableInstructionSet(let requested, let available):
+            "FASTVLM_ISA=\(requested) is not available here; choose one of \(available.joined(separator: ", "))"
+        case .cancelled:
+            "the work was cancelled"
+        }
+    }
+}
