@@ -18,7 +18,7 @@ func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 
 let package = Package(
     name: "swift-fastvlm",
-    platforms: [.macOS(.v14)],
+    platforms: [.macOS(.v15)],
     products: [
         .library(name: "FastVLM", targets: ["FastVLM"]),
         .executable(name: "fastvlm", targets: ["FastVLMCommand"]),

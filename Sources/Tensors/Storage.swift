@@ -14,7 +14,7 @@
 package final class Storage: @unchecked Sendable {
     private enum Kind { case allocated, mapped }
 
-    private let base: UnsafeMutableRawPointer
+    let base: UnsafeMutableRawPointer
     private let kind: Kind
     /// Number of usable bytes.
     package let count: Int
@@ -24,16 +24,22 @@ package final class Storage: @unchecked Sendable {
 
     /// Zeroed memory, aligned to 64 bytes.
     /// - Throws: `TensorError.allocationFailed` for a negative or unobtainable size.
-    package init(byteCount: Int) throws(TensorError) {
+    package convenience init(byteCount: Int) throws(TensorError) {
+        try self.init(uninitializedByteCount: byteCount)
+        memset(base, 0, Self.padded(byteCount))
+    }
+
+    /// Memory with arbitrary content, aligned to 64 bytes: for makers that write every byte, perhaps on several
+    /// threads, so that no page is touched twice.
+    /// - Throws: `TensorError.allocationFailed` for a negative or unobtainable size.
+    package init(uninitializedByteCount byteCount: Int) throws(TensorError) {
         guard byteCount >= 0, byteCount <= Int.max - 4096 else {
             throw .allocationFailed(bytes: byteCount)
         }
-        let padded = max((byteCount + Self.alignment - 1) / Self.alignment * Self.alignment, Self.alignment)
         var pointer: UnsafeMutableRawPointer?
-        guard posix_memalign(&pointer, Self.alignment, padded) == 0, let pointer else {
+        guard posix_memalign(&pointer, Self.alignment, Self.padded(byteCount)) == 0, let pointer else {
             throw .allocationFailed(bytes: byteCount)
         }
-        memset(pointer, 0, padded)
         base = pointer
         kind = .allocated
         count = byteCount
@@ -91,6 +97,11 @@ package final class Storage: @unchecked Sendable {
         let first = (max(range.lowerBound, 0) + page - 1) / page * page
         let last = min(range.upperBound, count) / page * page
         if last > first { madvise(base + first, last - first, MADV_DONTNEED) }
+    }
+
+    /// Whole cache lines, at least one.
+    private static func padded(_ byteCount: Int) -> Int {
+        max((byteCount + alignment - 1) / alignment * alignment, alignment)
     }
 
     private static func systemReason() -> String { String(cString: strerror(errno)) }

@@ -1,4 +1,6 @@
 #ifndef FV_CKERNELS_H
 #define FV_CKERNELS_H
-int fv_placeholder(void);
+#include "fv_cpu.h"
+#include "fv_kernels.h"
+#include "fv_pack.h"
 #endif

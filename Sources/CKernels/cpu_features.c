@@ -1,0 +1,84 @@
+#if defined(__linux__) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE 1 // sched_getaffinity
+#endif
+#include "fv_cpu.h"
+
+#include <stdint.h>
+#include <string.h>
+#include <unistd.h>
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
+unsigned fv_cpu_count(void) {
+#if defined(__linux__)
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0) return (unsigned)CPU_COUNT(&set);
+#endif
+    const long count = sysconf(_SC_NPROCESSORS_ONLN);
+    return count > 0 ? (unsigned)count : 0;
+}
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+// XCR0 says which register files the system saves on a switch: without it the instructions trap or lose data.
+static uint64_t saved_registers(void) {
+    uint32_t low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (uint64_t)high << 32 | low;
+}
+
+unsigned fv_cpu_features(void) {
+    unsigned a, b, c, d;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE)) return 0;
+    const uint64_t saved = saved_registers();
+    if ((saved & 0x6) != 0x6) return 0; // SSE and AVX state
+    unsigned found = 0;
+    if (c & bit_FMA) found |= FV_CPU_FMA;
+    if (c & bit_F16C) found |= FV_CPU_F16C;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return found;
+    const unsigned subleaves = a;
+    if (b & bit_AVX2) found |= FV_CPU_AVX2;
+    if (b & bit_BMI2) found |= FV_CPU_BMI2;
+    if ((saved & 0xE6) == 0xE6) { // opmask, upper halves of zmm0–15, zmm16–31
+        if (b & bit_AVX512F) found |= FV_CPU_AVX512F;
+        if (b & bit_AVX512BW) found |= FV_CPU_AVX512BW;
+        if (b & bit_AVX512VL) found |= FV_CPU_AVX512VL;
+        if (b & bit_AVX512DQ) found |= FV_CPU_AVX512DQ;
+        if (c & 1u << 11) found |= FV_CPU_AVX512VNNI;
+        if (subleaves >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 5)) {
+            found |= FV_CPU_AVX512BF16;
+        }
+    }
+    if ((saved & 0x60000) == 0x60000 && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & 1u << 24)) {
+        found |= FV_CPU_AMX_TILE;
+    }
+    return found;
+}
+
+void fv_cpu_name(char *text, size_t size) {
+    unsigned words[13] = {0};
+    if (size == 0) return;
+    unsigned a, b, c, d;
+    if (__get_cpuid(0x80000000u, &a, &b, &c, &d) && a >= 0x80000004u) {
+        for (unsigned leaf = 0; leaf < 3; leaf++) {
+            unsigned *four = words + 4 * leaf;
+            __get_cpuid(0x80000002u + leaf, four, four + 1, four + 2, four + 3);
+        }
+    }
+    strncpy(text, (const char *)words, size - 1);
+    text[size - 1] = 0;
+}
+
+#else
+
+unsigned fv_cpu_features(void) { return 0; }
+
+void fv_cpu_name(char *text, size_t size) {
+    if (size == 0) return;
+    strncpy(text, "unknown processor", size - 1);
+    text[size - 1] = 0;
+}
+
+#endif

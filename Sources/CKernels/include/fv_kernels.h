@@ -1,0 +1,203 @@
+// The function table: every arithmetic operation, once per instruction set.
+//
+// A call does one tile of work on one thread; who calls splits the work. Nothing here allocates, keeps state or
+// starts threads. Activations are float32; strides count elements; `scratch` is 64-byte aligned, belongs to the
+// calling thread and has at least the bytes that the operation's `…_scratch` function answers.
+//
+// Results do not depend on how rows and panels are cut into calls: each number is accumulated in an order that
+// only its own operands fix.
+#ifndef FV_KERNELS_H
+#define FV_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "fv_cpu.h"
+
+enum fv_activation { FV_NONE = 0, FV_GELU = 1, FV_SILU = 2, FV_RELU = 3 };
+
+/// What happens to a finished sum s of output j in row i.
+enum fv_epilogue {
+    /// y = activation(s + bias)
+    FV_STORE = 0,
+    /// y += scale · (s + bias)
+    FV_ADD = 1,
+    /// y = silu(gate sum) · (up sum); panels packed from a gated pair, no bias
+    FV_GATED = 2,
+};
+
+/// y[rows, outputs] from a[rows, inputs] and packed panels; 2 · rows · inputs · outputs operations.
+/// For FV_GATED `outputs` counts the outputs of one of the two matrices.
+struct fv_gemm {
+    const float *_Nonnull a;
+    size_t a_stride;
+    size_t rows;
+    size_t inputs;
+    const void *_Nonnull panels;
+    size_t first_panel;
+    size_t panel_count;
+    size_t outputs;
+    float *_Nonnull y;
+    size_t y_stride;
+    /// Null or zero-padded to a multiple of 64, as `scale`.
+    const float *_Nullable bias;
+    const float *_Nullable scale;
+    enum fv_epilogue epilogue;
+    enum fv_activation activation;
+    void *_Nullable scratch;
+};
+
+/// y += scale · (gelu(a·expandᵀ + bias1)·projectᵀ + bias2) for a tile of rows: 4 · rows · channels · hidden.
+/// The hidden activation is made in chunks that stay in the second-level cache. y may be a.
+struct fv_ffn {
+    const float *_Nonnull a;
+    size_t a_stride;
+    size_t rows;
+    /// Columns of a.
+    size_t inputs;
+    size_t hidden;
+    /// Columns of y.
+    size_t outputs;
+    const void *_Nonnull expand;
+    const float *_Nullable expand_bias;
+    const void *_Nonnull project;
+    const float *_Nullable project_bias;
+    const float *_Nullable scale;
+    float *_Nonnull y;
+    size_t y_stride;
+    void *_Nullable scratch;
+};
+
+/// Depthwise k×k convolution, NHWC, zero padding k/2: 2 · k² per output number.
+///
+/// weights: [k·k][multiplier][plane], bias: [multiplier][plane]; plane = input channels rounded up to 16 with
+/// zeros; the entry [tap][q][i] belongs to output channel i·multiplier + q, which reads input channel i.
+struct fv_depthwise {
+    const float *_Nonnull x;
+    size_t height;
+    size_t width;
+    size_t channels;
+    float *_Nonnull y;
+    size_t out_height;
+    size_t out_width;
+    const float *_Nonnull weights;
+    const float *_Nonnull bias;
+    size_t plane;
+    size_t kernel;
+    size_t stride;
+    size_t multiplier;
+    enum fv_activation activation;
+    /// Output rows of this call.
+    size_t first_row;
+    size_t row_count;
+};
+
+/// Dense k×k convolution on few input channels as im2col + GEMM; padding k/2; packed inputs ordered [ky][kx][c].
+struct fv_stem {
+    const float *_Nonnull x;
+    size_t height;
+    size_t width;
+    size_t channels;
+    float *_Nonnull y;
+    size_t out_width;
+    size_t outputs;
+    const void *_Nonnull panels;
+    const float *_Nullable bias;
+    size_t kernel;
+    size_t stride;
+    enum fv_activation activation;
+    size_t first_row;
+    size_t row_count;
+    void *_Nullable scratch;
+};
+
+/// One head, a range of queries: y = softmax(scale · q·kᵀ) · v; 4 · queries · keys · dimension operations.
+/// Pointers stand at the head's first column. Query i (counted from 0 in this call) sees keys
+/// 0 … visible + i, at most `keys` of them, when `causal`; else all keys.
+struct fv_attention {
+    const float *_Nonnull q;
+    size_t q_stride;
+    const float *_Nonnull k;
+    size_t k_stride;
+    const float *_Nonnull v;
+    size_t v_stride;
+    float *_Nonnull y;
+    size_t y_stride;
+    size_t queries;
+    size_t keys;
+    size_t dimension;
+    float scale;
+    int causal;
+    size_t visible;
+    void *_Nullable scratch;
+};
+
+/// Rows of a strided float32 matrix.
+struct fv_rows {
+    const float *_Nonnull x;
+    size_t x_stride;
+    float *_Nonnull y;
+    size_t y_stride;
+    size_t rows;
+    size_t columns;
+};
+
+struct fv_kernels {
+    enum fv_isa isa;
+    /// Outputs in one packed panel.
+    size_t panel_width;
+    /// Rows that a GEMM or FFN call takes at most, and that a caller should give where it has them.
+    size_t row_block;
+    /// Panels that a GEMM call takes at most.
+    size_t panel_block;
+    /// Queries that an attention call takes at most.
+    size_t query_block;
+
+    void (*_Nonnull gemm_f32)(const struct fv_gemm *_Nonnull);
+    void (*_Nonnull gemm_bf16)(const struct fv_gemm *_Nonnull);
+    size_t (*_Nonnull gemm_scratch)(size_t inputs);
+    void (*_Nonnull ffn_f32)(const struct fv_ffn *_Nonnull);
+    void (*_Nonnull ffn_bf16)(const struct fv_ffn *_Nonnull);
+    size_t (*_Nonnull ffn_scratch)(size_t inputs, size_t hidden, size_t outputs);
+    /// Rows that one FFN call should take.
+    size_t (*_Nonnull ffn_rows)(size_t inputs, size_t hidden, size_t outputs);
+    void (*_Nonnull stem_f32)(const struct fv_stem *_Nonnull);
+    void (*_Nonnull stem_bf16)(const struct fv_stem *_Nonnull);
+    size_t (*_Nonnull stem_scratch)(size_t inputs, size_t out_width);
+    void (*_Nonnull depthwise)(const struct fv_depthwise *_Nonnull);
+    void (*_Nonnull attention)(const struct fv_attention *_Nonnull);
+    size_t (*_Nonnull attention_scratch)(size_t keys, size_t dimension);
+
+    /// y = (x − mean) / sqrt(variance + epsilon) · weight + bias, biased variance. y may be x.
+    void (*_Nonnull layer_norm)(
+        const struct fv_rows *_Nonnull, const float *_Nonnull weight, const float *_Nonnull bias, float epsilon);
+    /// y = x / sqrt(mean(x²) + epsilon) · weight. y may be x.
+    void (*_Nonnull rms_norm)(const struct fv_rows *_Nonnull, const float *_Nonnull weight, float epsilon);
+    /// Half-rotation: (x1, x2) → (x1·cos − x2·sin, x2·cos + x1·sin), x1 the first half of each head.
+    /// cosine and sine: [row][dimension/2] for the rows of this call. In place (x is y).
+    void (*_Nonnull rotate)(
+        const struct fv_rows *_Nonnull, size_t dimension, const float *_Nonnull cosine, const float *_Nonnull sine);
+    /// y = activation(x), y may be x.
+    void (*_Nonnull activate)(const struct fv_rows *_Nonnull, enum fv_activation activation);
+    /// y = 1 / (1 + e^−x), y may be x.
+    void (*_Nonnull sigmoid)(const struct fv_rows *_Nonnull);
+    /// y += x
+    void (*_Nonnull add)(const struct fv_rows *_Nonnull);
+    /// y = activation(x · gate), y may be x; gate: [columns].
+    void (*_Nonnull multiply_columns)(
+        const struct fv_rows *_Nonnull, const float *_Nonnull gate, enum fv_activation activation);
+    /// y[0][c] = mean over the rows of x.
+    void (*_Nonnull column_means)(const struct fv_rows *_Nonnull);
+    /// y[r] = x · table[r] for rows first ..< first + count of a row-major table [.., columns], perhaps unaligned.
+    void (*_Nonnull dot_rows_f32)(
+        const void *_Nonnull table, size_t first, size_t count, size_t columns, const float *_Nonnull x,
+        float *_Nonnull y);
+    void (*_Nonnull dot_rows_bf16)(
+        const void *_Nonnull table, size_t first, size_t count, size_t columns, const float *_Nonnull x,
+        float *_Nonnull y);
+};
+
+/// The table of an instruction set, or null where the processor or this build lacks it.
+const struct fv_kernels *_Nullable fv_kernels_for(enum fv_isa isa);
+
+#endif

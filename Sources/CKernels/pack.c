@@ -1,0 +1,76 @@
+#include "fv_pack.h"
+
+#include "numbers.h"
+
+size_t fv_packed_panel_bytes(enum fv_type packed_type, size_t inputs, size_t nr) {
+    return packed_type == FV_FLOAT32 ? inputs * nr * 4 : (inputs + 1) / 2 * nr * 4;
+}
+
+static inline float load(const void *base, enum fv_type type, size_t index) {
+    switch (type) {
+    case FV_FLOAT32: return fv_load_float(base, index);
+    case FV_BFLOAT16: return fv_widen(fv_load16(base, index));
+    case FV_FLOAT16: return fv_widen_half(fv_load16(base, index));
+    }
+    return 0;
+}
+
+void fv_convert(const void *source, enum fv_type source_type, void *target, enum fv_type target_type, size_t count) {
+    if (source_type == target_type) {
+        memcpy(target, source, count * (source_type == FV_FLOAT32 ? 4 : 2));
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const float value = load(source, source_type, i);
+        if (target_type == FV_FLOAT32) {
+            memcpy((char *)target + 4 * i, &value, 4);
+        } else {
+            const uint16_t bits = fv_round_bf16(value);
+            memcpy((char *)target + 2 * i, &bits, 2);
+        }
+    }
+}
+
+// One output row into column `column` of a panel: a stride-nr walk of 32-bit words.
+static void pack_row_f32(const struct fv_pack *pack, const void *base, size_t first, float *column) {
+    const size_t nr = pack->nr, inputs = pack->inputs;
+    if (pack->source_type == FV_FLOAT32) {
+        for (size_t k = 0; k < inputs; k++) column[k * nr] = fv_load_float(base, first + k);
+        return;
+    }
+    for (size_t k = 0; k < inputs; k++) column[k * nr] = load(base, pack->source_type, first + k);
+}
+
+static void pack_row_bf16(const struct fv_pack *pack, const void *base, size_t first, uint32_t *column) {
+    const size_t nr = pack->nr, inputs = pack->inputs, pairs = inputs / 2;
+    if (pack->source_type == FV_BFLOAT16) {
+        const char *row = (const char *)base + 2 * first;
+        for (size_t k = 0; k < pairs; k++) memcpy(column + k * nr, row + 4 * k, 4); // little endian: k low, k+1 high
+    } else {
+        for (size_t k = 0; k < pairs; k++) {
+            const uint32_t low = fv_round_bf16(load(base, pack->source_type, first + 2 * k));
+            const uint32_t high = fv_round_bf16(load(base, pack->source_type, first + 2 * k + 1));
+            column[k * nr] = high << 16 | low;
+        }
+    }
+    if (inputs % 2) column[pairs * nr] = fv_round_bf16(load(base, pack->source_type, first + inputs - 1));
+}
+
+void fv_pack_panels(const struct fv_pack *pack) {
+    const size_t nr = pack->nr, half = pack->second ? nr / 2 : nr;
+    const size_t bytes = fv_packed_panel_bytes(pack->packed_type, pack->inputs, nr);
+    for (size_t panel = pack->first_panel; panel < pack->first_panel + pack->panel_count; panel++) {
+        char *target = (char *)pack->packed + panel * bytes;
+        for (size_t j = 0; j < nr; j++) {
+            const void *base = j < half ? pack->source : pack->second;
+            const size_t output = panel * half + j % half;
+            if (output >= pack->outputs) {
+                for (size_t k = 0; k < bytes / (4 * nr); k++) memset(target + 4 * (k * nr + j), 0, 4);
+            } else if (pack->packed_type == FV_FLOAT32) {
+                pack_row_f32(pack, base, output * pack->inputs, (float *)target + j);
+            } else {
+                pack_row_bf16(pack, base, output * pack->inputs, (uint32_t *)target + j);
+            }
+        }
+    }
+}

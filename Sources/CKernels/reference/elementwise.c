@@ -1,0 +1,69 @@
+#include <math.h>
+
+#include "reference.h"
+
+float fv_activate_scalar(float x, enum fv_activation activation) {
+    switch (activation) {
+    case FV_NONE: return x;
+    case FV_GELU: return 0.5f * x * (1 + erff(x * 0.70710678118654752f));
+    case FV_SILU: return x / (1 + expf(-x));
+    case FV_RELU: return x > 0 ? x : 0;
+    }
+    return x;
+}
+
+void fv_activate_rows_scalar(const struct fv_rows *m, enum fv_activation activation) {
+    for (size_t r = 0; r < m->rows; r++) {
+        for (size_t c = 0; c < m->columns; c++) {
+            m->y[r * m->y_stride + c] = fv_activate_scalar(m->x[r * m->x_stride + c], activation);
+        }
+    }
+}
+
+void fv_sigmoid_scalar(const struct fv_rows *m) {
+    for (size_t r = 0; r < m->rows; r++) {
+        for (size_t c = 0; c < m->columns; c++) {
+            m->y[r * m->y_stride + c] = 1 / (1 + expf(-m->x[r * m->x_stride + c]));
+        }
+    }
+}
+
+void fv_add_scalar(const struct fv_rows *m) {
+    for (size_t r = 0; r < m->rows; r++) {
+        for (size_t c = 0; c < m->columns; c++) m->y[r * m->y_stride + c] += m->x[r * m->x_stride + c];
+    }
+}
+
+void fv_multiply_columns_scalar(const struct fv_rows *m, const float *gate, enum fv_activation activation) {
+    for (size_t r = 0; r < m->rows; r++) {
+        for (size_t c = 0; c < m->columns; c++) {
+            m->y[r * m->y_stride + c] = fv_activate_scalar(m->x[r * m->x_stride + c] * gate[c], activation);
+        }
+    }
+}
+
+void fv_column_means_scalar(const struct fv_rows *m) {
+    for (size_t c = 0; c < m->columns; c++) {
+        float sum = 0;
+        for (size_t r = 0; r < m->rows; r++) sum += m->x[r * m->x_stride + c];
+        m->y[c] = sum / (float)m->rows;
+    }
+}
+
+void fv_dot_rows_f32_scalar(
+    const void *table, size_t first, size_t count, size_t columns, const float *x, float *y) {
+    for (size_t r = 0; r < count; r++) {
+        float sum = 0;
+        for (size_t c = 0; c < columns; c++) sum += fv_load_float(table, (first + r) * columns + c) * x[c];
+        y[r] = sum;
+    }
+}
+
+void fv_dot_rows_bf16_scalar(
+    const void *table, size_t first, size_t count, size_t columns, const float *x, float *y) {
+    for (size_t r = 0; r < count; r++) {
+        float sum = 0;
+        for (size_t c = 0; c < columns; c++) sum += fv_widen(fv_load16(table, (first + r) * columns + c)) * x[c];
+        y[r] = sum;
+    }
+}

@@ -1,0 +1,40 @@
+// The scalar kernels: the plainest code that says what an operation is. Every other variant is compared with
+// these. Internal to this target.
+#ifndef FV_REFERENCE_H
+#define FV_REFERENCE_H
+
+#include "../numbers.h"
+#include "fv_kernels.h"
+
+/// Panel width of the scalar table.
+enum { FV_SCALAR_NR = 8, FV_SCALAR_ROWS = 96, FV_SCALAR_PANELS = 32, FV_SCALAR_QUERIES = 64 };
+
+float fv_activate_scalar(float x, enum fv_activation activation);
+
+void fv_gemm_f32_scalar(const struct fv_gemm *);
+void fv_gemm_bf16_scalar(const struct fv_gemm *);
+size_t fv_gemm_scratch_scalar(size_t inputs);
+void fv_ffn_f32_scalar(const struct fv_ffn *);
+void fv_ffn_bf16_scalar(const struct fv_ffn *);
+size_t fv_ffn_scratch_scalar(size_t inputs, size_t hidden, size_t outputs);
+size_t fv_ffn_rows_scalar(size_t inputs, size_t hidden, size_t outputs);
+void fv_stem_f32_scalar(const struct fv_stem *);
+void fv_stem_bf16_scalar(const struct fv_stem *);
+size_t fv_stem_scratch_scalar(size_t inputs, size_t out_width);
+void fv_depthwise_scalar(const struct fv_depthwise *);
+void fv_attention_scalar(const struct fv_attention *);
+size_t fv_attention_scratch_scalar(size_t keys, size_t dimension);
+void fv_layer_norm_scalar(const struct fv_rows *, const float *weight, const float *bias, float epsilon);
+void fv_rms_norm_scalar(const struct fv_rows *, const float *weight, float epsilon);
+void fv_rotate_scalar(const struct fv_rows *, size_t dimension, const float *cosine, const float *sine);
+void fv_activate_rows_scalar(const struct fv_rows *, enum fv_activation activation);
+void fv_sigmoid_scalar(const struct fv_rows *);
+void fv_add_scalar(const struct fv_rows *);
+void fv_multiply_columns_scalar(const struct fv_rows *, const float *gate, enum fv_activation activation);
+void fv_column_means_scalar(const struct fv_rows *);
+void fv_dot_rows_f32_scalar(
+    const void *table, size_t first, size_t count, size_t columns, const float *x, float *y);
+void fv_dot_rows_bf16_scalar(
+    const void *table, size_t first, size_t count, size_t columns, const float *x, float *y);
+
+#endif

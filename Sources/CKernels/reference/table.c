@@ -1,0 +1,33 @@
+#include "../tables.h"
+#include "reference.h"
+
+const struct fv_kernels fv_kernels_scalar = {
+    .isa = FV_ISA_SCALAR,
+    .panel_width = FV_SCALAR_NR,
+    .row_block = FV_SCALAR_ROWS,
+    .panel_block = FV_SCALAR_PANELS,
+    .query_block = FV_SCALAR_QUERIES,
+    .gemm_f32 = fv_gemm_f32_scalar,
+    .gemm_bf16 = fv_gemm_bf16_scalar,
+    .gemm_scratch = fv_gemm_scratch_scalar,
+    .ffn_f32 = fv_ffn_f32_scalar,
+    .ffn_bf16 = fv_ffn_bf16_scalar,
+    .ffn_scratch = fv_ffn_scratch_scalar,
+    .ffn_rows = fv_ffn_rows_scalar,
+    .stem_f32 = fv_stem_f32_scalar,
+    .stem_bf16 = fv_stem_bf16_scalar,
+    .stem_scratch = fv_stem_scratch_scalar,
+    .depthwise = fv_depthwise_scalar,
+    .attention = fv_attention_scalar,
+    .attention_scratch = fv_attention_scratch_scalar,
+    .layer_norm = fv_layer_norm_scalar,
+    .rms_norm = fv_rms_norm_scalar,
+    .rotate = fv_rotate_scalar,
+    .activate = fv_activate_rows_scalar,
+    .sigmoid = fv_sigmoid_scalar,
+    .add = fv_add_scalar,
+    .multiply_columns = fv_multiply_columns_scalar,
+    .column_means = fv_column_means_scalar,
+    .dot_rows_f32 = fv_dot_rows_f32_scalar,
+    .dot_rows_bf16 = fv_dot_rows_bf16_scalar,
+};

@@ -1,0 +1,71 @@
+internal import CKernels
+
+extension Compute {
+    /// softmax(scale · q·kᵀ)·v for each head.
+    ///
+    /// Query head h reads key/value head h / (heads / keyValueHeads). Query i sees keys
+    /// 0 ... causalOffset + i, or all of them where `causalOffset` is nil.
+    /// - Parameters:
+    ///   - queries: [M, heads · D]
+    ///   - keys: [S, keyValueHeads · D], S at least 1
+    ///   - values: [S, keyValueHeads · D]
+    ///   - causalOffset: at least 0, and causalOffset + M ≤ S.
+    ///   - y: [M, heads · D]; must not overlap the keys and values; may be `queries`.
+    package func attention(
+        queries: Matrix, keys: Matrix, values: Matrix, heads: Int, keyValueHeads: Int, scale: Float,
+        causalOffset: Int?, into y: Matrix
+    ) {
+        precondition(heads > 0 && keyValueHeads > 0 && heads % keyValueHeads == 0, "heads do not agree")
+        precondition(queries.columns % heads == 0 && keys.rows > 0, "shapes do not agree")
+        let dimension = queries.columns / heads
+        precondition(
+            keys.columns == keyValueHeads * dimension && values.columns == keys.columns
+                && values.rows == keys.rows && y.rows == queries.rows && y.columns == queries.columns,
+            "shapes do not agree")
+        precondition(
+            causalOffset.map { $0 >= 0 && $0 + queries.rows <= keys.rows } ?? true,
+            "queries look beyond the keys")
+        let call = fv_attention(
+            q: queries.pointer, q_stride: queries.rowStride, k: keys.pointer, k_stride: keys.rowStride,
+            v: values.pointer, v_stride: values.rowStride, y: y.pointer, y_stride: y.rowStride, queries: 0,
+            keys: keys.rows, dimension: dimension, scale: scale, causal: causalOffset == nil ? 0 : 1,
+            visible: causalOffset ?? 0, scratch: nil)
+        let kernel = kernels.pointee.attention
+        let block = kernels.pointee.query_block
+        let blocks = (queries.rows + block - 1) / block
+        let group = heads / keyValueHeads
+        let bytes = kernels.pointee.attention_scratch(keys.rows, dimension)
+        run(heads * blocks, scratchBytes: bytes) { task, scratch in
+            let head = task / blocks
+            let first = task % blocks * block
+            var part = call
+            part.q += first * part.q_stride + head * dimension
+            part.y += first * part.y_stride + head * dimension
+            part.k += head / group * dimension
+            part.v += head / group * dimension
+            part.queries = min(block, queries.rows - first)
+            part.visible += first
+            part.scratch = scratch
+            kernel(&part)
+        }
+    }
+
+    /// Rotary position embedding in place: each head's halves (x1, x2) become
+    /// (x1·cos − x2·sin, x2·cos + x1·sin).
+    /// - Parameters:
+    ///   - x: [tokens, heads · headDimension]
+    ///   - table: has at least firstPosition + tokens positions.
+    ///   - firstPosition: of row 0.
+    package func rotate(_ x: Matrix, headDimension: Int, table: RotaryTable, firstPosition: Int) {
+        precondition(
+            headDimension == table.headDimension && x.columns % headDimension == 0 && firstPosition >= 0
+                && firstPosition + x.rows <= table.positions, "shapes do not agree")
+        let kernel = kernels.pointee.rotate
+        run(ranges: x.rows, step: rowsPerTask(x)) { rows, _ in
+            var part = Self.rows(rows, x, x)
+            let first = firstPosition + rows.lowerBound
+            kernel(&part, headDimension, table.cosine(from: first), table.sine(from: first))
+        }
+        withExtendedLifetime(table) {}
+    }
+}

@@ -1,0 +1,87 @@
+internal import CKernels
+
+/// Convolutions and what works on whole feature maps.
+extension Compute {
+    /// Depthwise convolution with padding k/2.
+    /// - Parameters:
+    ///   - x: [H, W, C]
+    ///   - y: [⌈H/stride⌉, ⌈W/stride⌉, C · multiplier]; must not overlap x.
+    package func depthwise(
+        _ x: FeatureMap, _ w: DepthwiseWeights, activation: Activation = .none, into y: FeatureMap
+    ) {
+        precondition(x.channels == w.inputChannels && y.channels == w.outputChannels, "channels do not agree")
+        precondition(
+            y.height == (x.height + w.stride - 1) / w.stride && y.width == (x.width + w.stride - 1) / w.stride,
+            "extents do not agree")
+        let call = fv_depthwise(
+            x: x.pointer, height: x.height, width: x.width, channels: x.channels, y: y.pointer,
+            out_height: y.height, out_width: y.width, weights: w.weights, bias: w.bias, plane: w.plane,
+            kernel: w.kernel, stride: w.stride, multiplier: w.multiplier, activation: activation.code,
+            first_row: 0, row_count: 0)
+        let kernel = kernels.pointee.depthwise
+        run(ranges: y.height, step: Self.bandRows(of: y)) { rows, _ in
+            var part = call
+            part.first_row = rows.lowerBound
+            part.row_count = rows.count
+            kernel(&part)
+        }
+        withExtendedLifetime(w) {}
+    }
+
+    /// Output rows per task: neighbours share input rows, so bands of several rows, but enough of them.
+    private static func bandRows(of y: FeatureMap) -> Int { max(1, min(16, y.height / 16)) }
+
+    /// Dense convolution on few channels with padding k/2.
+    /// - Parameters:
+    ///   - x: [H, W, C]
+    ///   - y: [⌈H/stride⌉, ⌈W/stride⌉, outputs]; must not overlap x.
+    package func stem(_ x: FeatureMap, _ w: StemWeights, activation: Activation, into y: FeatureMap) {
+        precondition(x.channels == w.inputChannels && y.channels == w.outputChannels, "channels do not agree")
+        precondition(
+            y.height == (x.height + w.stride - 1) / w.stride && y.width == (x.width + w.stride - 1) / w.stride,
+            "extents do not agree")
+        let panels = w.matrix.panels
+        precondition(panels.instructionSet == instructionSet, "weights packed for another instruction set")
+        let call = fv_stem(
+            x: x.pointer, height: x.height, width: x.width, channels: x.channels, y: y.pointer,
+            out_width: y.width, outputs: y.channels, panels: panels.base, bias: w.bias?.pointer,
+            kernel: w.kernel, stride: w.stride, activation: activation.code, first_row: 0, row_count: 0,
+            scratch: nil)
+        let kernel = panels.precision == .float32 ? kernels.pointee.stem_f32 : kernels.pointee.stem_bf16
+        let bytes = kernels.pointee.stem_scratch(w.matrix.inputs, y.width)
+        run(ranges: y.height, step: 2, scratchBytes: bytes) { rows, scratch in
+            var part = call
+            part.first_row = rows.lowerBound
+            part.row_count = rows.count
+            part.scratch = scratch
+            kernel(&part)
+        }
+        withExtendedLifetime(w) {}
+    }
+
+    /// mean[c] = mean of channel c over all positions.
+    /// - Parameters:
+    ///   - x: [H, W, C]
+    ///   - mean: [1, C]
+    package func channelMeans(_ x: FeatureMap, into mean: Matrix) {
+        precondition(mean.rows == 1 && mean.columns == x.channels, "shapes do not agree")
+        let kernel = kernels.pointee.column_means
+        // By columns, so that each sum runs over the positions in order.
+        run(ranges: x.channels, step: 256) { columns, _ in
+            var part = fv_rows(
+                x: x.pointer + columns.lowerBound, x_stride: x.channels, y: mean.pointer + columns.lowerBound,
+                y_stride: 0, rows: x.height * x.width, columns: columns.count)
+            kernel(&part)
+        }
+    }
+
+    /// x = activation(x · gate), in place.
+    /// - Parameters:
+    ///   - x: [H, W, C]
+    ///   - gate: [1, C]
+    package func multiplyChannels(_ x: FeatureMap, by gate: Matrix, activation: Activation = .none) {
+        precondition(gate.rows == 1 && gate.columns == x.channels, "shapes do not agree")
+        let kernel = kernels.pointee.multiply_columns
+        elementwise(x.matrix, x.matrix) { kernel(&$0, gate.pointer, activation.code) }
+    }
+}

@@ -1,0 +1,97 @@
+internal import CKernels
+
+/// Norms, element-wise operations and table look-ups.
+extension Compute {
+    /// (x − mean) / √(variance + epsilon) · weight + bias over each row; the variance is the biased one.
+    /// - Parameters:
+    ///   - x: [rows, C]
+    ///   - y: [rows, C]; may be x.
+    package func layerNorm(_ x: Matrix, weight: Vector, bias: Vector, epsilon: Float, into y: Matrix) {
+        precondition(weight.count == x.columns && bias.count == x.columns, "weights do not fit")
+        let kernel = kernels.pointee.layer_norm
+        elementwise(x, y) { kernel(&$0, weight.pointer, bias.pointer, epsilon) }
+        withExtendedLifetime((weight, bias)) {}
+    }
+
+    /// x / √(mean(x²) + epsilon) · weight over each row.
+    /// - Parameters:
+    ///   - x: [rows, C]
+    ///   - y: [rows, C]; may be x.
+    package func rmsNorm(_ x: Matrix, weight: Vector, epsilon: Float, into y: Matrix) {
+        precondition(weight.count == x.columns, "weights do not fit")
+        let kernel = kernels.pointee.rms_norm
+        elementwise(x, y) { kernel(&$0, weight.pointer, epsilon) }
+        withExtendedLifetime(weight) {}
+    }
+
+    /// x = 1 / (1 + e^−x), in place.
+    package func sigmoid(_ x: Matrix) {
+        let kernel = kernels.pointee.sigmoid
+        elementwise(x, x) { kernel(&$0) }
+    }
+
+    /// x = activation(x), in place.
+    package func activate(_ x: Matrix, _ activation: Activation) {
+        guard activation != .none else { return }
+        let kernel = kernels.pointee.activate
+        elementwise(x, x) { kernel(&$0, activation.code) }
+    }
+
+    /// y += x.
+    package func add(_ x: Matrix, to y: Matrix) {
+        let kernel = kernels.pointee.add
+        elementwise(x, y) { kernel(&$0) }
+    }
+
+    /// y[i] = table[ids[i]].
+    /// - Parameters:
+    ///   - ids: each in 0 ..< table.rows.
+    ///   - y: [ids.count, channels]
+    package func gather(_ ids: [Int], from table: EmbeddingTable, into y: Matrix) {
+        precondition(y.rows == ids.count && y.columns == table.channels, "shapes do not agree")
+        guard let base = table.tensor.bytes.baseAddress, let type = table.tensor.dataType.kernelType else { return }
+        for (index, id) in ids.enumerated() {
+            precondition(id >= 0 && id < table.rows, "no row \(id) in the table")
+            let source = base + id * table.channels * table.tensor.dataType.byteWidth
+            fv_convert(source, type, y.pointer + index * y.rowStride, FV_FLOAT32, table.channels)
+        }
+        withExtendedLifetime(table) {}
+    }
+
+    /// y[0][r] = x · table[r] for the first y.columns rows of the table.
+    /// - Parameters:
+    ///   - x: [1, channels]
+    ///   - y: [1, n], n ≤ table.rows
+    package func logits(_ x: Matrix, _ table: EmbeddingTable, into y: Matrix) {
+        precondition(
+            x.rows == 1 && x.columns == table.channels && y.rows == 1 && y.columns <= table.rows,
+            "shapes do not agree")
+        guard let base = table.tensor.bytes.baseAddress else { return }
+        let kernel =
+            table.tensor.dataType == .float32
+            ? kernels.pointee.dot_rows_f32 : kernels.pointee.dot_rows_bf16
+        run(ranges: y.columns, step: max(64, 262_144 / max(table.channels, 1))) { rows, _ in
+            kernel(base, rows.lowerBound, rows.count, table.channels, x.pointer, y.pointer + rows.lowerBound)
+        }
+        withExtendedLifetime(table) {}
+    }
+
+    /// Splits the rows of x and y (of equal shape) over the threads.
+    func elementwise(_ x: Matrix, _ y: Matrix, _ body: (inout fv_rows) -> Void) {
+        precondition(x.rows == y.rows && x.columns == y.columns, "shapes do not agree")
+        run(ranges: x.rows, step: rowsPerTask(x)) { rows, _ in
+            var part = Self.rows(rows, x, y)
+            body(&part)
+        }
+    }
+
+    /// Rows that make a task worth handing out: about 64 KiB.
+    func rowsPerTask(_ x: Matrix) -> Int { max(1, 16384 / max(x.columns, 1)) }
+
+    static func rows(_ range: Range<Int>, _ x: Matrix, _ y: Matrix) -> fv_rows {
+        fv_rows(
+            x: x.pointer + range.lowerBound * x.rowStride, x_stride: x.rowStride,
+            y: y.pointer + range.lowerBound * y.rowStride, y_stride: y.rowStride, rows: range.count,
+            columns: x.columns)
+    }
+}

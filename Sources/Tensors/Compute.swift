@@ -1,0 +1,122 @@
+internal import CKernels
+
+#if canImport(Glibc)
+    internal import Glibc
+#elseif canImport(Musl)
+    internal import Musl
+#elseif canImport(Darwin)
+    internal import Darwin
+#endif
+
+/// What follows a sum in the same pass.
+package enum Activation: Sendable {
+    case none
+    /// x · Φ(x) with the exact error function.
+    case gelu
+    /// x / (1 + e^−x)
+    case silu
+    case relu
+
+    var code: fv_activation {
+        switch self {
+        case .none: FV_NONE
+        case .gelu: FV_GELU
+        case .silu: FV_SILU
+        case .relu: FV_RELU
+        }
+    }
+}
+
+/// Everything that an operation needs to run: the kernels of one instruction set, threads and a cancellation
+/// flag. Cheap to copy; copies share their threads.
+///
+/// Operations are methods, one extension per family. They require shapes that agree (`precondition`): models
+/// check shapes when they are loaded, so no input reaches these checks. Results have the same bits for any
+/// number of threads. When the flag is raised, operations skip what is left of their work and leave their
+/// results undefined; whoever goes on calls ``checkCancellation()`` first.
+package struct Compute: @unchecked Sendable {
+    package let instructionSet: InstructionSet
+    package let pool: ThreadPool
+    package private(set) var cancellation: Cancellation?
+    /// An immutable table with static lifetime: that makes `@unchecked Sendable` true.
+    let kernels: UnsafePointer<fv_kernels>
+
+    package var threads: Int { pool.threads }
+
+    /// - Parameters:
+    ///   - threads: nil for one per processor core that this process may use.
+    ///   - instructionSet: nil for the one that the environment variable `FASTVLM_ISA` names, or else the best.
+    /// - Throws: `TensorError.unavailableInstructionSet`.
+    package init(threads: Int? = nil, instructionSet: InstructionSet? = nil) throws(TensorError) {
+        let requested: InstructionSet
+        if let instructionSet {
+            requested = instructionSet
+        } else if let name = getenv("FASTVLM_ISA").map({ String(cString: $0) }), !name.isEmpty {
+            guard let named = InstructionSet(rawValue: name) else { throw Self.unavailable(name) }
+            requested = named
+        } else {
+            requested = InstructionSet.available.last ?? .scalar
+        }
+        guard let kernels = requested.kernels else { throw Self.unavailable(requested.rawValue) }
+        self.kernels = kernels
+        self.instructionSet = requested
+        pool = ThreadPool(threads: threads ?? Self.processorCount)
+    }
+
+    private static func unavailable(_ name: String) -> TensorError {
+        .unavailableInstructionSet(requested: name, available: InstructionSet.available.map(\.rawValue))
+    }
+
+    /// The same kernels and threads with another flag.
+    package func withCancellation(_ cancellation: Cancellation?) -> Compute {
+        var copy = self
+        copy.cancellation = cancellation
+        return copy
+    }
+
+    /// - Throws: `TensorError.cancelled` when the flag is raised.
+    package func checkCancellation() throws(TensorError) {
+        if cancellation?.isCancelled == true { throw .cancelled }
+    }
+
+    /// Processor cores that this process may run on, at least 1.
+    package static var processorCount: Int { max(Int(fv_cpu_count()), 1) }
+
+    /// The processor's name and those of its features that kernels look at.
+    package static func processorDescription() -> String {
+        var text = [CChar](repeating: 0, count: 64)
+        fv_cpu_name(&text, text.count)
+        let found = fv_cpu_features()
+        let names: [(fv_cpu_feature, String)] = [
+            (FV_CPU_AVX2, "avx2"), (FV_CPU_FMA, "fma"), (FV_CPU_F16C, "f16c"), (FV_CPU_BMI2, "bmi2"),
+            (FV_CPU_AVX512F, "avx512f"), (FV_CPU_AVX512BW, "avx512bw"), (FV_CPU_AVX512VL, "avx512vl"),
+            (FV_CPU_AVX512DQ, "avx512dq"), (FV_CPU_AVX512BF16, "avx512bf16"),
+            (FV_CPU_AVX512VNNI, "avx512vnni"), (FV_CPU_AMX_TILE, "amx"),
+        ]
+        let features = names.filter { found & $0.0.rawValue != 0 }.map(\.1)
+        let name = text.withUnsafeBufferPointer { buffer in
+            String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        }
+        let words = name.split(separator: " ").joined(separator: " ")
+        return features.isEmpty ? words : "\(words) (\(features.joined(separator: " ")))"
+    }
+
+    /// Runs tasks on the pool unless the flag is raised.
+    func run(
+        _ tasks: Int, scratchBytes: Int = 0, _ body: (_ task: Int, _ scratch: UnsafeMutableRawPointer) -> Void
+    ) {
+        pool.run(tasks, scratchBytes: scratchBytes) { task, _, scratch in
+            if cancellation?.isCancelled != true { body(task, scratch) }
+        }
+    }
+
+    /// Runs `body` over ranges of `0..<count` that are `step` long.
+    func run(
+        ranges count: Int, step: Int, scratchBytes: Int = 0,
+        _ body: (_ range: Range<Int>, _ scratch: UnsafeMutableRawPointer) -> Void
+    ) {
+        run((count + step - 1) / step, scratchBytes: scratchBytes) { task, scratch in
+            body(task * step..<min((task + 1) * step, count), scratch)
+        }
+    }
+}

@@ -1,0 +1,70 @@
+/// A view of float32 numbers in row-major order. The memory belongs to a ``Workspace`` or a cache.
+package struct Matrix {
+    package let pointer: UnsafeMutablePointer<Float>
+    package let rows: Int
+    package let columns: Int
+    /// Distance between the starts of neighbouring rows, in elements; at least `columns`.
+    package let rowStride: Int
+
+    package init(pointer: UnsafeMutablePointer<Float>, rows: Int, columns: Int, rowStride: Int) {
+        precondition(rows >= 0 && columns >= 0 && rowStride >= columns)
+        self.pointer = pointer
+        self.rows = rows
+        self.columns = columns
+        self.rowStride = rowStride
+    }
+
+    /// All rows, some columns.
+    package func columns(_ range: Range<Int>) -> Matrix {
+        precondition(range.lowerBound >= 0 && range.upperBound <= columns)
+        return Matrix(
+            pointer: pointer + range.lowerBound, rows: rows, columns: range.count, rowStride: rowStride)
+    }
+
+    /// Some rows, all columns.
+    package func rows(_ range: Range<Int>) -> Matrix {
+        precondition(range.lowerBound >= 0 && range.upperBound <= rows)
+        return Matrix(
+            pointer: pointer + range.lowerBound * rowStride, rows: range.count, columns: columns,
+            rowStride: rowStride)
+    }
+
+    /// One number. For tests and small jobs.
+    package subscript(row: Int, column: Int) -> Float {
+        get {
+            precondition(row >= 0 && row < rows && column >= 0 && column < columns)
+            return pointer[row * rowStride + column]
+        }
+        nonmutating set {
+            precondition(row >= 0 && row < rows && column >= 0 && column < columns)
+            pointer[row * rowStride + column] = newValue
+        }
+    }
+
+    /// The numbers of one row.
+    package func row(_ index: Int) -> UnsafeMutableBufferPointer<Float> {
+        precondition(index >= 0 && index < rows)
+        return UnsafeMutableBufferPointer(start: pointer + index * rowStride, count: columns)
+    }
+}
+
+/// An image-like activation [height, width, channels], NHWC, contiguous.
+package struct FeatureMap {
+    package let pointer: UnsafeMutablePointer<Float>
+    package let height: Int
+    package let width: Int
+    package let channels: Int
+
+    package init(pointer: UnsafeMutablePointer<Float>, height: Int, width: Int, channels: Int) {
+        precondition(height >= 0 && width >= 0 && channels >= 0)
+        self.pointer = pointer
+        self.height = height
+        self.width = width
+        self.channels = channels
+    }
+
+    /// One row per position, row-major: [height·width, channels].
+    package var matrix: Matrix {
+        Matrix(pointer: pointer, rows: height * width, columns: channels, rowStride: channels)
+    }
+}
