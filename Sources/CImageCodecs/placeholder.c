@@ -1,2 +1,0 @@
-#include "cimagecodecs.h"
-int fvc_placeholder(void) { return 1; }

@@ -1,0 +1,85 @@
+/// The formats decoded here.
+package enum ImageFormat: String, Equatable, Sendable, CustomStringConvertible {
+    case jpeg = "JPEG"
+    case png = "PNG"
+    case webp = "WebP"
+    case portableAnymap = "PPM"
+
+    package var description: String { rawValue }
+
+    /// Tells the format from the content; a file's name is never looked at.
+    static func detect(_ bytes: ByteView) throws(ImageInputError) -> ImageFormat {
+        guard bytes.count > 0 else { throw .empty }
+        if bytes.starts(with: [0xFF, 0xD8, 0xFF]) { return .jpeg }
+        if bytes.starts(with: [0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A]) { return .png }
+        if bytes.starts(with: "RIFF"), bytes.hasText("WEBP", at: 8) { return .webp }
+        if let kind = bytes.byte(at: 1), bytes.starts(with: "P"), (0x31...0x36).contains(kind),
+            let next = bytes.byte(at: 2), PortableAnymap.isSpace(next) || next == UInt8(ascii: "#")
+        {
+            return .portableAnymap
+        }
+        if let cut = cutOffSignature(bytes) {
+            throw .truncated(
+                format: cut, offset: bytes.count, fileBytes: bytes.count,
+                detail: "the file ends inside its signature")
+        }
+        if let name = nameOfUndecoded(bytes) { throw .unsupportedFormat(name: name) }
+        throw .unknownFormat(start: bytes.excerpt)
+    }
+
+    /// A file of a few bytes may be the beginning of a signature.
+    private static func cutOffSignature(_ bytes: ByteView) -> ImageFormat? {
+        let png: [UInt8] = [0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A]
+        if bytes.count < 3, bytes.isPrefix(of: [0xFF, 0xD8, 0xFF]) { return .jpeg }
+        if bytes.count < 8, bytes.isPrefix(of: png) { return .png }
+        if bytes.count < 12, bytes.isPrefix(of: Array("RIFF".utf8)) { return .webp }
+        if bytes.count < 12, bytes.starts(with: "RIFF") { return .webp }
+        return nil
+    }
+
+    /// The usual things people pass by mistake, named so that the error can say what they are.
+    private static func nameOfUndecoded(_ bytes: ByteView) -> String? {
+        let prefixes: [(String, String)] = [
+            ("GIF87a", "a GIF image"), ("GIF89a", "a GIF image"), ("BM", "a BMP image"),
+            ("II*\0", "a TIFF image"), ("MM\0*", "a TIFF image"), ("II+\0", "a BigTIFF image"),
+            ("8BPS", "a Photoshop document"), ("%PDF", "a PDF document"), ("%!PS", "a PostScript document"),
+            ("qoif", "a QOI image"), ("DDS ", "a DDS texture"), ("gimp xcf", "a GIMP document"),
+            ("SIMPLE  =", "a FITS image"), ("PF\n", "a floating-point PFM image"),
+            ("Pf\n", "a floating-point PFM image"), ("P7\n", "a PAM image"), ("PK\u{3}\u{4}", "a ZIP archive"),
+            ("\u{1F}", "compressed data (gzip or similar)"), ("RIFF", "a RIFF file (audio or video)"),
+            ("OggS", "an Ogg file"), ("ID3", "an MP3 file"), ("\0\0\u{1}\0", "an ICO icon"),
+            ("\0\0\0\u{C}jP  ", "a JPEG 2000 image"), ("\0\0\0\u{C}JXL ", "a JPEG XL image"),
+            ("version https://git-lfs", "a Git LFS pointer (the image itself was not fetched)"),
+        ]
+        for (prefix, name) in prefixes where bytes.starts(with: prefix) { return name }
+        if bytes.starts(with: [0xFF, 0x0A]) { return "a JPEG XL image" }
+        if bytes.starts(with: [0xFF, 0x4F, 0xFF, 0x51]) { return "a JPEG 2000 image" }
+        if bytes.starts(with: [0x28, 0xB5, 0x2F, 0xFD]) { return "zstd-compressed data" }
+        if bytes.hasText("ftyp", at: 4) { return nameOfBoxFile(bytes) }
+        return nameOfText(bytes)
+    }
+
+    private static func nameOfBoxFile(_ bytes: ByteView) -> String {
+        for brand in ["avif", "avis"] where bytes.hasText(brand, at: 8) { return "an AVIF image" }
+        for brand in ["heic", "heix", "hevc", "hevx", "heim", "heis", "mif1", "msf1"]
+        where bytes.hasText(brand, at: 8) {
+            return "a HEIC/HEIF image"
+        }
+        return "an MP4 or similar video file"
+    }
+
+    private static func nameOfText(_ bytes: ByteView) -> String? {
+        let start = bytes.lowercasedText(limit: 512)
+        let text = start.drop { $0 == " " || $0 == "\n" || $0 == "\r" || $0 == "\t" || $0 == "\u{FEFF}" }
+        if text.hasPrefix("<!doctype html") || text.hasPrefix("<html") || text.hasPrefix("<head") {
+            return "an HTML page (perhaps an error page of the server it came from)"
+        }
+        if text.hasPrefix("<svg") || (text.hasPrefix("<?xml") && text.contains("<svg")) {
+            return "an SVG drawing"
+        }
+        if text.hasPrefix("<?xml") { return "an XML document" }
+        if text.hasPrefix("data:image/") { return "a data: URL (decode its base64 part first)" }
+        if text.hasPrefix("{") { return "a JSON document" }
+        return nil
+    }
+}

@@ -1,0 +1,81 @@
+/// Why a picture could not be had. Every description ends in what to do about it.
+package enum ImageInputError: Error, Equatable, Sendable {
+    /// The file cannot be opened or read.
+    case unreadable(path: String, reason: String)
+    /// There is not a single byte.
+    case empty
+    /// The file is longer than `ImageLimits.fileBytes`. `bytes` is nil when reading stopped at the limit.
+    case fileTooLarge(bytes: Int?, limit: Int)
+    /// The content is a known kind of file that is not decoded here.
+    case unsupportedFormat(name: String)
+    /// The content begins like nothing known; `start` shows its first bytes.
+    case unknownFormat(start: String)
+    /// A supported format in a variant that is not decoded.
+    case unsupportedVariant(format: ImageFormat, detail: String)
+    /// The header names a side longer than `ImageLimits.side`.
+    case sideTooLong(format: ImageFormat, width: Int, height: Int, limit: Int)
+    /// The header names more pixels than `ImageLimits.pixels`.
+    case tooManyPixels(format: ImageFormat, width: Int, height: Int, limit: Int)
+    /// The file ends before the picture does.
+    case truncated(format: ImageFormat, offset: Int, fileBytes: Int, detail: String)
+    /// The bytes break the rules of the format. `offset` is nil where the codec cannot tell.
+    case corrupt(format: ImageFormat, offset: Int?, detail: String)
+    /// Legal, but built to be expensive to decode.
+    case overLimit(format: ImageFormat, detail: String)
+    /// The codec could not get its working memory.
+    case outOfMemory(format: ImageFormat, width: Int, height: Int)
+    /// Width, height and pixels handed over do not belong together.
+    case invalidImage(width: Int, height: Int, bytes: Int)
+    /// A preprocessing parameter makes no sense.
+    case invalidParameter(name: String, expected: String, got: String)
+}
+
+extension ImageInputError: CustomStringConvertible {
+    package var description: String {
+        switch self {
+        case .unreadable(let path, let reason):
+            "cannot read '\(path)': \(reason); check the path and its permissions"
+        case .empty:
+            "the image is empty (0 bytes); pass a JPEG, PNG, WebP or PPM file"
+        case .fileTooLarge(let bytes, let limit):
+            "the image file has \(bytes.map(String.init) ?? "more") bytes\(bytes == nil ? " than allowed" : ""), "
+                + "the limit is \(limit); shrink the image or raise the file size limit"
+        case .unsupportedFormat(let name):
+            "this is \(name), which is not decoded here; convert it to JPEG, PNG, WebP or PPM"
+        case .unknownFormat(let start):
+            "not an image: the content begins with \(start); pass a JPEG, PNG, WebP or PPM file"
+        case .unsupportedVariant(let format, let detail):
+            "\(format) variant not supported: \(detail); save the image as an ordinary 8-bit \(format)"
+        case .sideTooLong, .tooManyPixels, .overLimit, .outOfMemory:
+            sizeDescription
+        case .truncated(let format, let offset, let fileBytes, let detail):
+            "truncated \(format) at byte \(offset) of \(fileBytes): \(detail); "
+                + "fetch or copy the file again"
+        case .corrupt(let format, let offset, let detail):
+            "damaged \(format)\(offset.map { " near byte \($0)" } ?? ""): \(detail); "
+                + "fetch the file again or re-save the image"
+        case .invalidImage(let width, let height, let bytes):
+            "an RGB image of \(width)x\(height) does not have \(bytes) bytes; "
+                + "pass width * height * 3 bytes with both sides at least 1"
+        case .invalidParameter(let name, let expected, let got):
+            "image preprocessing: '\(name)' is \(got); pass \(expected)"
+        }
+    }
+
+    private var sizeDescription: String {
+        switch self {
+        case .sideTooLong(let format, let width, let height, let limit):
+            "the \(format) header says \(width)x\(height), the longest side allowed is \(limit); "
+                + "shrink the image or raise the side limit"
+        case .tooManyPixels(let format, let width, let height, let limit):
+            "the \(format) header says \(width)x\(height), more than the \(limit) pixels allowed; "
+                + "shrink the image or raise the pixel limit"
+        case .overLimit(let format, let detail):
+            "refused \(format): \(detail); re-save the image with an ordinary encoder"
+        case .outOfMemory(let format, let width, let height):
+            "not enough memory to decode a \(format) of \(width)x\(height); shrink the image"
+        default:
+            ""
+        }
+    }
+}

@@ -1,0 +1,22 @@
+import Foundation
+import Testing
+import TestSupport
+
+@testable import ImageInput
+
+@Suite("Decoding equals Pillow")
+struct DecodeTests {
+    @Test("every format gives the bytes of Pillow's convert(\"RGB\")", arguments: try DecodeCase.all())
+    func equalsPillow(_ example: DecodeCase) throws {
+        let image = try ImageDecoder.decode(example.file, applyOrientation: false)
+        #expect([image.width, image.height] == example.size)
+        #expect(largestDifference(image.pixels, example.rgb) == 0)
+    }
+
+    @Test("EXIF orientation gives the bytes of Pillow's exif_transpose", arguments: try DecodeCase.all())
+    func orientationEqualsPillow(_ example: DecodeCase) throws {
+        let image = try ImageDecoder.decode(example.file)
+        #expect([image.width, image.height] == example.uprightSize ?? example.size)
+        #expect(largestDifference(image.pixels, example.uprightRGB ?? example.rgb) == 0)
+    }
+}
