@@ -1,0 +1,144 @@
+/// Reads values of a configuration file by key, with ranges; says file and key when something is wrong.
+///
+/// A reader may have a fallback: Apple and MLX keep the decoder's values at the root or under `text_config`.
+/// `null` counts as absent.
+struct ConfigurationReader: Sendable {
+    static let mainFile = "config.json"
+
+    let file: String
+    private let path: String
+    private let members: [String: JSONValue]
+    private let fallback: [String: JSONValue]
+
+    init(_ document: JSONValue, file: String) throws(CheckpointError) {
+        guard let members = document.members else {
+            throw .invalidConfiguration(file: file, key: "(root)", expected: "an object", got: document.summary)
+        }
+        self.init(members, file: file, path: "", fallback: [:])
+    }
+
+    private init(_ members: [String: JSONValue], file: String, path: String, fallback: [String: JSONValue]) {
+        self.members = members
+        self.file = file
+        self.path = path
+        self.fallback = fallback
+    }
+
+    var keys: [String] { members.keys.sorted() }
+    var isEmpty: Bool { members.isEmpty }
+
+    /// The value, from here or from the fallback; nil when absent or null.
+    func value(_ key: String) -> JSONValue? {
+        if let value = members[key], !value.isNull { return value }
+        if let value = fallback[key], !value.isNull { return value }
+        return nil
+    }
+
+    /// Whether the key stands here, be it null.
+    func has(_ key: String) -> Bool { members[key] != nil }
+
+    /// A nested object; nil when absent or null.
+    func section(_ key: String, fallingBackHere: Bool = false) throws(CheckpointError) -> ConfigurationReader? {
+        guard let value = value(key) else { return nil }
+        guard let nested = value.members else { throw invalid(key, expected: "an object", got: value.summary) }
+        return ConfigurationReader(
+            nested, file: file, path: "\(path)\(key).", fallback: fallingBackHere ? members : [:])
+    }
+
+    // MARK: Typed values
+
+    func integer(_ key: String, in range: ClosedRange<Int>) throws(CheckpointError) -> Int? {
+        guard let value = value(key) else { return nil }
+        guard let integer = value.integer, range.contains(integer) else {
+            throw invalid(
+                key, expected: "a whole number from \(range.lowerBound) to \(range.upperBound)", got: value.summary)
+        }
+        return integer
+    }
+
+    func double(_ key: String, in range: ClosedRange<Double>) throws(CheckpointError) -> Double? {
+        guard let value = value(key) else { return nil }
+        guard let number = value.double, range.contains(number) else {
+            throw invalid(
+                key, expected: "a number from \(range.lowerBound) to \(range.upperBound)", got: value.summary)
+        }
+        return number
+    }
+
+    func bool(_ key: String) throws(CheckpointError) -> Bool? {
+        guard let value = value(key) else { return nil }
+        guard let flag = value.bool else { throw invalid(key, expected: "true or false", got: value.summary) }
+        return flag
+    }
+
+    func string(_ key: String) throws(CheckpointError) -> String? {
+        guard let value = value(key) else { return nil }
+        guard let text = value.string else { throw invalid(key, expected: "a string", got: value.summary) }
+        return text
+    }
+
+    func list(_ key: String, limit: Int) throws(CheckpointError) -> [JSONValue]? {
+        guard let value = value(key) else { return nil }
+        guard let elements = value.elements, elements.count <= limit else {
+            throw invalid(key, expected: "a list of at most \(limit)", got: value.summary)
+        }
+        return elements
+    }
+
+    func integers(_ key: String, in range: ClosedRange<Int>, limit: Int) throws(CheckpointError) -> [Int]? {
+        guard let elements = try list(key, limit: limit) else { return nil }
+        var integers: [Int] = []
+        for element in elements {
+            guard let integer = element.integer, range.contains(integer) else {
+                throw invalid(
+                    key, expected: "whole numbers from \(range.lowerBound) to \(range.upperBound)",
+                    got: element.summary)
+            }
+            integers.append(integer)
+        }
+        return integers
+    }
+
+    func doubles(_ key: String, in range: ClosedRange<Double>, limit: Int) throws(CheckpointError) -> [Double]? {
+        guard let elements = try list(key, limit: limit) else { return nil }
+        var numbers: [Double] = []
+        for element in elements {
+            guard let number = element.double, range.contains(number) else {
+                throw invalid(
+                    key, expected: "numbers from \(range.lowerBound) to \(range.upperBound)", got: element.summary)
+            }
+            numbers.append(number)
+        }
+        return numbers
+    }
+
+    // MARK: Values that only one choice is supported for
+
+    /// Throws when the value is present and none of the choices.
+    func require(_ key: String, isOneOf choices: [String]) throws(CheckpointError) {
+        guard let text = try string(key), !choices.contains(text) else { return }
+        throw unsupported(key, expected: choices.joined(separator: " or "), got: text)
+    }
+
+    /// Throws when the value is present and another one.
+    func require(_ key: String, is expected: JSONValue) throws(CheckpointError) {
+        guard let value = value(key), value != expected else { return }
+        if let number = value.double, number == expected.double { return }
+        throw unsupported(key, expected: expected.summary, got: value.summary)
+    }
+
+    // MARK: Errors
+
+    func invalid(_ key: String, expected: String, got: String) -> CheckpointError {
+        .invalidConfiguration(file: file, key: path + key, expected: expected, got: got)
+    }
+
+    func unsupported(_ key: String, expected: String, got: String) -> CheckpointError {
+        .unsupportedConfiguration(file: file, key: path + key, expected: expected, got: got)
+    }
+
+    func contradiction(_ key: String, configuration: String, tensors: String) -> CheckpointError {
+        .configurationContradictsTensors(
+            file: file, key: path + key, configuration: configuration, tensors: tensors)
+    }
+}

@@ -1,0 +1,129 @@
+/// Brings together what the files say and what the tensors show.
+extension ModelConfiguration {
+    /// - Parameters:
+    ///   - vision: read off the tensors.
+    ///   - text: read from config.json and the tensors.
+    ///   - remarks: gets a line where values disagree or are assumed.
+    init(
+        files: ConfigurationFiles, vision: FastViTHDConfiguration, text: DecoderConfiguration, isHuggingFace: Bool,
+        remarks: inout [String]
+    ) throws(CheckpointError) {
+        let root = files.root
+        try vision.check(against: files.root)
+        let images = try VisionSettings(
+            root: root, processor: files.processor, isHuggingFace: isHuggingFace, stride: vision.stride,
+            remarks: &remarks)
+        var ends: Set<Int> = []
+        for reader in [files.text, root, files.generation].compactMap({ $0 }) {
+            ends.formUnion(try Self.tokens(reader, "eos_token_id"))
+        }
+        for token in ends.sorted() where token >= text.vocabularySize {
+            remarks.append("eos_token_id \(token) is beyond the \(text.vocabularySize) rows of the vocabulary")
+        }
+        if ends.isEmpty { remarks.append("no file gives eos_token_id") }
+        let range = Int(Int32.min)...Int(Int32.max)
+        let imageID = try root.integer("image_token_id", in: range)
+        let imageIndex = try root.integer("image_token_index", in: range)
+        let declaredLength = try root.integer("tokenizer_model_max_length", in: 1...Int.max)
+        if let flag = try files.text.bool("tie_word_embeddings"), flag != text.tiedEmbeddings {
+            remarks.append(
+                "config.json says tie_word_embeddings \(flag); by the tensors the output projection is "
+                    + (text.tiedEmbeddings ? "the embedding table" : "a matrix of its own"))
+        }
+        self.init(
+            vision: vision, text: text, imageSize: images.imageSize, geometry: images.geometry,
+            imageMean: images.mean, imageStandardDeviation: images.standardDeviation,
+            // Negative numbers are LLaVA's sentinel, not tokens.
+            imageTokenID: (imageID ?? imageIndex).flatMap { $0 >= 0 ? $0 : nil },
+            endOfSequenceIDs: ends.sorted(),
+            padTokenID: try Self.tokens(files.text, "pad_token_id").first,
+            beginOfSequenceID: try Self.tokens(files.text, "bos_token_id").first,
+            maximumSequenceLength: min(declaredLength ?? text.maximumPositions, text.maximumPositions),
+            conversationTemplate: try root.string("conversation_template"), modelType: files.modelType)
+    }
+
+    /// A token id or a list of them.
+    private static func tokens(_ reader: ConfigurationReader, _ key: String) throws(CheckpointError) -> [Int] {
+        let range = 0...DecoderConfiguration.vocabularyLimit
+        if reader.value(key)?.elements != nil { return try reader.integers(key, in: range, limit: 256) ?? [] }
+        // Some configurations write -1 for "none".
+        if reader.value(key)?.integer == -1 { return [] }
+        return try reader.integer(key, in: range).map { [$0] } ?? []
+    }
+}
+
+extension FastViTHDConfiguration {
+    /// Keys of timm's model arguments that change nothing about inference on features.
+    private static let harmlessArguments: Set<String> = [
+        "inference_mode", "num_classes", "global_pool", "drop_rate", "proj_drop_rate", "drop_path_rate",
+        "layer_scale_init_value", "stem_use_scale_branch", "features_only", "img_size",
+    ]
+
+    /// Checks what config.json says about the tower against what the tensors show.
+    func check(against root: ConfigurationReader) throws(CheckpointError) {
+        if let features = try root.integer("mm_hidden_size", in: 1...Self.hiddenLimit), features != finalChannels {
+            throw root.contradiction("mm_hidden_size", configuration: "\(features)", tensors: "\(finalChannels)")
+        }
+        guard let section = try root.section("vision_config") else { return }
+        if let features = try section.integer("hidden_size", in: 1...Self.hiddenLimit), features != finalChannels {
+            throw section.contradiction("hidden_size", configuration: "\(features)", tensors: "\(finalChannels)")
+        }
+        guard let arguments = try section.section("model_args") else { return }
+        try checkDimensions(arguments)
+        try arguments.require("lkc_use_act", is: .bool(true))
+        try arguments.require("repmixer_kernel_size", is: .integer(repMixerKernel))
+        try arguments.require("down_patch_size", is: .integer(largeKernel))
+        try arguments.require("down_stride", is: .integer(2))
+        try arguments.require("in_chans", is: .integer(3))
+        try arguments.require("act_layer", isOneOf: ["gelu"])
+        try arguments.require("fork_feat", is: .bool(false))
+        let known: Set<String> = [
+            "layers", "embed_dims", "mlp_ratios", "token_mixers", "downsamples", "se_downsamples", "cls_ratio",
+            "lkc_use_act", "repmixer_kernel_size", "down_patch_size", "down_stride", "in_chans", "act_layer",
+            "fork_feat",
+        ]
+        for key in arguments.keys
+        where !known.contains(key) && !Self.harmlessArguments.contains(key) && arguments.value(key) != nil {
+            throw arguments.unsupported(key, expected: "FastViTHD's own arguments", got: key)
+        }
+    }
+
+    private func checkDimensions(_ arguments: ConfigurationReader) throws(CheckpointError) {
+        let limit = Self.stageLimit
+        if let layers = try arguments.integers("layers", in: 1...Self.depthLimit, limit: limit), layers != depths {
+            throw arguments.contradiction("layers", configuration: "\(layers)", tensors: "\(depths)")
+        }
+        if let given = try arguments.integers("embed_dims", in: 1...Self.widthLimit, limit: limit), given != widths {
+            throw arguments.contradiction("embed_dims", configuration: "\(given)", tensors: "\(widths)")
+        }
+        if let ratios = try arguments.doubles("mlp_ratios", in: 0...1024, limit: limit) {
+            let given = zip(ratios, widths).map { Int($0 * Double($1)) }
+            let hidden = depths.indices.map { hiddenWidth(stage: $0) }
+            guard given == hidden, ratios.count == depths.count else {
+                throw arguments.contradiction("mlp_ratios", configuration: "\(ratios)", tensors: "\(mlpRatios)")
+            }
+        }
+        if let mixers = try arguments.list("token_mixers", limit: limit),
+            mixers != tokenMixers.map({ .string($0.rawValue) })
+        {
+            throw arguments.contradiction(
+                "token_mixers", configuration: JSONValue.array(mixers).summary,
+                tensors: "\(tokenMixers.map(\.rawValue))")
+        }
+        if let ratio = try arguments.double("cls_ratio", in: 0...1024), let last = widths.last,
+            Int(ratio * Double(last)) != finalChannels
+        {
+            throw arguments.contradiction(
+                "cls_ratio", configuration: "\(ratio) × \(last)", tensors: "\(finalChannels)")
+        }
+        for (key, expected) in [
+            ("downsamples", depths.indices.map { JSONValue.bool($0 > 0) }),
+            ("se_downsamples", depths.map { _ in JSONValue.bool(false) }),
+        ] {
+            if let given = try arguments.list(key, limit: limit), given != expected {
+                throw arguments.unsupported(
+                    key, expected: JSONValue.array(expected).summary, got: JSONValue.array(given).summary)
+            }
+        }
+    }
+}

@@ -1,0 +1,36 @@
+/// Which of the published layouts a checkpoint follows.
+package struct CheckpointLayout: Sendable, Equatable {
+    package enum Family: String, Sendable, Equatable {
+        /// Apple's original (`llava_qwen2`): `model.vision_tower.vision_tower.model.*`, `model.mm_projector.*`.
+        case apple
+        /// Transformers' `fast_vlm`: timm names, `multi_modal_projector.linear_1`.
+        case huggingFace
+        /// mlx-vlm and its relatives: convolutions stored output-height-width-input, or quantised.
+        case mlx
+    }
+
+    /// Affine quantisation as MLX stores it: w = scale · q + bias in groups along the input.
+    package struct Quantization: Sendable, Hashable {
+        package let bits: Int
+        package let groupSize: Int
+    }
+
+    package let family: Family
+    /// The vision tower has its training branches, which are folded at load.
+    package let trainTime: Bool
+    /// The commonest quantisation among the tensors; nil when none is quantised.
+    package let quantization: Quantization?
+}
+
+extension CheckpointLayout: CustomStringConvertible {
+    package var description: String {
+        let name =
+            switch family {
+            case .apple: "Apple"
+            case .huggingFace: "Hugging Face"
+            case .mlx: "MLX"
+            }
+        let quantized = quantization.map { ", \($0.bits)-bit in groups of \($0.groupSize)" } ?? ""
+        return name + (trainTime ? ", train-time vision tower" : "") + quantized
+    }
+}

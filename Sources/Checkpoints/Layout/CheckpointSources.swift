@@ -1,0 +1,82 @@
+internal import Foundation
+internal import Tensors
+
+/// The stored tensors of a checkpoint under their source names, and what the names and shapes tell about layout.
+struct CheckpointSources {
+    /// By source name; see ``SourceNames``.
+    let tensors: [String: StoredTensor]
+    let order: KernelOrder
+    /// mlx-vlm's `vision_model` between tower and network.
+    let hasMLXNames: Bool
+
+    /// - Throws: `CheckpointError.unexpectedTensor` for a name of no layout, `duplicateTensor` for two names of one
+    ///   weight, `incompleteCheckpoint` when a whole part of the model is missing.
+    init(catalog: TensorCatalog, directory: URL) throws(CheckpointError) {
+        let names = SourceNames(storedNames: catalog.tensors.keys)
+        var tensors: [String: StoredTensor] = [:]
+        var unknown: [StoredTensor] = []
+        for stored in catalog.tensors.values {
+            switch names.meaning(of: stored.name) {
+            case .ignorable: break
+            case .unknown: unknown.append(stored)
+            case .weight(let name):
+                if let other = tensors.updateValue(stored, forKey: name) {
+                    let (first, second) = (min(other.name, stored.name), max(other.name, stored.name))
+                    throw .duplicateTensor(tensor: name, first: first, second: second)
+                }
+            }
+        }
+        try Self.checkParts(tensors, names: catalog.tensors.keys, directory: directory)
+        unknown.sort { $0.name < $1.name }
+        if let first = unknown.first {
+            throw .unexpectedTensor(file: first.file, tensor: first.name, others: unknown.count - 1)
+        }
+        self.tensors = tensors
+        order = try Self.kernelOrder(tensors)
+        hasMLXNames = catalog.tensors.keys.contains { $0.hasPrefix("vision_tower.vision_model.") }
+    }
+
+    private static func checkParts(
+        _ tensors: [String: StoredTensor], names: some Sequence<String>, directory: URL
+    ) throws(CheckpointError) {
+        func has(_ prefix: String) -> Bool { tensors.keys.contains { $0.hasPrefix(prefix) } }
+        func incomplete(_ missing: String, _ advice: String) -> CheckpointError {
+            .incompleteCheckpoint(directory: directory.path, missing: missing, advice: advice)
+        }
+        if !has("vision.") {
+            let packages = ((try? FileAccess.names(in: directory)) ?? []).filter { $0.hasSuffix(".mlpackage") }
+            let isExport = !packages.isEmpty || names.contains { $0.contains("linear_0") }
+            throw incomplete(
+                "vision tower",
+                isExport
+                    ? "in Apple's exports it is a CoreML package, which is not read; use the PyTorch checkpoint"
+                    : "use a checkpoint with the FastViTHD tower inside")
+        }
+        if !has("decoder.") {
+            throw incomplete("language model", "this is an encoder alone; use a whole FastVLM checkpoint")
+        }
+        if !has("projector.") {
+            throw incomplete("projector", "use a whole FastVLM checkpoint")
+        }
+    }
+
+    /// Depthwise kernels tell the two orders apart: [C, 1, k, k] against [C, k, k, 1] with k > 1. All must agree.
+    private static func kernelOrder(_ tensors: [String: StoredTensor]) throws(CheckpointError) -> KernelOrder {
+        var votes: [KernelOrder: StoredTensor] = [:]
+        for (name, stored) in tensors where name.hasPrefix("vision.") && stored.shape.count == 4 {
+            let shape = stored.shape
+            if shape[1] == 1, shape[2] == shape[3], shape[2] > 1 {
+                votes[.outputInputHeightWidth] = stored
+            } else if shape[3] == 1, shape[1] == shape[2], shape[1] > 1 {
+                votes[.outputHeightWidthInput] = stored
+            }
+        }
+        if let first = votes[.outputInputHeightWidth], let second = votes[.outputHeightWidthInput] {
+            throw .unexpectedShape(
+                file: second.file, tensor: second.name,
+                expected: [second.shape[0], 1, second.shape[1], second.shape[2]],
+                got: first.shape.count == 4 ? second.shape : first.shape)
+        }
+        return votes[.outputHeightWidthInput] == nil ? .outputInputHeightWidth : .outputHeightWidthInput
+    }
+}

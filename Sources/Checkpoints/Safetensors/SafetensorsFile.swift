@@ -1,0 +1,172 @@
+package import Foundation
+package import Tensors
+
+/// One memory-mapped safetensors file whose header has been checked against every rule of the format.
+///
+/// The layout is eight bytes of header length (little-endian), the header as JSON, then the data:
+/// ```
+/// ┌ n: UInt64 ┬ {"name": {"dtype", "shape", "data_offsets": [begin, end]}, …} ┬ data … ┐
+/// 0           8                                                           8 + n     end
+/// ```
+/// Rules, as in the format's own reader: the header is at most 100 MB and begins with `{`; names stand once;
+/// shape × width of the type equals the length, in checked arithmetic; the tensors fill the data without gap or
+/// overlap up to the last byte of the file; `__metadata__` maps strings to strings.
+package struct SafetensorsFile: Sendable {
+    /// The longest header that is read.
+    package static let headerLimit = 100_000_000
+    /// The highest number of dimensions of a tensor.
+    static let rankLimit = 8
+
+    /// File name, without folder.
+    package let name: String
+    package let storage: Storage
+    /// In the order of their data.
+    package let tensors: [StoredTensor]
+    package let metadata: [String: String]
+
+    /// Maps a file and checks its header. No tensor data is read.
+    /// - Parameter index: what the tensors carry as their `fileIndex`.
+    /// - Throws: `CheckpointError` naming the rule that is broken.
+    package init(contentsOf url: URL, index: Int = 0) throws(CheckpointError) {
+        name = url.lastPathComponent
+        storage = try FileAccess.map(url)
+        let header = try Self.header(of: storage, file: name)
+        let dataStart = 8 + header.length
+        metadata = try Self.metadata(header.members["__metadata__"], file: name)
+        var found: [StoredTensor] = []
+        found.reserveCapacity(header.members.count)
+        for (tensor, description) in header.members where tensor != "__metadata__" {
+            let entry = try Self.entry(
+                tensor, description, file: name, fileIndex: index, dataStart: dataStart)
+            found.append(entry)
+        }
+        found.sort { ($0.byteOffset, $0.byteCount, $0.name) < ($1.byteOffset, $1.byteCount, $1.name) }
+        try Self.checkCoverage(found, dataStart: dataStart, end: storage.count, file: name)
+        tensors = found
+    }
+
+    /// A zero-copy view of a tensor of this file, or an aligned copy where its bytes stand at an odd place.
+    package func tensor(_ stored: StoredTensor) throws(CheckpointError) -> Tensor {
+        do {
+            if stored.byteOffset % stored.dataType.byteWidth == 0 {
+                return try Tensor(
+                    stored.dataType, shape: stored.shape, storage: storage, byteOffset: stored.byteOffset)
+            }
+            let copy = try Storage(byteCount: stored.byteCount)
+            copy.mutableBytes.copyMemory(from: bytes(of: stored))
+            return try Tensor(stored.dataType, shape: stored.shape, storage: copy)
+        } catch {
+            throw .tensor(error)
+        }
+    }
+
+    /// The bytes of a tensor of this file. Valid while the file's storage lives.
+    package func bytes(of stored: StoredTensor) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(
+            rebasing: storage.bytes[stored.byteOffset..<stored.byteOffset + stored.byteCount])
+    }
+
+    // MARK: Header
+
+    private static func header(
+        of storage: Storage, file: String
+    ) throws(CheckpointError) -> (members: [String: JSONValue], length: Int) {
+        func invalid(_ reason: String) -> CheckpointError {
+            .invalidSafetensors(file: file, tensor: "", reason: reason)
+        }
+        guard storage.count >= 8 else { throw invalid("\(storage.count) bytes are too few for a header") }
+        let declared = UInt64(littleEndian: storage.bytes.loadUnaligned(as: UInt64.self))
+        guard declared <= UInt64(headerLimit) else {
+            throw invalid("a header of \(declared) bytes, at most \(headerLimit) allowed")
+        }
+        let length = Int(declared)
+        guard length <= storage.count - 8 else {
+            throw invalid("the header of \(length) bytes does not fit in \(storage.count) bytes: truncated")
+        }
+        let text = UnsafeRawBufferPointer(rebasing: storage.bytes[8..<8 + length])
+        guard text.first == UInt8(ascii: "{") else { throw invalid("the header does not begin with '{'") }
+        guard let members = try JSONParser.parse(text, file: file, limits: .header).members else {
+            throw invalid("the header is not an object")
+        }
+        return (members, length)
+    }
+
+    private static func metadata(_ value: JSONValue?, file: String) throws(CheckpointError) -> [String: String] {
+        guard let value else { return [:] }
+        var metadata: [String: String] = [:]
+        guard let members = value.members else {
+            throw .invalidSafetensors(file: file, tensor: "__metadata__", reason: "not an object")
+        }
+        for (key, value) in members {
+            guard let text = value.string else {
+                throw .invalidSafetensors(
+                    file: file, tensor: "__metadata__", reason: "\"\(key)\" is \(value.summary), not a string")
+            }
+            metadata[key] = text
+        }
+        return metadata
+    }
+
+    private static func entry(
+        _ tensor: String, _ description: JSONValue, file: String, fileIndex: Int, dataStart: Int
+    ) throws(CheckpointError) -> StoredTensor {
+        func invalid(_ reason: String) -> CheckpointError {
+            .invalidSafetensors(file: file, tensor: tensor, reason: reason)
+        }
+        guard let members = description.members else { throw invalid("its entry is \(description.summary)") }
+        for key in members.keys where key != "dtype" && key != "shape" && key != "data_offsets" {
+            throw invalid("unknown key \"\(key)\"")
+        }
+        guard let typeName = members["dtype"]?.string else { throw invalid("dtype is missing or not a string") }
+        guard let dataType = DataType(rawValue: typeName) else {
+            let known = DataType.allCases.map(\.rawValue).joined(separator: ", ")
+            throw .unexpectedDataType(file: file, tensor: tensor, expected: "one of \(known)", got: typeName)
+        }
+        guard let extents = members["shape"]?.elements else { throw invalid("shape is missing or not a list") }
+        guard extents.count <= rankLimit else { throw invalid("\(extents.count) dimensions") }
+        var shape: [Int] = []
+        for extent in extents {
+            guard case .integer(let extent) = extent, extent >= 0 else {
+                throw invalid("shape holds \(extent.summary), not a whole number")
+            }
+            shape.append(extent)
+        }
+        guard let offsets = members["data_offsets"]?.elements, offsets.count == 2,
+            case .integer(let begin) = offsets[0], case .integer(let end) = offsets[1]
+        else { throw invalid("data_offsets is not two whole numbers") }
+        guard begin >= 0, begin <= end, end <= Int.max - dataStart else {
+            throw invalid("data_offsets [\(begin), \(end)] are not a range")
+        }
+        guard let expected = Tensor.checkedByteCount(dataType, shape: shape) else {
+            throw invalid("the size of \(typeName) \(shape) overflows")
+        }
+        guard expected == end - begin else {
+            throw invalid("\(typeName) \(shape) takes \(expected) bytes, data_offsets give \(end - begin)")
+        }
+        return StoredTensor(
+            name: tensor, file: file, fileIndex: fileIndex, dataType: dataType, shape: shape,
+            byteOffset: dataStart + begin, byteCount: expected)
+    }
+
+    /// - Parameter tensors: sorted by offset.
+    private static func checkCoverage(
+        _ tensors: [StoredTensor], dataStart: Int, end: Int, file: String
+    ) throws(CheckpointError) {
+        var position = dataStart
+        for tensor in tensors {
+            guard tensor.byteOffset == position else {
+                throw .invalidSafetensors(
+                    file: file, tensor: tensor.name,
+                    reason: "its data begin at \(tensor.byteOffset - dataStart), expected "
+                        + "\(position - dataStart): \(tensor.byteOffset < position ? "overlap" : "gap")")
+            }
+            position = tensor.byteOffset + tensor.byteCount
+        }
+        guard position == end else {
+            throw .invalidSafetensors(
+                file: file, tensor: "",
+                reason: "the header describes \(position) bytes, the file has \(end): "
+                    + (position > end ? "truncated" : "something follows the data"))
+        }
+    }
+}
