@@ -1,0 +1,1 @@
+"""The independent PyTorch truth that the Swift runtime is tested against."""
