@@ -1,0 +1,80 @@
+/// What can be wrong with the tokenizer files of a checkpoint. Encoding and decoding themselves never fail.
+package enum TokenizationError: Error, Sendable, Equatable, CustomStringConvertible {
+    /// The folder holds neither tokenizer.json nor vocab.json with merges.txt.
+    case noTokenizer(directory: String)
+    /// Only a SentencePiece protobuf is there.
+    case sentencePieceModelOnly(directory: String)
+    /// The operating system could not read the file.
+    case unreadable(file: String, reason: String)
+    /// A file, a number or a token is larger than this library accepts.
+    case overLimit(file: String, what: String, limit: Int, got: String)
+    /// The bytes are not JSON.
+    case notJSON(file: String, byte: Int, reason: String)
+    /// A value is missing or has the wrong type.
+    case wrongValue(file: String, key: String, expected: String, got: String)
+    /// The file asks for something that this library does not implement, such as another split pattern.
+    case unsupported(file: String, key: String, got: String, supported: String)
+    /// Two tokens share an id, or one token has two ids.
+    case conflict(file: String, token: String, ids: [Int])
+    /// A merge rule names a part, or makes a token, that the vocabulary does not have.
+    case unknownMergePart(file: String, merge: Int, token: String)
+    /// A merge rule is not a pair of non-empty tokens.
+    case malformedMerge(file: String, merge: Int, got: String)
+    /// Byte-level vocabularies need a token for each of the 256 bytes.
+    case missingByte(file: String, byte: UInt8)
+
+    package var description: String {
+        switch self {
+        case .noTokenizer(let directory):
+            "\(directory): found neither tokenizer.json nor vocab.json with merges.txt; "
+                + "copy the tokenizer files of the checkpoint into this folder"
+        case .sentencePieceModelOnly(let directory):
+            "\(directory): found tokenizer.model (SentencePiece) but no tokenizer.json; convert it once with "
+                + "transformers: AutoTokenizer.from_pretrained(folder).save_pretrained(folder)"
+        case .unreadable(let file, let reason):
+            "\(file): cannot be read (\(reason)); check the path and its permissions"
+        case .overLimit(let file, let what, let limit, let got):
+            "\(file): \(what) may be at most \(limit), got \(got); the file is damaged or not a tokenizer"
+        case .notJSON(let file, let byte, let reason):
+            "\(file): not valid JSON at byte \(byte): \(reason); download the file again"
+        case .wrongValue(let file, let key, let expected, let got):
+            "\(file): \(key) must be \(expected), got \(got); download the file again or correct it"
+        case .unsupported(let file, let key, let got, let supported):
+            "\(file): \(key) is \(got), which is not supported; supported: \(supported). "
+                + "Use a checkpoint with such a tokenizer, or report this one"
+        case .conflict(let file, let token, let ids):
+            "\(file): token \(token) and ids \(ids) contradict each other: each token needs one id of its own; "
+                + "download the file again or correct it"
+        case .unknownMergePart(let file, let merge, let token):
+            "\(file): merge \(merge) needs the token \(token), which the vocabulary lacks; "
+                + "use vocabulary and merges of the same tokenizer"
+        case .malformedMerge(let file, let merge, let got):
+            "\(file): merge \(merge) must be two non-empty tokens, got \(got); download the file again"
+        case .missingByte(let file, let byte):
+            "\(file): the vocabulary has no token for the byte \(byte); byte-level tokenizers need all 256: "
+                + "download the file again"
+        }
+    }
+}
+
+/// Bounds on what a tokenizer file may ask for, checked before memory is taken.
+enum TokenizerLimits {
+    /// Bytes of one file. The largest published tokenizer.json is about 35 MB.
+    static let fileBytes = 256 << 20
+    /// Highest token id + 1: tables are indexed by id.
+    static let ids = 1 << 22
+    /// Merge rules; ranks must fit 24 bits beside a position in `BytePairMerger`.
+    static let merges = (1 << 24) - 1
+    /// UTF-8 bytes of one added token: the text scan may look this far ahead at each position.
+    static let addedTokenBytes = 512
+    /// Nesting of JSON values.
+    static let jsonDepth = 32
+    /// How much of a foreign value an error message repeats.
+    static let quotedCharacters = 120
+}
+
+/// A foreign string cut to a length fit for an error message.
+func quoted(_ text: String) -> String {
+    let limit = TokenizerLimits.quotedCharacters
+    return text.unicodeScalars.count <= limit ? "\"\(text)\"" : "\"\(text.unicodeScalars.prefix(limit))\"…"
+}

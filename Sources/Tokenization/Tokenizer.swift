@@ -1,0 +1,180 @@
+package import Foundation
+
+/// Whether special tokens written out in a text become special tokens.
+package enum SpecialTokenPolicy: Sendable {
+    /// `<|im_end|>` in the text becomes its one id: for prompts the program itself writes.
+    case recognize
+    /// Every added token is ordinary text: for text from outside, which must not be able to end its own turn. Unlike
+    /// `encode_special_tokens` of `tokenizers` this also holds for added tokens that are not marked special.
+    case asText
+}
+
+/// Text ⇄ token ids, equal to Hugging Face `tokenizers` (without its post-processor: `encode` adds no token).
+///
+/// Byte-level BPE (Qwen2, Llama 3, GPT-2) and SentencePiece-style BPE (Llama 2, Vicuna). Immutable after loading.
+///
+/// ```swift
+/// let tokenizer = try Tokenizer(directory: checkpoint)
+/// let ids = tokenizer.encode("<|im_start|>user\nHello<|im_end|>\n")
+/// let text = tokenizer.decode(ids)   // "user\nHello\n"
+/// ```
+package struct Tokenizer: Sendable {
+    let vocabulary: TokenTable
+    let merger: BytePairMerger
+    /// Initial symbol of each byte: byte-level tokens, or the `<0xNN>` tokens of byte fallback; -1 when missing.
+    let byteSymbols: [Int32]
+    let normalizer: TextNormalizer
+    let preTokenizer: TokenizerDefinition.PreTokenizer
+    let decoder: TokenizerDefinition.Decoder
+    let unknown: Int32?
+    let fusesUnknown: Bool
+    let ignoresMerges: Bool
+    /// Added tokens by id.
+    let added: [Int: AddedToken]
+    /// Added tokens looked for before, and after, normalisation.
+    let rawMatcher: AddedTokenMatcher
+    let normalizedMatcher: AddedTokenMatcher
+    /// Highest id + 1, added tokens included. Rows of an embedding beyond it are padding.
+    package let vocabularyCount: Int
+    /// The token to put before a text, when the tokenizer asks for one (Llama). `encode` does not put it.
+    package let beginningOfSequence: Int?
+    private let addedIDs: [[UInt8]: Int]
+
+    /// Reads tokenizer.json, or vocab.json and merges.txt with added_tokens.json and tokenizer_config.json, from a
+    /// checkpoint folder.
+    ///
+    /// - Throws: `TokenizationError` that names the file and what is wrong with it.
+    package init(directory: URL) throws(TokenizationError) {
+        try self.init(TokenizerDefinition(directory: directory))
+    }
+
+    init(_ definition: TokenizerDefinition) throws(TokenizationError) {
+        let file = definition.vocabularyFile
+        let table = try Self.table(definition.vocabulary, file: file)
+        vocabulary = table
+        merger = try Self.merger(definition, table)
+        byteSymbols = try Self.byteSymbols(definition, table)
+        normalizer = TextNormalizer(definition.normalizers)
+        preTokenizer = definition.preTokenizer
+        decoder = definition.decoder
+        fusesUnknown = definition.fusesUnknown
+        ignoresMerges = definition.ignoresMerges
+        if let token = definition.unknownToken, !token.isEmpty {
+            guard let id = table.id(of: token) else {
+                throw .wrongValue(
+                    file: file, key: "unk_token", expected: "a token of the vocabulary", got: quoted(token))
+            }
+            unknown = Int32(truncatingIfNeeded: id)
+        } else {
+            unknown = nil
+        }
+        (added, addedIDs) = try Self.index(definition.addedTokens, table, file: file)
+        vocabularyCount = max(table.idCount, (added.keys.max() ?? -1) + 1)
+        if let token = definition.beginningOfSequence {
+            guard let id = addedIDs[Array(token.utf8)] ?? table.id(of: token) else {
+                throw .wrongValue(
+                    file: file, key: "post_processor", expected: "tokens of the vocabulary", got: quoted(token))
+            }
+            beginningOfSequence = id
+        } else {
+            beginningOfSequence = nil
+        }
+        let normalizer = normalizer
+        rawMatcher = AddedTokenMatcher(
+            definition.addedTokens.filter { !$0.isNormalized }.map { ($0, Array($0.content.utf8)) })
+        normalizedMatcher = AddedTokenMatcher(
+            definition.addedTokens.filter(\.isNormalized).map { ($0, normalizer.normalized($0.content)) })
+    }
+
+    // MARK: - Building
+
+    private static func table(
+        _ entries: [(token: String, id: Int)], file: String
+    ) throws(TokenizationError) -> TokenTable {
+        let idCount = (entries.lazy.map(\.id).max() ?? -1) + 1
+        var table = TokenTable(capacity: entries.count, idCount: idCount)
+        for (token, id) in entries where !table.insert(token, id: id) {
+            throw .conflict(file: file, token: quoted(token), ids: [id] + [table.id(of: token)].compactMap { $0 })
+        }
+        return table
+    }
+
+    private static func merger(
+        _ definition: TokenizerDefinition, _ table: TokenTable
+    ) throws(TokenizationError) -> BytePairMerger {
+        var merger = BytePairMerger(capacity: definition.merges.count)
+        var merged: [UInt8] = []
+        for (rank, (left, right)) in definition.merges.enumerated() {
+            merged.removeAll(keepingCapacity: true)
+            merged.append(contentsOf: left.utf8)
+            merged.append(contentsOf: right.utf8)
+            guard let leftID = table.id(of: left), let rightID = table.id(of: right),
+                let mergedID = table.id(of: merged)
+            else {
+                let missing =
+                    table.id(of: left) == nil
+                    ? left
+                    : table.id(of: right) == nil ? right : String(decoding: merged, as: UTF8.self)
+                throw .unknownMergePart(file: definition.mergesFile, merge: rank, token: quoted(missing))
+            }
+            merger.add(left: leftID, right: rightID, rank: rank, merged: mergedID)
+        }
+        return merger
+    }
+
+    private static func byteSymbols(
+        _ definition: TokenizerDefinition, _ table: TokenTable
+    ) throws(TokenizationError) -> [Int32] {
+        var symbols = [Int32](repeating: -1, count: 256)
+        switch definition.preTokenizer {
+        case .byteLevel:
+            for (byte, token) in ByteAlphabet.encoded.enumerated() {
+                guard let id = table.id(of: token) else {
+                    throw .missingByte(file: definition.vocabularyFile, byte: UInt8(byte))
+                }
+                symbols[byte] = Int32(truncatingIfNeeded: id)
+            }
+        case .wholeText, .metaspace:
+            guard definition.fallsBackToBytes else { break }
+            for byte in 0..<256 {
+                guard let id = table.id(of: ByteFallback.token(of: UInt8(byte))) else { continue }
+                symbols[byte] = Int32(truncatingIfNeeded: id)
+            }
+        }
+        return symbols
+    }
+
+    /// Added tokens by id and by content; each must agree with the vocabulary where that knows it too.
+    private static func index(
+        _ tokens: [AddedToken], _ table: TokenTable, file: String
+    ) throws(TokenizationError) -> (byID: [Int: AddedToken], byContent: [[UInt8]: Int]) {
+        var byID: [Int: AddedToken] = [:]
+        var byContent: [[UInt8]: Int] = [:]
+        for token in tokens {
+            let content = Array(token.content.utf8)
+            let known = table.id(of: content) ?? byContent[content] ?? token.id
+            let holder = table.bytes(of: token.id).map(Array.init) ?? byID[token.id].map { Array($0.content.utf8) }
+            guard known == token.id, holder ?? content == content else {
+                throw .conflict(file: file, token: quoted(token.content), ids: [token.id, known])
+            }
+            byID[token.id] = token
+            byContent[content] = token.id
+        }
+        return (byID, byContent)
+    }
+
+    // MARK: - Single tokens
+
+    /// The id of an added token by its content, or of a vocabulary entry as the files write it ("Ġhello").
+    package func id(of token: String) -> Int? {
+        addedIDs[Array(token.utf8)] ?? vocabulary.id(of: token)
+    }
+
+    /// The token with this id as the files write it; nil beyond the vocabulary and in its gaps.
+    package func token(of id: Int) -> String? {
+        added[id]?.content ?? vocabulary.bytes(of: id).map { String(decoding: $0, as: UTF8.self) }
+    }
+
+    /// Whether this is an added token marked special, which `decode` leaves out unless told otherwise.
+    package func isSpecial(_ id: Int) -> Bool { added[id]?.isSpecial ?? false }
+}

@@ -1,0 +1,109 @@
+import Foundation
+
+/// Finding and reading the tokenizer files of a checkpoint folder.
+extension TokenizerDefinition {
+    /// tokenizer.json when it is there, else vocab.json with merges.txt.
+    init(directory: URL) throws(TokenizationError) {
+        func exists(_ name: String) -> Bool {
+            FileManager.default.fileExists(atPath: directory.appending(path: name).path)
+        }
+        if exists("tokenizer.json") {
+            let file = directory.appending(path: "tokenizer.json")
+            try self.init(tokenizerJSON: Self.json(file), file: file.path)
+        } else if exists("vocab.json"), exists("merges.txt") {
+            try self.init(vocabularyIn: directory, exists: exists)
+        } else if exists("tokenizer.model") {
+            throw .sentencePieceModelOnly(directory: directory.path)
+        } else {
+            throw .noTokenizer(directory: directory.path)
+        }
+    }
+
+    /// Apple's checkpoints: vocab.json, merges.txt, added_tokens.json and the flags in tokenizer_config.json. These
+    /// files name no pattern: it is Qwen2's, with NFC.
+    private init(vocabularyIn directory: URL, exists: (String) -> Bool) throws(TokenizationError) {
+        let vocabularyURL = directory.appending(path: "vocab.json")
+        let mergesURL = directory.appending(path: "merges.txt")
+        vocabularyFile = vocabularyURL.path
+        mergesFile = mergesURL.path
+        let fields = try JSONFields(Self.json(vocabularyURL), file: vocabularyURL.path, path: "")
+        vocabulary = try Self.tokensWithIDs(fields)
+        merges = try Self.merges(textFile: mergesURL)
+        normalizers = [.nfc]
+        preTokenizer = .byteLevel(.qwen2, addsPrefixSpace: false)
+        decoder = .byteLevel
+        if exists("tokenizer_config.json") {
+            addedTokens = try Self.configuredTokens(directory.appending(path: "tokenizer_config.json"))
+        }
+        guard exists("added_tokens.json") else { return }
+        let addedURL = directory.appending(path: "added_tokens.json")
+        let added = try JSONFields(Self.json(addedURL), file: addedURL.path, path: "")
+        for (content, id) in try Self.tokensWithIDs(added) {
+            let isKnown = addedTokens.contains { $0.id == id && $0.content.utf8.elementsEqual(content.utf8) }
+            // The file has no flags; such tokens are control tokens.
+            if !isKnown { addedTokens.append(try Self.controlToken(content, id, file: addedURL.path)) }
+        }
+    }
+
+    private static func controlToken(
+        _ content: String, _ id: Int, file: String
+    ) throws(TokenizationError) -> AddedToken {
+        let fields = try JSONFields(.object([("special", .bool(true))]), file: file, path: quoted(content))
+        return try addedToken(fields, content, id)
+    }
+
+    /// `added_tokens_decoder` of tokenizer_config.json: an object from id, as text, to content and flags.
+    private static func configuredTokens(_ url: URL) throws(TokenizationError) -> [AddedToken] {
+        let root = try JSONFields(json(url), file: url.path, path: "")
+        guard let decoder = try root.object("added_tokens_decoder") else { return [] }
+        var tokens: [AddedToken] = []
+        for (key, value) in decoder.members {
+            let fields = try JSONFields(value, file: url.path, path: decoder.place(key))
+            let content = try fields.requiredString("content")
+            guard let number = Int(key) else {
+                throw decoder.wrong(quoted(key), expected: "a token id as key", got: quoted(key))
+            }
+            let id = try JSONFields.tokenID(.integer(number), file: url.path, token: content)
+            tokens.append(try addedToken(fields, content, id))
+        }
+        return tokens
+    }
+
+    /// One merge "a b" a line, after an optional first line "#version: …".
+    private static func merges(textFile url: URL) throws(TokenizationError) -> [(left: String, right: String)] {
+        let text = String(decoding: try bytes(url), as: UTF8.self)
+        var result: [(left: String, right: String)] = []
+        for (number, line) in text.utf8.split(separator: 0x0A, omittingEmptySubsequences: false).enumerated() {
+            let line = line.last == 0x0D ? line.dropLast() : line
+            if line.isEmpty || (number == 0 && line.starts(with: "#version".utf8)) { continue }
+            result.append(try merge(Substring(line), index: result.count, file: url.path))
+        }
+        try checkMergeCount(result.count, file: url.path)
+        return result
+    }
+
+    private static func json(_ url: URL) throws(TokenizationError) -> JSONValue {
+        try JSONReader.parse(try bytes(url), file: url.path)
+    }
+
+    /// The bytes of a text file, checked for size and UTF-8.
+    private static func bytes(_ url: URL) throws(TokenizationError) -> [UInt8] {
+        let data: Data
+        do {
+            let size = try url.resourceValues(forKeys: [.fileSizeKey]).fileSize ?? 0
+            guard size <= TokenizerLimits.fileBytes else {
+                throw TokenizationError.overLimit(
+                    file: url.path, what: "the size in bytes", limit: TokenizerLimits.fileBytes, got: "\(size)")
+            }
+            data = try Data(contentsOf: url)
+        } catch let error as TokenizationError {
+            throw error
+        } catch {
+            throw .unreadable(file: url.path, reason: error.localizedDescription)
+        }
+        guard String(bytes: data, encoding: .utf8) != nil else {
+            throw .notJSON(file: url.path, byte: 0, reason: "the file is not UTF-8 text")
+        }
+        return [UInt8](data)
+    }
+}
