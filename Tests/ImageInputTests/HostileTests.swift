@@ -144,15 +144,29 @@ struct HostileTests {
                 == .fileTooLarge(bytes: file.count, limit: file.count - 1))
     }
 
-    @Test("compressed PNG text and profiles that unfold to gigabytes are skipped unread")
-    func compressedChunks() throws {
+    private struct Bomb: Decodable {
+        let name: String
+        let file: Data
+        let rgb: Data
+    }
+
+    @Test("PNG chunks that unfold to a thousand times their size are not unfolded")
+    func bombs() throws {
+        let bombs = try JSONDecoder().decode([Bomb].self, from: Fixture.data("images/bombs.json"))
+        #expect(bombs.count == 5)
+        for bomb in bombs {
+            let image = try ImageDecoder.decode(bomb.file)
+            #expect(image.pixels == [UInt8](bomb.rgb), "\(bomb.name)")
+        }
+    }
+
+    @Test("chunks of a megabyte of rubbish are skipped unread")
+    func rubbishChunks() throws {
         let file = [UInt8](try DecodeCase.named("png-colour2-depth8").file)
         let pixels = try ImageDecoder.decode(file).pixels
-        // Deflate of zeros: a stored header, then a run that claims far more than it holds.
-        let bomb = [UInt8](repeating: 0, count: 1 << 20)
+        let rubbish = [UInt8](repeating: 0, count: 1 << 20)
         for kind in ["zTXt", "iCCP", "iTXt", "tEXt", "sPLT", "vpAg"] {
-            let name: [UInt8] = Array("Comment".utf8) + [0, 0]
-            let extra = chunk(kind, name + [0x78, 0xDA] + bomb)
+            let extra = chunk(kind, Array("Comment".utf8) + [0, 0, 0x78, 0xDA] + rubbish)
             let loaded = try ImageDecoder.decode(Array(file[..<33]) + extra + Array(file[33...]))
             #expect(loaded.pixels == pixels, "\(kind)")
         }

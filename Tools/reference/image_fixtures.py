@@ -6,6 +6,7 @@ bicubic resize and preprocessing cases. Seeded; run from the repository root:
 decode.json     cases: name, orientation-applied and plain expected size, file and RGB bytes in base64
 resize.json     cases: sizes and expected bytes; the source is `noise(width, height)`, made again by the test
 preprocess.json cases: geometry, size, expected 8-bit square; and normalisation tables as float32 bytes
+bombs.json      PNG files with a few bytes that unfold to many, and the pixels they hold
 MANIFEST.json   sha256 of each file, this generator, versions
 """
 
@@ -253,6 +254,25 @@ def decode_case(name, data):
     return case
 
 
+def bomb_cases(rng):
+    """Pillow refuses some of these, so the expected pixels come from the same picture without the bomb."""
+    photo = picture(rng, 13, 11)
+    samples = photo.astype(int)
+    zeros = zlib.compress(bytes(4 << 20), 9)
+    inside = {
+        "zTXt": b"Comment\0\0" + zeros, "iCCP": b"profile\0\0" + zeros,
+        "iTXt": b"Comment\0\1\0\0\0" + zeros, "eXIf": bytes(1 << 16),
+    }
+    for kind, data in inside.items():
+        file = png(rng, samples, 2, 8, extra=chunk(kind.encode(), data))
+        yield {"name": kind, "file": b64(file), "rgb": b64(photo.tobytes())}
+    raw = b"".join(b"\0" + row.tobytes() for row in photo) + bytes(4 << 20)
+    header = struct.pack(">IIBBBBB", 13, 11, 8, 2, 0, 0, 0)
+    file = (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(raw, 9))
+            + chunk(b"IEND", b""))
+    yield {"name": "IDAT", "file": b64(file), "rgb": b64(photo.tobytes())}
+
+
 # -- resize and preprocessing ------------------------------------------------------------------------------
 
 
@@ -332,6 +352,7 @@ def main():
     makers = [jpeg_cases, png_cases, webp_cases, pnm_cases, exif_cases]
     files = {
         "decode.json": [decode_case(name, data) for make in makers for name, data in make(rng)],
+        "bombs.json": list(bomb_cases(rng)),
         "resize.json": list(resize_cases()),
         "preprocess.json": {"squares": list(preprocess_cases()), "tables": list(normalisation_tables())},
     }
