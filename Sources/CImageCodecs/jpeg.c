@@ -54,7 +54,8 @@ static void fv_jpeg_error_exit(j_common_ptr info)
     fv_jpeg_reader *reader = info->client_data;
     char text[JMSG_LENGTH_MAX];
     info->err->format_message(info, text);
-    reader->status = fvc_fail(reader->failure, fv_jpeg_status(info->err->msg_code), fv_jpeg_offset(reader), text);
+    fvc_status status = fv_jpeg_status(info->err->msg_code);
+    reader->status = fvc_fail(reader->failure, status, fv_jpeg_offset(reader), text);
     longjmp(reader->jump, 1);
 }
 

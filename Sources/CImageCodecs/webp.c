@@ -5,7 +5,8 @@
 
 #include "failure.h"
 
-static fvc_status fv_webp_open(const uint8_t *bytes, size_t count, WebPDemuxer **demuxer, fvc_failure *failure)
+static fvc_status fv_webp_open(const uint8_t *bytes, size_t count, WebPDemuxer **demuxer,
+                               fvc_failure *failure)
 {
     WebPData data = {.bytes = bytes, .size = count};
     WebPDemuxState state = WEBP_DEMUX_PARSE_ERROR;

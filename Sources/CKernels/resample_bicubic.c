@@ -158,27 +158,27 @@ void fv_bicubic_background_u8(fv_bicubic_plan_view plan, const uint8_t backgroun
 
 // Bytes [from, to) of one output row of the column pass; `rows` is the first row of the window.
 static void fv_bicubic_column_span(const fv_bicubic_window *window, const int32_t *weights,
-                                   const uint8_t *rows, size_t row_bytes, const uint8_t *background_row,
+                                   const uint8_t *rows, size_t stride, const uint8_t *background_row,
                                    size_t from, size_t to, uint8_t *destination)
 {
     for (size_t x = from; x < to; x++) {
         int32_t sum = FV_BICUBIC_HALF + window->outside * background_row[x];
         for (int32_t k = 0; k < window->count; k++) {
-            sum += weights[k] * rows[(size_t)k * row_bytes + x];
+            sum += weights[k] * rows[(size_t)k * stride + x];
         }
         destination[x] = fv_bicubic_clip(sum);
     }
 }
 
 void fv_bicubic_columns_u8_scalar(fv_bicubic_plan_view plan, int64_t first, int64_t count,
-                                  const uint8_t *rows, int64_t rows_start, size_t row_bytes,
-                                  const uint8_t *background_row, uint8_t *destination)
+                                  const uint8_t *rows, int64_t rows_start, size_t stride,
+                                  size_t row_bytes, const uint8_t *background_row, uint8_t *destination)
 {
     for (int64_t y = 0; y < count; y++) {
         const fv_bicubic_window *window = &plan.windows[first + y];
         size_t skip = window->count > 0 ? (size_t)(window->start - rows_start) : 0;
-        fv_bicubic_column_span(window, plan.weights + (first + y) * plan.taps, rows + skip * row_bytes,
-                               row_bytes, background_row, 0, row_bytes, destination + (size_t)y * row_bytes);
+        fv_bicubic_column_span(window, plan.weights + (first + y) * plan.taps, rows + skip * stride, stride,
+                               background_row, 0, row_bytes, destination + (size_t)y * row_bytes);
     }
 }
 
@@ -291,7 +291,7 @@ static inline int32_t fv_bicubic_pair(int32_t first, int32_t second)
 }
 
 FV_AVX2 static void fv_bicubic_column_block_avx2(const fv_bicubic_window *window, const int32_t *weights,
-                                                 const uint8_t *rows, size_t row_bytes,
+                                                 const uint8_t *rows, size_t stride,
                                                  const uint8_t *background_row, uint8_t *destination)
 {
     __m256i acc[8];
@@ -299,11 +299,11 @@ FV_AVX2 static void fv_bicubic_column_block_avx2(const fv_bicubic_window *window
         acc[j] = _mm256_setzero_si256();
     }
     for (int32_t k = 0; k < window->count; k += 2) {
-        const uint8_t *a = rows + (size_t)k * row_bytes;
+        const uint8_t *a = rows + (size_t)k * stride;
         int paired = k + 1 < window->count;
         int32_t second = paired ? weights[k + 1] : 0;
         fv_bicubic_add_pair(acc, _mm256_loadu_si256((const __m256i *)a),
-                            _mm256_loadu_si256((const __m256i *)(paired ? a + row_bytes : a)),
+                            _mm256_loadu_si256((const __m256i *)(paired ? a + stride : a)),
                             _mm256_set1_epi32(fv_bicubic_pair(weights[k] >> 8, second >> 8)),
                             _mm256_set1_epi32(fv_bicubic_pair(weights[k] & 255, second & 255)));
     }
@@ -319,25 +319,27 @@ FV_AVX2 static void fv_bicubic_column_block_avx2(const fv_bicubic_window *window
         __m256i sum = _mm256_add_epi32(_mm256_add_epi32(_mm256_slli_epi32(acc[j], 8), acc[4 + j]), half);
         acc[j] = _mm256_srai_epi32(sum, FV_BICUBIC_BITS);
     }
-    __m256i bytes = _mm256_packus_epi16(_mm256_packs_epi32(acc[0], acc[1]), _mm256_packs_epi32(acc[2], acc[3]));
-    _mm256_storeu_si256((__m256i *)destination, bytes);
+    __m256i even = _mm256_packs_epi32(acc[0], acc[1]);
+    __m256i odd = _mm256_packs_epi32(acc[2], acc[3]);
+    _mm256_storeu_si256((__m256i *)destination, _mm256_packus_epi16(even, odd));
 }
 
 FV_AVX2 void fv_bicubic_columns_u8_avx2(fv_bicubic_plan_view plan, int64_t first, int64_t count,
-                                        const uint8_t *rows, int64_t rows_start, size_t row_bytes,
-                                        const uint8_t *background_row, uint8_t *destination)
+                                        const uint8_t *rows, int64_t rows_start, size_t stride,
+                                        size_t row_bytes, const uint8_t *background_row,
+                                        uint8_t *destination)
 {
     for (int64_t y = 0; y < count; y++, destination += row_bytes) {
         const fv_bicubic_window *window = &plan.windows[first + y];
         const int32_t *weights = plan.weights + (first + y) * plan.taps;
         size_t skip = window->count > 0 ? (size_t)(window->start - rows_start) : 0;
-        const uint8_t *top = rows + skip * row_bytes;
+        const uint8_t *top = rows + skip * stride;
         size_t x = 0;
         for (; x + 32 <= row_bytes; x += 32) {
-            fv_bicubic_column_block_avx2(window, weights, top + x, row_bytes, background_row + x,
+            fv_bicubic_column_block_avx2(window, weights, top + x, stride, background_row + x,
                                          destination + x);
         }
-        fv_bicubic_column_span(window, weights, top, row_bytes, background_row, x, row_bytes, destination);
+        fv_bicubic_column_span(window, weights, top, stride, background_row, x, row_bytes, destination);
     }
 }
 
@@ -355,10 +357,11 @@ void fv_bicubic_rows_u8_avx2(fv_bicubic_plan_view plan, const uint8_t *source, c
 }
 
 void fv_bicubic_columns_u8_avx2(fv_bicubic_plan_view plan, int64_t first, int64_t count,
-                                const uint8_t *rows, int64_t rows_start, size_t row_bytes,
+                                const uint8_t *rows, int64_t rows_start, size_t stride, size_t row_bytes,
                                 const uint8_t *background_row, uint8_t *destination)
 {
-    fv_bicubic_columns_u8_scalar(plan, first, count, rows, rows_start, row_bytes, background_row, destination);
+    fv_bicubic_columns_u8_scalar(plan, first, count, rows, rows_start, stride, row_bytes, background_row,
+                                 destination);
 }
 
 #endif

@@ -14,13 +14,16 @@ struct ByteView {
 
     /// The part [offset, offset + length), or nil when it reaches outside.
     func part(at offset: Int, length: Int) -> ByteView? {
-        guard offset >= 0, length >= 0, offset <= bytes.count, length <= bytes.count - offset else { return nil }
+        guard offset >= 0, length >= 0, offset <= bytes.count, length <= bytes.count - offset else {
+            return nil
+        }
         return ByteView(UnsafeRawBufferPointer(rebasing: bytes[offset..<offset + length]))
     }
 
     /// From `offset` to the end; empty when that lies outside.
     func dropping(_ offset: Int) -> ByteView {
-        part(at: offset, length: bytes.count - offset) ?? ByteView(UnsafeRawBufferPointer(start: nil, count: 0))
+        part(at: offset, length: bytes.count - offset)
+            ?? ByteView(UnsafeRawBufferPointer(start: nil, count: 0))
     }
 
     func integer<T: FixedWidthInteger>(_: T.Type, at offset: Int, bigEndian: Bool) -> T? {

@@ -38,8 +38,8 @@ extension ImageInputError: CustomStringConvertible {
         case .empty:
             "the image is empty (0 bytes); pass a JPEG, PNG, WebP or PPM file"
         case .fileTooLarge(let bytes, let limit):
-            "the image file has \(bytes.map(String.init) ?? "more") bytes\(bytes == nil ? " than allowed" : ""), "
-                + "the limit is \(limit); shrink the image or raise the file size limit"
+            "the image file has \(bytes.map(String.init) ?? "too many") bytes, the limit is \(limit); "
+                + "shrink the image or raise the file size limit"
         case .unsupportedFormat(let name):
             "this is \(name), which is not decoded here; convert it to JPEG, PNG, WebP or PPM"
         case .unknownFormat(let start):

@@ -33,7 +33,7 @@ package struct RGBImage: Equatable, Sendable {
 
     /// Pillow's `resize((width, height), BICUBIC)`, bit for bit.
     package func resized(width: Int, height: Int) throws(ImageInputError) -> RGBImage {
-        guard
+        guard width > 0, height > 0,
             let resample = BicubicResample(
                 horizontal: .init(self.width, to: width), vertical: .init(self.height, to: height)),
             width <= Int.max / 3 / height

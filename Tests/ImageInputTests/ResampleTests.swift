@@ -1,7 +1,7 @@
 import Foundation
-import Testing
-import TestSupport
 import Tensors
+import TestSupport
+import Testing
 
 @testable import ImageInput
 

@@ -6,6 +6,7 @@ bicubic resize and preprocessing cases. Seeded; run from the repository root:
 decode.json     cases: name, orientation-applied and plain expected size, file and RGB bytes in base64
 resize.json     cases: sizes and expected bytes; the source is `noise(width, height)`, made again by the test
 preprocess.json cases: geometry, size, expected 8-bit square; and normalisation tables as float32 bytes
+bombs.json      PNG files with a few bytes that unfold to many, and the pixels they hold
 MANIFEST.json   sha256 of each file, this generator, versions
 """
 
@@ -253,14 +254,36 @@ def decode_case(name, data):
     return case
 
 
+def bomb_cases(rng):
+    """Pillow refuses some of these, so the expected pixels come from the same picture without the bomb."""
+    photo = picture(rng, 13, 11)
+    samples = photo.astype(int)
+    zeros = zlib.compress(bytes(4 << 20), 9)
+    inside = {
+        "zTXt": b"Comment\0\0" + zeros, "iCCP": b"profile\0\0" + zeros,
+        "iTXt": b"Comment\0\1\0\0\0" + zeros, "eXIf": bytes(1 << 16),
+    }
+    for kind, data in inside.items():
+        file = png(rng, samples, 2, 8, extra=chunk(kind.encode(), data))
+        yield {"name": kind, "file": b64(file), "rgb": b64(photo.tobytes())}
+    raw = b"".join(b"\0" + row.tobytes() for row in photo) + bytes(4 << 20)
+    header = struct.pack(">IIBBBBB", 13, 11, 8, 2, 0, 0, 0)
+    file = (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(raw, 9))
+            + chunk(b"IEND", b""))
+    yield {"name": "IDAT", "file": b64(file), "rgb": b64(photo.tobytes())}
+
+
 # -- resize and preprocessing ------------------------------------------------------------------------------
 
 
 def resize_cases():
     sizes = [
         (1, 1, 5, 7), (1, 40, 9, 13), (40, 1, 13, 9), (2, 3, 31, 17), (13, 7, 13, 7), (13, 7, 13, 20),
-        (13, 7, 30, 7), (37, 23, 64, 64), (64, 64, 23, 37), (101, 67, 33, 21), (257, 3, 11, 5), (3, 257, 5, 11),
-        (640, 41, 7, 40), (31, 900, 30, 7), (199, 201, 64, 66), (50, 50, 49, 51), (999, 2, 1, 1), (8, 8, 4, 4),
+        (13, 7, 30, 7), (37, 23, 64, 64), (64, 64, 23, 37), (101, 67, 33, 21), (257, 3, 11, 5),
+        (3, 257, 5, 11), (640, 41, 7, 40), (31, 900, 30, 7), (199, 201, 64, 66), (50, 50, 49, 51),
+        (999, 2, 1, 1), (8, 8, 4, 4),
+        # Either side of the rule by which Pillow 13 takes columns first.
+        (60, 60, 50, 40), (60, 60, 50, 39), (20, 90, 40, 89), (90, 300, 30, 100),
     ]
     for w, h, to_w, to_h in sizes:
         result = Image.fromarray(noise(w, h)).resize((to_w, to_h), Image.BICUBIC)
@@ -299,7 +322,7 @@ def preprocess_cases():
         ("pad", 64, clip, [(90, 33), (33, 90), (1, 40), (900, 500), (640, 20)]),
         ("pad", 128, clip, [(333, 200)]),
         ("crop", 64, (0, 0, 0), [(100, 50), (50, 101), (64, 64), (64, 65), (1, 40), (40, 1), (700, 431),
-                                 (431, 700), (37, 36)]),
+                                 (431, 700), (37, 36), (90, 400), (400, 90), (128, 257)]),
     ]
     for geometry, size, background, sources in plan:
         for source in sources:
@@ -329,6 +352,7 @@ def main():
     makers = [jpeg_cases, png_cases, webp_cases, pnm_cases, exif_cases]
     files = {
         "decode.json": [decode_case(name, data) for make in makers for name, data in make(rng)],
+        "bombs.json": list(bomb_cases(rng)),
         "resize.json": list(resize_cases()),
         "preprocess.json": {"squares": list(preprocess_cases()), "tables": list(normalisation_tables())},
     }

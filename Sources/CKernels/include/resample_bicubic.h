@@ -1,6 +1,6 @@
 // Bicubic resampling of 8-bit RGB, bit for bit what Pillow's Image.resize(..., BICUBIC) gives.
 //
-// Resampling is separable: rows first into uint8, then columns. Along one axis, output i is
+// Resampling is separable: one direction into uint8, then the other. Along one axis, output i is
 //
 //     clip8((2^21 + sum_k weight[i][k] * sample[start_i + k]) >> 22)        weights in 2^-22
 //
@@ -66,18 +66,18 @@ void fv_bicubic_rows_u8_avx2(fv_bicubic_plan_view plan, const uint8_t *source, c
                              size_t stride, int64_t rows, const uint8_t background[3],
                              uint8_t *destination);
 
-// One row of background after the row pass: destination [outputs, 3].
+// One line of nothing but background after a pass along it: destination [outputs, 3].
 void fv_bicubic_background_u8(fv_bicubic_plan_view plan, const uint8_t background[3], uint8_t *destination);
 
 // Columns: outputs [first, first + count) of the plan. `rows` holds picture row `rows_start` and following,
-// row_bytes each, as far as the windows of these outputs reach; background_row has row_bytes.
-// destination [count, row_bytes]. 2 * row_bytes * taps * count operations.
+// `stride` bytes apart, as far as the windows of these outputs reach; row_bytes of each are used.
+// background_row has row_bytes. destination [count, row_bytes]. 2 * row_bytes * taps * count operations.
 void fv_bicubic_columns_u8_scalar(fv_bicubic_plan_view plan, int64_t first, int64_t count,
-                                  const uint8_t *rows, int64_t rows_start, size_t row_bytes,
-                                  const uint8_t *background_row, uint8_t *destination);
+                                  const uint8_t *rows, int64_t rows_start, size_t stride,
+                                  size_t row_bytes, const uint8_t *background_row, uint8_t *destination);
 void fv_bicubic_columns_u8_avx2(fv_bicubic_plan_view plan, int64_t first, int64_t count,
-                                const uint8_t *rows, int64_t rows_start, size_t row_bytes,
-                                const uint8_t *background_row, uint8_t *destination);
+                                const uint8_t *rows, int64_t rows_start, size_t stride,
+                                size_t row_bytes, const uint8_t *background_row, uint8_t *destination);
 
 // 1 when the _avx2 forms may be called on this machine. Elsewhere they do the scalar work.
 int fv_bicubic_has_avx2(void);
