@@ -33,7 +33,10 @@ struct Random {
 }
 
 /// A float32 matrix between guard zones, its numbers NaN until they are written, its row gaps guarded too.
-final class Guarded {
+///
+/// The memory is never freed: a ``Matrix`` does not keep its memory alive, and a test that is careless about
+/// that would be a test of freed memory.
+struct Guarded {
     private static let guardBits: UInt32 = 0x7FC0_BEEF
     private static let zone = 64
 
@@ -50,14 +53,12 @@ final class Guarded {
             pointer: memory + Self.zone + misaligned, rows: rows, columns: columns, rowStride: stride)
     }
 
-    convenience init(_ rows: Int, _ columns: Int, gap: Int = 0, values: [Float]) {
+    init(_ rows: Int, _ columns: Int, gap: Int = 0, values: [Float]) {
         self.init(rows, columns, gap: gap)
         for row in 0..<rows {
             for column in 0..<columns { matrix[row, column] = values[row * columns + column] }
         }
     }
-
-    deinit { memory.deallocate() }
 
     var values: [Float] {
         (0..<matrix.rows).flatMap { row in (0..<matrix.columns).map { matrix[row, $0] } }
