@@ -1,7 +1,8 @@
 """Single blocks of the network: timm's and transformers' own modules with seeded weights, input and output.
 
-Feature maps are stored [H, W, C]; k x k weights are OIHW and 1 x 1 weights [out, in], in canonical names with the
-BatchNorm of the feed-forward folded (the output comes from the module that has it unfolded).
+Feature maps are stored [H, W, C]. Weights have the canonical names and shapes of the Checkpoints room: convolutions
+OIHW; the 1 x 1 convolutions of feed-forward and squeeze [out, in]; the BatchNorm of the feed-forward folded (the
+output comes from the module that has it unfolded).
 """
 
 from functools import partial
@@ -41,8 +42,7 @@ def stem(seed: int):
     module = seeder.fill(fastvit.convolutional_stem(3, 12, inference_mode=True, use_scale_branch=False))
     tensors = run_maps(module, seeder, 3, [(19, 26), (32, 32)])
     for index, block in enumerate(module):
-        weight = block.reparam_conv.weight
-        tensors[f"vision.stem.{index}.weight"] = layouts.matrix(weight) if index == 2 else weight
+        tensors[f"vision.stem.{index}.weight"] = block.reparam_conv.weight
         tensors[f"vision.stem.{index}.bias"] = block.reparam_conv.bias
     return tensors, {}
 
@@ -68,7 +68,7 @@ def downsample(seed: int):
     name = "vision.stages.1.downsample"
     tensors[f"{name}.large.weight"] = module.proj[0].reparam_conv.weight
     tensors[f"{name}.large.bias"] = module.proj[0].reparam_conv.bias
-    tensors[f"{name}.pointwise.weight"] = layouts.matrix(module.proj[1].reparam_conv.weight)
+    tensors[f"{name}.pointwise.weight"] = module.proj[1].reparam_conv.weight
     tensors[f"{name}.pointwise.bias"] = module.proj[1].reparam_conv.bias
     return tensors, {}
 
