@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Time to first token of transformers on a FastVLM checkpoint folder in the Hugging Face layout, on the CPU.
 
-image file -> decode and preprocess -> vision tower and projector -> prefill of the prompt -> argmax of the last
-position. One JSON object on one line of stdout; times in seconds, medians over --repeats after --warm-up runs.
+image file -> decode and preprocess -> vision tower and projector -> prefill of the prompt -> argmax of the
+last position. One JSON object on one line of stdout; times in seconds, medians over --repeats after --warm-up
+runs.
 `processStartToFirstToken` includes imports and loading, and is the first answer of the process.
 """
 
@@ -24,7 +25,9 @@ def since_process_start() -> float:
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("image", type=Path)
     parser.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16")
@@ -34,7 +37,9 @@ def arguments():
     parser.add_argument("--side", type=int, help="image side, a multiple of 64 (default: the processor's)")
     parser.add_argument("--prompt-tokens", type=int, default=286, help="length with the visual tokens")
     parser.add_argument("--question", default="What are these?")
-    parser.add_argument("--channels-last", action="store_true", help="vision tower and pixels in channels_last")
+    parser.add_argument(
+        "--channels-last", action="store_true", help="vision tower and pixels in channels_last"
+    )
     parser.add_argument("--decode-tokens", type=int, default=0, help="also time this many further tokens")
     return parser.parse_args()
 
@@ -90,7 +95,9 @@ def answer(options, model, processor, tokenizer):
     token = int(output.logits[0, -1].argmax())
     first = time.perf_counter()
     stages = {
-        "preprocess": prepared - start, "encode": encoded - prepared, "prefill": first - encoded,
+        "preprocess": prepared - start,
+        "encode": encoded - prepared,
+        "prefill": first - encoded,
         "timeToFirstToken": first - start,
     }
     age = since_process_start()
@@ -125,13 +132,20 @@ def main() -> None:
                 runs.append(stages)
     runs = runs or [first]
     result = {
-        "peer": "transformers", "versions": {"transformers": transformers.__version__, "torch": torch.__version__},
-        "checkpoint": options.checkpoint.name, "dtype": options.dtype, "threads": options.threads,
-        "channelsLast": options.channels_last, "promptTokens": count, "firstToken": token, "repeats": len(runs),
+        "peer": "transformers",
+        "versions": {"transformers": transformers.__version__, "torch": torch.__version__},
+        "checkpoint": options.checkpoint.name,
+        "dtype": options.dtype,
+        "threads": options.threads,
+        "channelsLast": options.channels_last,
+        "promptTokens": count,
+        "firstToken": token,
+        "repeats": len(runs),
         "median": {key: round(statistics.median(run[key] for run in runs), 4) for key in runs[0]},
         "smallest": {key: round(min(run[key] for run in runs), 4) for key in runs[0]},
         "largest": {key: round(max(run[key] for run in runs), 4) for key in runs[0]},
-        "processStartToLoaded": round(loaded, 3), "processStartToFirstToken": round(until_first, 3),
+        "processStartToLoaded": round(loaded, 3),
+        "processStartToFirstToken": round(until_first, 3),
         "peakResidentBytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
     json.dump(result, sys.stdout)

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Makes a FastVLM-0.5B of full width with seeded random weights, and what transformers computes with it.
 
-For the check `make verify-full` and for benchmarks; never committed. The weights keep activations at an ordinary
-scale through all layers, and are exact in bfloat16, so that --dtype float32 and bfloat16 hold the same numbers.
-The vocabulary is Qwen2's when `qwen.tiktoken` (or the dashscope wheel that has it) lies under downloads/ or in
---vocabulary; else the small tokenizer of the fixtures, whose ids fill only the first rows of the table.
+For the check `make verify-full` and for benchmarks; never committed. The weights keep activations at an
+ordinary scale through all layers, and are exact in bfloat16, so that --dtype float32 and bfloat16 hold the
+same numbers. The vocabulary is Qwen2's when `qwen.tiktoken` (or the dashscope wheel that has it) lies under
+downloads/ or --vocabulary; else the small tokenizer of the fixtures, whose ids fill only the first rows.
 
 --expected adds expected.safetensors: for each side S of --sides
-  image.S [S, S, 3] uint8, features.S [(S/64)^2, 3072], projected.S [(S/64)^2, 896], ids.S, logits.S [rows] of the
-  last position, greedy.S (ids) and margins.S, all in float32 arithmetic; and image-S.png beside it.
+  image.S [S, S, 3] uint8, features.S [(S/64)^2, 3072], projected.S [(S/64)^2, 896], ids.S, logits.S [rows] of
+  the last position, greedy.S (ids) and margins.S, all in float32 arithmetic; and image-S.png beside it.
 """
 
 import argparse
@@ -35,7 +35,9 @@ class FullSeeder(Seeder):
 
     def _fill_module(self, name: str, module: nn.Module) -> None:
         super()._fill_module(name, module)
-        if isinstance(module, nn.Conv2d) and name.endswith(("token_mixer.reparam_conv", "pos_emb.reparam_conv")):
+        if isinstance(module, nn.Conv2d) and name.endswith(
+            ("token_mixer.reparam_conv", "pos_emb.reparam_conv")
+        ):
             side = module.kernel_size[0]
             identity = torch.zeros_like(module.weight)
             identity[:, 0, side // 2, side // 2] = 1
@@ -49,17 +51,33 @@ class FullSeeder(Seeder):
 
 def configuration(image_id: int, specials: dict[str, int], tied: bool) -> FastVlmConfig:
     text = Qwen2Config(
-        hidden_size=896, num_hidden_layers=24, num_attention_heads=14, num_key_value_heads=2, intermediate_size=4864,
-        vocab_size=ROWS, rms_norm_eps=1e-6, rope_parameters={"rope_type": "default", "rope_theta": 1000000.0},
-        max_position_embeddings=32768, tie_word_embeddings=tied, bos_token_id=specials["<|endoftext|>"],
+        hidden_size=896,
+        num_hidden_layers=24,
+        num_attention_heads=14,
+        num_key_value_heads=2,
+        intermediate_size=4864,
+        vocab_size=ROWS,
+        rms_norm_eps=1e-6,
+        rope_parameters={"rope_type": "default", "rope_theta": 1000000.0},
+        max_position_embeddings=32768,
+        tie_word_embeddings=tied,
+        bos_token_id=specials["<|endoftext|>"],
         eos_token_id=specials["<|im_end|>"],
     )
     vision = TimmWrapperConfig(
-        architecture="fastvit_mci3", model_args={"inference_mode": True}, hidden_size=3072, num_classes=0,
-        global_pool="avg", do_pooling=True, initializer_range=0.02,
+        architecture="fastvit_mci3",
+        model_args={"inference_mode": True},
+        hidden_size=3072,
+        num_classes=0,
+        global_pool="avg",
+        do_pooling=True,
+        initializer_range=0.02,
     )
     return FastVlmConfig(
-        vision_config=vision, text_config=text, image_token_index=image_id, image_seq_length=256,
+        vision_config=vision,
+        text_config=text,
+        image_token_index=image_id,
+        image_seq_length=256,
         tie_word_embeddings=tied,
     )
 
@@ -88,7 +106,10 @@ def write_checkpoint(folder: Path, model, dtype: torch.dtype, tied: bool) -> Non
         state[name] = tensor.to(dtype) if tensor.is_floating_point() else tensor
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
     config = model.config.to_dict()
-    config |= {"architectures": ["FastVlmForConditionalGeneration"], "dtype": str(dtype).removeprefix("torch.")}
+    config |= {
+        "architectures": ["FastVlmForConditionalGeneration"],
+        "dtype": str(dtype).removeprefix("torch."),
+    }
     small_tokenizer.write_json(folder / "config.json", config)
     model.generation_config.save_pretrained(folder)
     folders.write_processor(folder, 1024)
@@ -112,19 +133,27 @@ def expected(folder: Path, model, sides: list[int], steps: int) -> dict[str, tor
         answer = tiny.greedy(model, ids, [picture], image_id, steps)
         spent = f"encode {encoded - start:.1f} s, the rest {time.monotonic() - encoded:.1f} s"
         print(
-            f"{side}: {len(ids)} ids, features deviation {features.std():.3f}, logits {answer.logits.std():.3f}, "
-            f"smallest margin {min(answer.margins):.4f}, ids {answer.ids}; {spent}", flush=True,
+            f"{side}: {len(ids)} ids, deviation of features {features.std():.3f}, "
+            f"of logits {answer.logits.std():.3f}, "
+            f"smallest margin {min(answer.margins):.4f}, ids {answer.ids}; {spent}",
+            flush=True,
         )
         result |= {
-            f"image.{side}": torch.from_numpy(picture), f"features.{side}": features, f"projected.{side}": projected,
-            f"ids.{side}": torch.tensor(ids), f"logits.{side}": answer.logits,
-            f"greedy.{side}": torch.tensor(answer.ids), f"margins.{side}": torch.tensor(answer.margins),
+            f"image.{side}": torch.from_numpy(picture),
+            f"features.{side}": features,
+            f"projected.{side}": projected,
+            f"ids.{side}": torch.tensor(ids),
+            f"logits.{side}": answer.logits,
+            f"greedy.{side}": torch.tensor(answer.ids),
+            f"margins.{side}": torch.tensor(answer.margins),
         }
     return result
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("output", type=Path, nargs="?", default=ROOT / "downloads" / "fastvlm-0.5b-random")
     parser.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16")
     parser.add_argument("--seed", type=int, default=1)
@@ -133,7 +162,9 @@ def main() -> None:
     parser.add_argument("--sides", type=int, nargs="+", default=[512, 1024])
     parser.add_argument("--steps", type=int, default=8, help="greedy tokens to record")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--vocabulary", type=Path, default=ROOT / "downloads", help="folder with qwen.tiktoken")
+    parser.add_argument(
+        "--vocabulary", type=Path, default=ROOT / "downloads", help="folder with qwen.tiktoken"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     folder = arguments.output

@@ -31,7 +31,7 @@ PICTURES = 3
 def save(path: Path, tensors: dict[str, torch.Tensor], facts: dict | None = None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     plain = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
-    save_file(plain, path, metadata={key: json.dumps(value) for key, value in (facts or {}).items()})
+    save_file(plain, path, metadata={"settings": json.dumps(facts)} if facts else None)
 
 
 @torch.no_grad()
@@ -83,11 +83,16 @@ def search(name: str, shape: Shape, seed: int, cases, pictures, prepare):
 def describe(shape: Shape, seed: int, used: list[str], cases, given) -> dict:
     decoder = small_tokenizer.tokenizer(True)
     return {
-        "folders": used, "seed": seed, "imageSide": shape.side, "tokensPerImage": shape.tokens,
-        "vocabularyRows": small_tokenizer.ROWS, "imageTokenId": small_tokenizer.image_id(),
+        "folders": used,
+        "seed": seed,
+        "imageSide": shape.side,
+        "tokensPerImage": shape.tokens,
+        "vocabularyRows": small_tokenizer.ROWS,
+        "imageTokenId": small_tokenizer.image_id(),
         "greedyLimit": small_tokenizer.image_id(),
         "cases": [
-            case.document() | {
+            case.document()
+            | {
                 "ids": tiny.expanded(case.chunks(), shape.tokens),
                 "greedy": given[case.name].ids,
                 "text": decoder.decode(given[case.name].ids),
@@ -142,8 +147,13 @@ def check_against_transformers(folder: Path, given, pictures, shape: Shape) -> N
         if case.images:
             extra["pixel_values"] = torch.cat([seeding.pixels(pictures[index]) for index in case.images])
         result = model.generate(
-            input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=tiny.STEPS, do_sample=False,
-            suppress_tokens=padding, pad_token_id=0, **extra,
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=tiny.STEPS,
+            do_sample=False,
+            suppress_tokens=padding,
+            pad_token_id=0,
+            **extra,
         )
         if result[0, ids.shape[1] :].tolist() != given[case.name].ids:
             raise SystemExit(f"{folder.name}, {case.name}: transformers' generate gives other ids")
@@ -161,14 +171,19 @@ def brain_float(folder: Path, model, pictures, shape: Shape) -> dict[str, torch.
         print(f"bf16 features of image {index}: cosine to float32 {cosine:.6f}")
     for case in prompts.CASES:
         given = tiny.greedy(
-            low, tiny.expanded(case.chunks(), shape.tokens), [pictures[index] for index in case.images],
-            small_tokenizer.image_id(), steps=1,
+            low,
+            tiny.expanded(case.chunks(), shape.tokens),
+            [pictures[index] for index in case.images],
+            small_tokenizer.image_id(),
+            steps=1,
         )
         result[f"bf16.logits.{case.name}"] = given.logits
     return result
 
 
-def write_variant(root: Path, name: str, shape: Shape, seed: int, pictures, used, prepare, after=None) -> None:
+def write_variant(
+    root: Path, name: str, shape: Shape, seed: int, pictures, used, prepare, after=None
+) -> None:
     """One more model with its own expected files; `after` writes folders once the seed is known."""
     cases = prompts.CASES[:3]
     taken, model, given = search(name, shape, seed, cases, pictures, prepare)
@@ -179,7 +194,9 @@ def write_variant(root: Path, name: str, shape: Shape, seed: int, pictures, used
 
 def write_train(root: Path, seed: int, pictures) -> None:
     """Un-folded training weights (Hugging Face and Apple names), tied embeddings, one key-value head."""
-    shape = Shape(train_time=True, tied=True, hidden=32, layers=1, heads=4, key_value_heads=1, intermediate=48)
+    shape = Shape(
+        train_time=True, tied=True, hidden=32, layers=1, heads=4, key_value_heads=1, intermediate=48
+    )
 
     def after(model, taken):
         folders.write_hf(root / "tiny-train", model, shape, dtype=torch.bfloat16)
@@ -202,7 +219,9 @@ def check_apple_names(path: Path, model) -> None:
     mapped = fastvit.checkpoint_filter_fn(state, timm_model)
     expected = timm_model.state_dict()
     if sorted(mapped) != sorted(expected):
-        raise SystemExit(f"Apple names: {sorted(set(mapped) ^ set(expected))[:4]} have no counterpart in timm")
+        raise SystemExit(
+            f"Apple names: {sorted(set(mapped) ^ set(expected))[:4]} have no counterpart in timm"
+        )
     for name, tensor in expected.items():
         if not torch.equal(mapped[name], tensor.float()):
             raise SystemExit(f"Apple names: {name} holds other values")
@@ -222,14 +241,22 @@ def write_quantised(root: Path, seed: int, pictures) -> None:
 def write_llama(root: Path, seed: int, pictures) -> None:
     """A Llama decoder (no biases, as many key-value heads as heads), names without the leading `model.`."""
     shape = Shape(
-        family="llama", hidden=32, heads=2, key_value_heads=2, layers=2, intermediate=48,
-        vision_layers=[1, 1, 1, 1, 1], ratios=[1, 1, 1, 1, 1],
+        family="llama",
+        hidden=32,
+        heads=2,
+        key_value_heads=2,
+        layers=2,
+        intermediate=48,
+        vision_layers=[1, 1, 1, 1, 1],
+        ratios=[1, 1, 1, 1, 1],
     )
 
     def after(model, taken):
         folders.write_hf(root / "tiny-llama", model, shape, dtype=torch.bfloat16, old=True)
 
-    write_variant(root, "tiny-llama", shape, seed, pictures, ["tiny-llama"], lambda model, candidate: None, after)
+    write_variant(
+        root, "tiny-llama", shape, seed, pictures, ["tiny-llama"], lambda model, candidate: None, after
+    )
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Qwen2's vocabulary and merges from `qwen.tiktoken` (in PyPI's dashscope wheel under dashscope/resources/).
 
-The file lists byte strings by rank; a merge is what plain byte-pair encoding of a string leaves as its last two
-parts when only lower ranks may be used.
+The file lists byte strings by rank; a merge is what plain byte-pair encoding of a string leaves as its last
+two parts when only lower ranks may be used.
 """
 
 import base64
@@ -32,7 +32,10 @@ def derive(content: bytes) -> tuple[dict[str, int], list[tuple[str, str]]]:
     order = [*range(33, 127), *range(161, 173), *range(174, 256)]
     order += [byte for byte in range(256) if byte not in order]
     letters = dict(zip(order, byte_alphabet()))
-    spell = lambda token: "".join(letters[byte] for byte in token)
+
+    def spell(token: bytes) -> str:
+        return "".join(letters[byte] for byte in token)
+
     merges = []
     for token, rank in sorted(ranks.items(), key=lambda item: item[1]):
         if len(token) > 1:

@@ -81,7 +81,9 @@ def document(with_image: bool) -> dict:
     return tokenizer_document(vocabulary(), merges(), added(with_image))
 
 
-def tokenizer_document(vocabulary: dict[str, int], merges: list[tuple[str, str]], added: dict[str, int]) -> dict:
+def tokenizer_document(
+    vocabulary: dict[str, int], merges: list[tuple[str, str]], added: dict[str, int]
+) -> dict:
     """tokenizer.json of a Qwen2 tokenizer with the given pieces."""
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
     split = {"type": "Split", "pattern": {"Regex": SPLIT}, "behavior": "Isolated", "invert": False}
@@ -90,8 +92,15 @@ def tokenizer_document(vocabulary: dict[str, int], merges: list[tuple[str, str]]
         "truncation": None,
         "padding": None,
         "added_tokens": [
-            {"id": index, "content": text, "single_word": False, "lstrip": False, "rstrip": False,
-             "normalized": False, "special": True}
+            {
+                "id": index,
+                "content": text,
+                "single_word": False,
+                "lstrip": False,
+                "rstrip": False,
+                "normalized": False,
+                "special": True,
+            }
             for text, index in added.items()
         ],
         "normalizer": {"type": "NFC"},
@@ -99,8 +108,14 @@ def tokenizer_document(vocabulary: dict[str, int], merges: list[tuple[str, str]]
         "post_processor": byte_level,
         "decoder": byte_level,
         "model": {
-            "type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": "",
-            "end_of_word_suffix": "", "fuse_unk": False, "byte_fallback": False, "ignore_merges": False,
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": "",
+            "end_of_word_suffix": "",
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "ignore_merges": False,
             "vocab": vocabulary,
             "merges": [list(pair) for pair in merges],
         },
@@ -131,8 +146,14 @@ def write_settings(folder: Path, added: dict[str, int], chat_template: bool) -> 
     """tokenizer_config.json and, for the Hugging Face layout, chat_template.jinja."""
     config = {
         "added_tokens_decoder": {
-            str(index): {"content": text, "lstrip": False, "normalized": False, "rstrip": False,
-                         "single_word": False, "special": True}
+            str(index): {
+                "content": text,
+                "lstrip": False,
+                "normalized": False,
+                "rstrip": False,
+                "single_word": False,
+                "special": True,
+            }
             for text, index in added.items()
         },
         "add_prefix_space": False,
