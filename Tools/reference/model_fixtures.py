@@ -31,6 +31,7 @@ PICTURES = 3
 def save(path: Path, tensors: dict[str, torch.Tensor], facts: dict | None = None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     plain = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
+    # One metadata key at most: safetensors writes several in an order that changes from run to run.
     save_file(plain, path, metadata={"settings": json.dumps(facts)} if facts else None)
 
 
