@@ -54,7 +54,8 @@ package struct Checkpoint: Sendable {
         try assembly.addDecoder(text)
         weights = try assembly.finished(catalog: catalog)
 
-        let quantization = assembly.quantizations.max { ($0.value, $0.key.bits) < ($1.value, $1.key.bits) }?.key
+        let quantization = assembly.quantizations.max { ($0.value, $0.key.bits) < ($1.value, $1.key.bits) }?
+            .key
         if quantization == nil, assembly.quantization.global != nil {
             remarks.append("config.json has a quantization, but no tensor is quantised")
         }

@@ -48,19 +48,22 @@ package struct Compute: @unchecked Sendable {
     ///   - instructionSet: nil for the one that the environment variable `FASTVLM_ISA` names, or else the best.
     /// - Throws: `TensorError.unavailableInstructionSet`.
     package init(threads: Int? = nil, instructionSet: InstructionSet? = nil) throws(TensorError) {
+        let word = getenv("FASTVLM_ISA").map { String(cString: $0) }
         let requested: InstructionSet
-        if let instructionSet {
-            requested = instructionSet
-        } else if let name = getenv("FASTVLM_ISA").map({ String(cString: $0) }), !name.isEmpty {
-            guard let named = InstructionSet(rawValue: name) else { throw Self.unavailable(name) }
-            requested = named
-        } else {
-            requested = InstructionSet.available.last ?? .scalar
-        }
+        if let instructionSet { requested = instructionSet } else { requested = try Self.instructionSet(named: word) }
         guard let kernels = requested.kernels else { throw Self.unavailable(requested.rawValue) }
         self.kernels = kernels
         self.instructionSet = requested
         pool = ThreadPool(threads: threads ?? Self.processorCount)
+    }
+
+    /// The best instruction set where `word` is nil or empty, else the one that it names.
+    static func instructionSet(named word: String?) throws(TensorError) -> InstructionSet {
+        guard let word, !word.isEmpty else { return InstructionSet.available.last ?? .scalar }
+        guard let named = InstructionSet(rawValue: word), named.kernels != nil else {
+            throw unavailable(word)
+        }
+        return named
     }
 
     private static func unavailable(_ name: String) -> TensorError {

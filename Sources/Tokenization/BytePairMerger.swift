@@ -44,7 +44,7 @@ struct BytePairMerger: Sendable {
     }
 
     /// Quadratic in the number of symbols, which is small.
-    private func mergeShort(_ scratch: inout Scratch) {
+    func mergeShort(_ scratch: inout Scratch) {
         let count = scratch.symbols.count
         guard count > 1 else { return }
         scratch.rules.removeAll(keepingCapacity: true)
@@ -73,7 +73,7 @@ struct BytePairMerger: Sendable {
 
     /// n log n in the number of symbols: a linked list of symbols and a heap of candidate merges. Each merge takes
     /// one symbol away and adds at most two candidates, so at most 3n candidates are ever pushed.
-    private func mergeLong(_ scratch: inout Scratch, into result: inout [Int]) {
+    func mergeLong(_ scratch: inout Scratch, into result: inout [Int]) {
         let count = scratch.symbols.count
         // `scratch.rules[i]`: the rule for symbol i and the one after it, or none.
         scratch.rules = [UInt64](repeating: Self.none, count: count)

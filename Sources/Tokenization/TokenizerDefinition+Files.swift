@@ -90,7 +90,13 @@ extension TokenizerDefinition {
     private static func bytes(_ url: URL) throws(TokenizationError) -> [UInt8] {
         let data: Data
         do {
-            let size = try url.resourceValues(forKeys: [.fileSizeKey]).fileSize ?? 0
+            // Model caches are full of symbolic links; a pipe or device would never end.
+            let values = try url.resolvingSymlinksInPath().resourceValues(
+                forKeys: [.fileSizeKey, .isRegularFileKey])
+            guard values.isRegularFile == true else {
+                throw TokenizationError.unreadable(file: url.path, reason: "it is not a regular file")
+            }
+            let size = values.fileSize ?? 0
             guard size <= TokenizerLimits.fileBytes else {
                 throw TokenizationError.overLimit(
                     file: url.path, what: "the size in bytes", limit: TokenizerLimits.fileBytes, got: "\(size)")

@@ -14,7 +14,8 @@ struct ConfigurationFiles {
 
     /// The `model_type`s of FastVLM's layouts, with the decoder each implies where nothing names one.
     static let decoderKinds = [
-        "llava_qwen2": "qwen2", "llava_llama": "llama", "llava": "llama", "fast_vlm": "qwen2", "fastvlm": "qwen2",
+        "llava_qwen2": "qwen2", "llava_llama": "llama", "llava": "llama", "fast_vlm": "qwen2",
+        "fastvlm": "qwen2",
     ]
 
     init(directory: URL) throws(CheckpointError) {
@@ -28,7 +29,8 @@ struct ConfigurationFiles {
         }
         guard Self.decoderKinds[modelType] != nil else {
             throw root.unsupported(
-                "model_type", expected: Self.decoderKinds.keys.sorted().joined(separator: ", "), got: modelType)
+                "model_type", expected: Self.decoderKinds.keys.sorted().joined(separator: ", "),
+                got: modelType)
         }
         self.modelType = modelType
         if let nested = try root.section("text_config", fallingBackHere: true), !nested.isEmpty {
@@ -49,7 +51,9 @@ struct ConfigurationFiles {
 
     private static func processor(_ directory: URL) throws(CheckpointError) -> ConfigurationReader? {
         for name in ["preprocessor_config.json", "processor_config.json"] {
-            guard let document = try FileAccess.jsonIfPresent(directory.appending(path: name)) else { continue }
+            guard let document = try FileAccess.jsonIfPresent(directory.appending(path: name)) else {
+                continue
+            }
             let reader = try ConfigurationReader(document, file: name)
             if let nested = try reader.section("image_processor") { return nested }
             if name == "preprocessor_config.json" { return reader }
@@ -60,7 +64,8 @@ struct ConfigurationFiles {
     /// Values that would need another tower, projector or way of splicing.
     private func refuseUnsupported() throws(CheckpointError) {
         if let tower = try root.string("mm_vision_tower"), !tower.lowercased().contains("mobileclip") {
-            throw root.unsupported("mm_vision_tower", expected: "a FastViTHD tower (mobileclip_…)", got: tower)
+            throw root.unsupported(
+                "mm_vision_tower", expected: "a FastViTHD tower (mobileclip_…)", got: tower)
         }
         try root.require("mm_projector_type", isOneOf: ["mlp2x_gelu"])
         try root.require("mm_patch_merge_type", isOneOf: ["flat"])
@@ -71,7 +76,8 @@ struct ConfigurationFiles {
         try root.require("vision_feature_select_strategy", isOneOf: ["full"])
         try root.require("vision_feature_layer", is: .integer(-1))
         guard let vision = try root.section("vision_config") else { return }
-        if let kind = try vision.string("model_type"), kind.contains("clip_vision") || kind.contains("siglip") {
+        if let kind = try vision.string("model_type"), kind.contains("clip_vision") || kind.contains("siglip")
+        {
             throw vision.unsupported("model_type", expected: "a FastViTHD tower", got: kind)
         }
         // The other members of the family have no activation between the two downsampling convolutions.

@@ -12,7 +12,8 @@ struct ConfigurationReader: Sendable {
 
     init(_ document: JSONValue, file: String) throws(CheckpointError) {
         guard let members = document.members else {
-            throw .invalidConfiguration(file: file, key: "(root)", expected: "an object", got: document.summary)
+            throw .invalidConfiguration(
+                file: file, key: "(root)", expected: "an object", got: document.summary)
         }
         self.init(members, file: file, path: "", fallback: [:])
     }
@@ -38,9 +39,12 @@ struct ConfigurationReader: Sendable {
     func has(_ key: String) -> Bool { members[key] != nil }
 
     /// A nested object; nil when absent or null.
-    func section(_ key: String, fallingBackHere: Bool = false) throws(CheckpointError) -> ConfigurationReader? {
+    func section(_ key: String, fallingBackHere: Bool = false) throws(CheckpointError) -> ConfigurationReader?
+    {
         guard let value = value(key) else { return nil }
-        guard let nested = value.members else { throw invalid(key, expected: "an object", got: value.summary) }
+        guard let nested = value.members else {
+            throw invalid(key, expected: "an object", got: value.summary)
+        }
         return ConfigurationReader(
             nested, file: file, path: "\(path)\(key).", fallback: fallingBackHere ? members : [:])
     }
@@ -51,7 +55,8 @@ struct ConfigurationReader: Sendable {
         guard let value = value(key) else { return nil }
         guard let integer = value.integer, range.contains(integer) else {
             throw invalid(
-                key, expected: "a whole number from \(range.lowerBound) to \(range.upperBound)", got: value.summary)
+                key, expected: "a whole number from \(range.lowerBound) to \(range.upperBound)",
+                got: value.summary)
         }
         return integer
     }
@@ -99,13 +104,16 @@ struct ConfigurationReader: Sendable {
         return integers
     }
 
-    func doubles(_ key: String, in range: ClosedRange<Double>, limit: Int) throws(CheckpointError) -> [Double]? {
+    func doubles(_ key: String, in range: ClosedRange<Double>, limit: Int) throws(CheckpointError)
+        -> [Double]?
+    {
         guard let elements = try list(key, limit: limit) else { return nil }
         var numbers: [Double] = []
         for element in elements {
             guard let number = element.double, range.contains(number) else {
                 throw invalid(
-                    key, expected: "numbers from \(range.lowerBound) to \(range.upperBound)", got: element.summary)
+                    key, expected: "numbers from \(range.lowerBound) to \(range.upperBound)",
+                    got: element.summary)
             }
             numbers.append(number)
         }

@@ -43,13 +43,15 @@ extension DecoderConfiguration {
         hiddenSize = try Self.agreed(
             text, "hidden_size", in: 1...Self.hiddenLimit, tensors: shapes.length("decoder.norm.weight"))
         vocabularySize = try Self.agreed(
-            text, "vocab_size", in: 1...Self.vocabularyLimit, tensors: shapes.rows("decoder.embedding.weight"))
+            text, "vocab_size", in: 1...Self.vocabularyLimit, tensors: shapes.rows("decoder.embedding.weight")
+        )
         layers = try Self.agreed(text, "num_hidden_layers", in: 1...Self.layerLimit, tensors: shapes.layers())
         intermediateSize = try Self.agreed(
             text, "intermediate_size", in: 1...Self.intermediateLimit,
             tensors: shapes.rows("decoder.layers.0.mlp.gate.weight"))
         heads = assume(
-            try text.integer("num_attention_heads", in: 1...Self.headLimit), "num_attention_heads", kind.heads)
+            try text.integer("num_attention_heads", in: 1...Self.headLimit), "num_attention_heads", kind.heads
+        )
         let keyValueHeads = try text.integer("num_key_value_heads", in: 1...Self.headLimit)
         self.keyValueHeads =
             kind == .llama
@@ -62,7 +64,8 @@ extension DecoderConfiguration {
         let nestedTheta = try rope?.double("rope_theta", in: 1...1e12)
         ropeTheta = Float(assume(theta ?? nestedTheta, "rope_theta", 10_000))
         maximumPositions = assume(
-            try text.integer("max_position_embeddings", in: 1...Self.positionLimit), "max_position_embeddings",
+            try text.integer("max_position_embeddings", in: 1...Self.positionLimit),
+            "max_position_embeddings",
             kind.positions)
         tiedEmbeddings = isTied
         hasAttentionBias = sources["decoder.layers.0.attention.query.bias"] != nil
@@ -87,7 +90,8 @@ extension DecoderConfiguration {
                 throw rope.unsupported(name, expected: "plain rotary positions", got: "\(name)")
             }
         }
-        for kind in try text.list("layer_types", limit: layerLimit) ?? [] where kind != .string("full_attention") {
+        for kind in try text.list("layer_types", limit: layerLimit) ?? []
+        where kind != .string("full_attention") {
             throw text.unsupported("layer_types", expected: "full_attention", got: kind.summary)
         }
     }
@@ -100,7 +104,8 @@ extension DecoderConfiguration {
             throw text.contradiction(key, configuration: "\(configured)", tensors: "\(tensors)")
         }
         guard range.contains(tensors) else {
-            throw text.unsupported(key, expected: "\(range.lowerBound) to \(range.upperBound)", got: "\(tensors)")
+            throw text.unsupported(
+                key, expected: "\(range.lowerBound) to \(range.upperBound)", got: "\(tensors)")
         }
         return tensors
     }
@@ -110,11 +115,13 @@ extension DecoderConfiguration {
     ) throws(CheckpointError) -> Int {
         if let explicit = try text.integer("head_dim", in: 2...headDimensionLimit) {
             guard explicit.isMultiple(of: 2) else {
-                throw text.invalid("head_dim", expected: "an even number, for rotary positions", got: "\(explicit)")
+                throw text.invalid(
+                    "head_dim", expected: "an even number, for rotary positions", got: "\(explicit)")
             }
             return explicit
         }
-        guard hidden.isMultiple(of: heads), (hidden / heads).isMultiple(of: 2), hidden / heads <= headDimensionLimit
+        guard hidden.isMultiple(of: heads), (hidden / heads).isMultiple(of: 2),
+            hidden / heads <= headDimensionLimit
         else {
             throw text.invalid(
                 "num_attention_heads", expected: "a divisor of hidden_size \(hidden) with an even quotient",

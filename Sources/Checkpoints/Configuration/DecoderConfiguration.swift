@@ -22,8 +22,10 @@ package struct DecoderConfiguration: Sendable, Equatable {
     package var hasAttentionOutputBias: Bool
 
     package init(
-        hiddenSize: Int, layers: Int, heads: Int, keyValueHeads: Int, headDimension: Int, intermediateSize: Int,
-        vocabularySize: Int, rmsNormEpsilon: Float, ropeTheta: Float, maximumPositions: Int, tiedEmbeddings: Bool,
+        hiddenSize: Int, layers: Int, heads: Int, keyValueHeads: Int, headDimension: Int,
+        intermediateSize: Int,
+        vocabularySize: Int, rmsNormEpsilon: Float, ropeTheta: Float, maximumPositions: Int,
+        tiedEmbeddings: Bool,
         hasAttentionBias: Bool, hasAttentionOutputBias: Bool = false
     ) {
         self.hiddenSize = hiddenSize

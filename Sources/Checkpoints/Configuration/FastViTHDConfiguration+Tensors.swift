@@ -35,7 +35,8 @@ extension FastViTHDConfiguration {
             }
             if let previous = configuration.widths.last, !width.isMultiple(of: previous) {
                 throw shapes.unsupported(
-                    "\(previous) to \(width) channels in stage \(stage)", expected: "multiples of the channels before")
+                    "\(previous) to \(width) channels in stage \(stage)",
+                    expected: "multiples of the channels before")
             }
             let isAttention = shapes.exists("\(prefix).blocks.0.attention")
             if isAttention, !width.isMultiple(of: configuration.headDimension) {
@@ -50,12 +51,15 @@ extension FastViTHDConfiguration {
         }
         configuration.finalChannels = try shapes.outputs(
             of: "vision.final", leaves: ["reparam.weight", "branch.0.conv.weight"])
-        configuration.squeezeReduction = try shapes.outputs(of: "vision.final.squeeze.reduce", leaves: ["weight"])
+        configuration.squeezeReduction = try shapes.outputs(
+            of: "vision.final.squeeze.reduce", leaves: ["weight"])
         guard let last = configuration.widths.last, configuration.finalChannels.isMultiple(of: last),
-            configuration.finalChannels <= Self.hiddenLimit, configuration.squeezeReduction <= Self.hiddenLimit
+            configuration.finalChannels <= Self.hiddenLimit,
+            configuration.squeezeReduction <= Self.hiddenLimit
         else {
             throw shapes.unsupported(
-                "\(configuration.finalChannels) channels of the feature map", expected: "a multiple of the last stage")
+                "\(configuration.finalChannels) channels of the feature map",
+                expected: "a multiple of the last stage")
         }
         self = configuration
     }

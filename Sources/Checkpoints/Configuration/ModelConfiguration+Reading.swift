@@ -5,7 +5,8 @@ extension ModelConfiguration {
     ///   - text: read from config.json and the tensors.
     ///   - remarks: gets a line where values disagree or are assumed.
     init(
-        files: ConfigurationFiles, vision: FastViTHDConfiguration, text: DecoderConfiguration, isHuggingFace: Bool,
+        files: ConfigurationFiles, vision: FastViTHDConfiguration, text: DecoderConfiguration,
+        isHuggingFace: Bool,
         remarks: inout [String]
     ) throws(CheckpointError) {
         let root = files.root
@@ -18,7 +19,8 @@ extension ModelConfiguration {
             ends.formUnion(try Self.tokens(reader, "eos_token_id"))
         }
         for token in ends.sorted() where token >= text.vocabularySize {
-            remarks.append("eos_token_id \(token) is beyond the \(text.vocabularySize) rows of the vocabulary")
+            remarks.append(
+                "eos_token_id \(token) is beyond the \(text.vocabularySize) rows of the vocabulary")
         }
         if ends.isEmpty { remarks.append("no file gives eos_token_id") }
         let range = Int(Int32.min)...Int(Int32.max)
@@ -43,7 +45,8 @@ extension ModelConfiguration {
     }
 
     /// A token id or a list of them.
-    private static func tokens(_ reader: ConfigurationReader, _ key: String) throws(CheckpointError) -> [Int] {
+    private static func tokens(_ reader: ConfigurationReader, _ key: String) throws(CheckpointError) -> [Int]
+    {
         let range = 0...DecoderConfiguration.vocabularyLimit
         if reader.value(key)?.elements != nil { return try reader.integers(key, in: range, limit: 256) ?? [] }
         // Some configurations write -1 for "none".
@@ -61,12 +64,18 @@ extension FastViTHDConfiguration {
 
     /// Checks what config.json says about the tower against what the tensors show.
     func check(against root: ConfigurationReader) throws(CheckpointError) {
-        if let features = try root.integer("mm_hidden_size", in: 1...Self.hiddenLimit), features != finalChannels {
-            throw root.contradiction("mm_hidden_size", configuration: "\(features)", tensors: "\(finalChannels)")
+        if let features = try root.integer("mm_hidden_size", in: 1...Self.hiddenLimit),
+            features != finalChannels
+        {
+            throw root.contradiction(
+                "mm_hidden_size", configuration: "\(features)", tensors: "\(finalChannels)")
         }
         guard let section = try root.section("vision_config") else { return }
-        if let features = try section.integer("hidden_size", in: 1...Self.hiddenLimit), features != finalChannels {
-            throw section.contradiction("hidden_size", configuration: "\(features)", tensors: "\(finalChannels)")
+        if let features = try section.integer("hidden_size", in: 1...Self.hiddenLimit),
+            features != finalChannels
+        {
+            throw section.contradiction(
+                "hidden_size", configuration: "\(features)", tensors: "\(finalChannels)")
         }
         guard let arguments = try section.section("model_args") else { return }
         try checkDimensions(arguments)
@@ -78,7 +87,8 @@ extension FastViTHDConfiguration {
         try arguments.require("act_layer", isOneOf: ["gelu"])
         try arguments.require("fork_feat", is: .bool(false))
         let known: Set<String> = [
-            "layers", "embed_dims", "mlp_ratios", "token_mixers", "downsamples", "se_downsamples", "cls_ratio",
+            "layers", "embed_dims", "mlp_ratios", "token_mixers", "downsamples", "se_downsamples",
+            "cls_ratio",
             "lkc_use_act", "repmixer_kernel_size", "down_patch_size", "down_stride", "in_chans", "act_layer",
             "fork_feat",
         ]
@@ -90,17 +100,22 @@ extension FastViTHDConfiguration {
 
     private func checkDimensions(_ arguments: ConfigurationReader) throws(CheckpointError) {
         let limit = Self.stageLimit
-        if let layers = try arguments.integers("layers", in: 1...Self.depthLimit, limit: limit), layers != depths {
+        if let layers = try arguments.integers("layers", in: 1...Self.depthLimit, limit: limit),
+            layers != depths
+        {
             throw arguments.contradiction("layers", configuration: "\(layers)", tensors: "\(depths)")
         }
-        if let given = try arguments.integers("embed_dims", in: 1...Self.widthLimit, limit: limit), given != widths {
+        if let given = try arguments.integers("embed_dims", in: 1...Self.widthLimit, limit: limit),
+            given != widths
+        {
             throw arguments.contradiction("embed_dims", configuration: "\(given)", tensors: "\(widths)")
         }
         if let ratios = try arguments.doubles("mlp_ratios", in: 0...1024, limit: limit) {
             let given = zip(ratios, widths).map { Int($0 * Double($1)) }
             let hidden = depths.indices.map { hiddenWidth(stage: $0) }
             guard given == hidden, ratios.count == depths.count else {
-                throw arguments.contradiction("mlp_ratios", configuration: "\(ratios)", tensors: "\(mlpRatios)")
+                throw arguments.contradiction(
+                    "mlp_ratios", configuration: "\(ratios)", tensors: "\(mlpRatios)")
             }
         }
         if let mixers = try arguments.list("token_mixers", limit: limit),

@@ -36,7 +36,8 @@ struct VisionSettings {
         }
         guard imageSize.isMultiple(of: stride) else {
             throw root.unsupported(
-                candidates.first?.source ?? "image size", expected: "a multiple of \(stride)", got: "\(imageSize)")
+                candidates.first?.source ?? "image size", expected: "a multiple of \(stride)",
+                got: "\(imageSize)")
         }
     }
 
@@ -87,11 +88,13 @@ struct VisionSettings {
             }
         }
         if let tower = try root.string("mm_vision_tower"),
-            let number = tower.split(separator: "_", omittingEmptySubsequences: false).last, let side = Int(number)
+            let number = tower.split(separator: "_", omittingEmptySubsequences: false).last,
+            let side = Int(number)
         {
             guard 1...ModelConfiguration.largestImageSide ~= side else {
                 throw root.invalid(
-                    "mm_vision_tower", expected: "a side up to \(ModelConfiguration.largestImageSide) at its end",
+                    "mm_vision_tower",
+                    expected: "a side up to \(ModelConfiguration.largestImageSide) at its end",
                     got: tower)
             }
             sides.append((side, "config.json mm_vision_tower"))
@@ -114,7 +117,8 @@ struct VisionSettings {
         }
         guard let section = try reader.section(key) else { return nil }
         if let edge = try section.integer("shortest_edge", in: range) { return edge }
-        guard let height = try section.integer("height", in: range), let width = try section.integer("width", in: range)
+        guard let height = try section.integer("height", in: range),
+            let width = try section.integer("width", in: range)
         else { throw reader.invalid(key, expected: "shortest_edge, or height and width", got: value.summary) }
         guard height == width else {
             throw reader.unsupported(key, expected: "a square", got: "\(width)×\(height)")

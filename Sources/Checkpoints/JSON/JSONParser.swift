@@ -89,7 +89,9 @@ package struct JSONParser {
         skipSpace()
         if take("]") { return elements }
         while true {
-            guard elements.count < limits.elements else { throw fault("more than \(limits.elements) elements") }
+            guard elements.count < limits.elements else {
+                throw fault("more than \(limits.elements) elements")
+            }
             elements.append(try value(depth: depth + 1))
             skipSpace()
             if take(",") { continue }
@@ -98,7 +100,9 @@ package struct JSONParser {
         }
     }
 
-    private mutating func literal(_ text: StaticString, _ value: JSONValue) throws(CheckpointError) -> JSONValue {
+    private mutating func literal(_ text: StaticString, _ value: JSONValue) throws(CheckpointError)
+        -> JSONValue
+    {
         let expected = UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount)
         guard bytes[position...].starts(with: expected) else { throw fault("a value was expected") }
         position += expected.count
@@ -233,7 +237,9 @@ package struct JSONParser {
     }
 
     private mutating func skipSpace() {
-        while let byte = peek(), byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 { position += 1 }
+        while let byte = peek(), byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 {
+            position += 1
+        }
     }
 
     private func fault(_ reason: String) -> CheckpointError {

@@ -13,6 +13,11 @@ package struct CheckpointLayout: Sendable, Equatable {
     package struct Quantization: Sendable, Hashable {
         package let bits: Int
         package let groupSize: Int
+
+        package init(bits: Int, groupSize: Int) {
+            self.bits = bits
+            self.groupSize = groupSize
+        }
     }
 
     package let family: Family
@@ -20,6 +25,12 @@ package struct CheckpointLayout: Sendable, Equatable {
     package let trainTime: Bool
     /// The commonest quantisation among the tensors; nil when none is quantised.
     package let quantization: Quantization?
+
+    package init(family: Family, trainTime: Bool, quantization: Quantization?) {
+        self.family = family
+        self.trainTime = trainTime
+        self.quantization = quantization
+    }
 }
 
 extension CheckpointLayout: CustomStringConvertible {

@@ -44,7 +44,9 @@ struct CheckpointSources {
             .incompleteCheckpoint(directory: directory.path, missing: missing, advice: advice)
         }
         if !has("vision.") {
-            let packages = ((try? FileAccess.names(in: directory)) ?? []).filter { $0.hasSuffix(".mlpackage") }
+            let packages = ((try? FileAccess.names(in: directory)) ?? []).filter {
+                $0.hasSuffix(".mlpackage")
+            }
             let isExport = !packages.isEmpty || names.contains { $0.contains("linear_0") }
             throw incomplete(
                 "vision tower",
@@ -61,7 +63,8 @@ struct CheckpointSources {
     }
 
     /// Depthwise kernels tell the two orders apart: [C, 1, k, k] against [C, k, k, 1] with k > 1. All must agree.
-    private static func kernelOrder(_ tensors: [String: StoredTensor]) throws(CheckpointError) -> KernelOrder {
+    private static func kernelOrder(_ tensors: [String: StoredTensor]) throws(CheckpointError) -> KernelOrder
+    {
         var votes: [KernelOrder: StoredTensor] = [:]
         for (name, stored) in tensors where name.hasPrefix("vision.") && stored.shape.count == 4 {
             let shape = stored.shape

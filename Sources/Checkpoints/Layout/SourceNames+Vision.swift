@@ -4,7 +4,9 @@ extension SourceNames {
         guard parts.count >= 2 else { return nil }
         switch parts[0] {
         case "patch_embed", "stem":
-            guard let index = Self.index(parts[1]), let leaf = Self.mobileOneLeaf(parts[2...]) else { return nil }
+            guard let index = Self.index(parts[1]), let leaf = Self.mobileOneLeaf(parts[2...]) else {
+                return nil
+            }
             return "stem.\(index).\(leaf)"
         case "conv_exp", "final_conv":
             return Self.finalName(parts.dropFirst())
@@ -55,7 +57,9 @@ extension SourceNames {
     }
 
     private static func positionLeaf(_ rest: ArraySlice<Substring>) -> String? {
-        guard rest.count == 2, let module = rest.first, let leaf = rest.last.flatMap(plainLeaf) else { return nil }
+        guard rest.count == 2, let module = rest.first, let leaf = rest.last.flatMap(plainLeaf) else {
+            return nil
+        }
         switch module {
         case "reparam_conv": return "position.reparam.\(leaf)"
         case "pe", "pos_enc": return "position.plain.\(leaf)"

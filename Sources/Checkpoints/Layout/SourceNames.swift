@@ -121,7 +121,9 @@ struct SourceNames {
     private static func textName(_ parts: [Substring]) -> String? {
         guard parts.count >= 2, let leaf = linearLeaf(parts[parts.count - 1]) else { return nil }
         if parts.count == 2 {
-            let modules: [Substring: String] = ["embed_tokens": "embedding", "norm": "norm", "lm_head": "output"]
+            let modules: [Substring: String] = [
+                "embed_tokens": "embedding", "norm": "norm", "lm_head": "output",
+            ]
             return modules[parts[0]].map { "\($0).\(leaf)" }
         }
         guard parts.count >= 4, parts[0] == "layers", let layer = index(parts[1]),

@@ -41,7 +41,9 @@ enum FileAccess {
         var isDirectory: ObjCBool = false
         guard FileManager.default.fileExists(atPath: directory.path, isDirectory: &isDirectory),
             isDirectory.boolValue
-        else { throw .missingFile(path: directory.path, expected: "a folder with config.json and *.safetensors") }
+        else {
+            throw .missingFile(path: directory.path, expected: "a folder with config.json and *.safetensors")
+        }
         do {
             return try FileManager.default.contentsOfDirectory(atPath: directory.path).sorted()
         } catch {

@@ -91,7 +91,9 @@ package struct SafetensorsFile: Sendable {
         return (members, length)
     }
 
-    private static func metadata(_ value: JSONValue?, file: String) throws(CheckpointError) -> [String: String] {
+    private static func metadata(_ value: JSONValue?, file: String) throws(CheckpointError) -> [String:
+        String]
+    {
         guard let value else { return [:] }
         var metadata: [String: String] = [:]
         guard let members = value.members else {
@@ -100,7 +102,8 @@ package struct SafetensorsFile: Sendable {
         for (key, value) in members {
             guard let text = value.string else {
                 throw .invalidSafetensors(
-                    file: file, tensor: "__metadata__", reason: "\"\(key)\" is \(value.summary), not a string")
+                    file: file, tensor: "__metadata__", reason: "\"\(key)\" is \(value.summary), not a string"
+                )
             }
             metadata[key] = text
         }
@@ -117,12 +120,16 @@ package struct SafetensorsFile: Sendable {
         for key in members.keys where key != "dtype" && key != "shape" && key != "data_offsets" {
             throw invalid("unknown key \"\(key)\"")
         }
-        guard let typeName = members["dtype"]?.string else { throw invalid("dtype is missing or not a string") }
+        guard let typeName = members["dtype"]?.string else {
+            throw invalid("dtype is missing or not a string")
+        }
         guard let dataType = DataType(rawValue: typeName) else {
             let known = DataType.allCases.map(\.rawValue).joined(separator: ", ")
             throw .unexpectedDataType(file: file, tensor: tensor, expected: "one of \(known)", got: typeName)
         }
-        guard let extents = members["shape"]?.elements else { throw invalid("shape is missing or not a list") }
+        guard let extents = members["shape"]?.elements else {
+            throw invalid("shape is missing or not a list")
+        }
         guard extents.count <= rankLimit else { throw invalid("\(extents.count) dimensions") }
         var shape: [Int] = []
         for extent in extents {

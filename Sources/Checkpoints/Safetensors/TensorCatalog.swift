@@ -79,7 +79,9 @@ package struct TensorCatalog: Sendable {
 
     /// True for `NAME-00001-of-0000N.safetensors` … with every number up to N.
     private static func isCompleteSet(_ names: [String]) -> Bool {
-        guard let first = names.first, let total = shard(first)?.total, total == names.count else { return false }
+        guard let first = names.first, let total = shard(first)?.total, total == names.count else {
+            return false
+        }
         let shards = names.map(shard)
         let stem = shard(first)?.stem
         return shards.allSatisfy { $0?.stem == stem && $0?.total == total }
@@ -87,7 +89,8 @@ package struct TensorCatalog: Sendable {
     }
 
     private static func shard(_ name: String) -> (stem: Substring, number: Int, total: Int)? {
-        let parts = name.dropLast(".safetensors".count).split(separator: "-", omittingEmptySubsequences: false)
+        let parts = name.dropLast(".safetensors".count).split(
+            separator: "-", omittingEmptySubsequences: false)
         guard parts.count >= 4, parts[parts.count - 2] == "of",
             let number = Int(parts[parts.count - 3]), let total = Int(parts[parts.count - 1]),
             total > 0, total <= 10_000
@@ -111,7 +114,8 @@ package struct TensorCatalog: Sendable {
         for (tensor, value) in entries {
             guard let name = value.string, isPlainName(name) else {
                 throw .invalidIndex(
-                    file: file, entry: tensor, expected: "the plain name of a .safetensors file in this folder",
+                    file: file, entry: tensor,
+                    expected: "the plain name of a .safetensors file in this folder",
                     got: value.summary)
             }
             map[tensor] = name
@@ -122,7 +126,9 @@ package struct TensorCatalog: Sendable {
     /// No separators, no parent folders, nothing hidden: an index can only name files beside it.
     private static func isPlainName(_ name: String) -> Bool {
         name.hasSuffix(".safetensors") && !name.hasPrefix(".")
-            && name.unicodeScalars.allSatisfy { $0 != "/" && $0 != "\\" && $0.value >= 0x20 && $0.value != 0x7F }
+            && name.unicodeScalars.allSatisfy {
+                $0 != "/" && $0 != "\\" && $0.value >= 0x20 && $0.value != 0x7F
+            }
     }
 
     private static func merge(_ files: [SafetensorsFile]) throws(CheckpointError) -> [String: StoredTensor] {
@@ -147,7 +153,8 @@ package struct TensorCatalog: Sendable {
         }
         for name in tensors.keys.sorted() where map[name] == nil {
             throw .invalidIndex(
-                file: index, entry: name, expected: "an entry, as \(tensors[name]?.file ?? "a shard") holds it",
+                file: index, entry: name,
+                expected: "an entry, as \(tensors[name]?.file ?? "a shard") holds it",
                 got: "none")
         }
     }

@@ -66,7 +66,9 @@ struct FoldedConvolution: Sendable {
             let factors = try catalog.tensor(layerScale).floats()
             let perOutput = inputs * side * side
             for output in 0..<outputs {
-                for index in output * perOutput..<(output + 1) * perOutput { sum[index] *= Double(factors[output]) }
+                for index in output * perOutput..<(output + 1) * perOutput {
+                    sum[index] *= Double(factors[output])
+                }
             }
         }
         if isResidual { addIdentity(to: &sum, scales: [Double](repeating: 1, count: outputs)) }
@@ -97,7 +99,9 @@ struct FoldedConvolution: Sendable {
     }
 
     /// sign · t for every output.
-    private func branchScales(_ branch: Branch, from catalog: TensorCatalog) throws(CheckpointError) -> [Double] {
+    private func branchScales(_ branch: Branch, from catalog: TensorCatalog) throws(CheckpointError)
+        -> [Double]
+    {
         guard let normalization = branch.normalization else {
             return [Double](repeating: branch.sign, count: outputs)
         }

@@ -84,6 +84,7 @@ struct QuantizationRule: Sendable {
                 tensors: "\(bits) bits in groups of \(groupSize) (\(packed.name))")
         }
         return QuantizedMatrix(
-            packed: packed, scales: scales, biases: biases, outputs: outputs, inputs: inputs, quantization: found)
+            packed: packed, scales: scales, biases: biases, outputs: outputs, inputs: inputs,
+            quantization: found)
     }
 }

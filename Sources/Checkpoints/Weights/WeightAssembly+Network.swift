@@ -11,7 +11,8 @@ extension WeightAssembly {
             if stage > 0 {
                 try largeKernel("\(prefix).downsample.large", outputs: width, side: vision.largeKernel)
                 try mobileOne(
-                    "\(prefix).downsample.pointwise", outputs: width, inputs: width, side: 1, shortcut: .never,
+                    "\(prefix).downsample.pointwise", outputs: width, inputs: width, side: 1,
+                    shortcut: .never,
                     skip: true)
             }
             if vision.positionEncoding[stage] {

@@ -134,7 +134,9 @@ struct WeightAssembly {
 
     /// A depthwise convolution whose batch normalisation is folded at load in every layout.
     mutating func normalizedDepthwise(_ module: String, channels: Int, side: Int) throws(CheckpointError) {
-        guard let branch = try normalizedBranch(module, outputs: channels, inputs: 1, side: side) else { return }
+        guard let branch = try normalizedBranch(module, outputs: channels, inputs: 1, side: side) else {
+            return
+        }
         add(
             module,
             FoldedConvolution(outputs: channels, inputs: 1, side: side, order: order, branches: [branch]))
@@ -154,7 +156,9 @@ struct WeightAssembly {
             missing.append(("\(module).weight", shape))
             return true
         }
-        if let kernel = try self.kernel("\(module).reparam.weight", outputs: outputs, inputs: inputs, side: side) {
+        if let kernel = try self.kernel(
+            "\(module).reparam.weight", outputs: outputs, inputs: inputs, side: side)
+        {
             let isTurned = order == .outputHeightWidthInput && inputs > 1 && side > 1
             entries["\(module).weight"] = .init(
                 recipe: isTurned ? .turnedKernel(kernel) : .asStored(kernel), shape: shape)
@@ -191,7 +195,8 @@ struct WeightAssembly {
         var count = 0
         repeat {
             branches.append(
-                try normalizedBranch("\(module).branch.\(count)", outputs: outputs, inputs: inputs, side: side))
+                try normalizedBranch(
+                    "\(module).branch.\(count)", outputs: outputs, inputs: inputs, side: side))
             count += 1
         } while sources["\(module).branch.\(count).conv.weight"] != nil
         let hasShortcut = sources["\(module).shortcut.conv.weight"] != nil
@@ -263,7 +268,8 @@ struct WeightAssembly {
         }
         guard shapes.contains(stored.shape) else {
             throw .unexpectedShape(
-                file: stored.file, tensor: stored.name, expected: shapes.first ?? canonical, got: stored.shape)
+                file: stored.file, tensor: stored.name, expected: shapes.first ?? canonical, got: stored.shape
+            )
         }
         return stored
     }

@@ -1,7 +1,8 @@
 """Single blocks of the network: timm's and transformers' own modules with seeded weights, input and output.
 
-Feature maps are stored [H, W, C]; k x k weights are OIHW and 1 x 1 weights [out, in], in canonical names with the
-BatchNorm of the feed-forward folded (the output comes from the module that has it unfolded).
+Feature maps are stored [H, W, C]. Weights have the canonical names and shapes of the Checkpoints room:
+convolutions OIHW; the 1 x 1 convolutions of feed-forward and squeeze [out, in]; the BatchNorm of the
+feed-forward folded (the output comes from the module that has it unfolded).
 """
 
 from functools import partial
@@ -41,8 +42,7 @@ def stem(seed: int):
     module = seeder.fill(fastvit.convolutional_stem(3, 12, inference_mode=True, use_scale_branch=False))
     tensors = run_maps(module, seeder, 3, [(19, 26), (32, 32)])
     for index, block in enumerate(module):
-        weight = block.reparam_conv.weight
-        tensors[f"vision.stem.{index}.weight"] = layouts.matrix(weight) if index == 2 else weight
+        tensors[f"vision.stem.{index}.weight"] = block.reparam_conv.weight
         tensors[f"vision.stem.{index}.bias"] = block.reparam_conv.bias
     return tensors, {}
 
@@ -62,13 +62,15 @@ def repmixer(seed: int):
 def downsample(seed: int):
     seeder = Seeder(seed)
     module = seeder.fill(
-        fastvit.PatchEmbed(patch_size=7, stride=2, in_chs=12, embed_dim=24, lkc_use_act=True, inference_mode=True)
+        fastvit.PatchEmbed(
+            patch_size=7, stride=2, in_chs=12, embed_dim=24, lkc_use_act=True, inference_mode=True
+        )
     )
     tensors = run_maps(module, seeder, 12, [ODD, NICE, (3, 2)])
     name = "vision.stages.1.downsample"
     tensors[f"{name}.large.weight"] = module.proj[0].reparam_conv.weight
     tensors[f"{name}.large.bias"] = module.proj[0].reparam_conv.bias
-    tensors[f"{name}.pointwise.weight"] = layouts.matrix(module.proj[1].reparam_conv.weight)
+    tensors[f"{name}.pointwise.weight"] = module.proj[1].reparam_conv.weight
     tensors[f"{name}.pointwise.bias"] = module.proj[1].reparam_conv.bias
     return tensors, {}
 
@@ -134,16 +136,26 @@ def decoder_layer(seed: int, family: str):
     qwen2 = family == "qwen2"
     heads, groups, width = (4, 2, 64) if qwen2 else (3, 3, 48)
     shape = dict(
-        hidden_size=width, num_attention_heads=heads, num_key_value_heads=groups, intermediate_size=80,
-        num_hidden_layers=1, vocab_size=64, max_position_embeddings=8192, attn_implementation="eager",
+        hidden_size=width,
+        num_attention_heads=heads,
+        num_key_value_heads=groups,
+        intermediate_size=80,
+        num_hidden_layers=1,
+        vocab_size=64,
+        max_position_embeddings=8192,
+        attn_implementation="eager",
     )
     if qwen2:
         rope, epsilon, module = 1e6, 1e-6, modeling_qwen2
-        config = Qwen2Config(**shape, rms_norm_eps=epsilon, rope_parameters={"rope_type": "default", "rope_theta": rope})
+        config = Qwen2Config(
+            **shape, rms_norm_eps=epsilon, rope_parameters={"rope_type": "default", "rope_theta": rope}
+        )
         layer, rotary = module.Qwen2DecoderLayer(config, 0), module.Qwen2RotaryEmbedding(config)
     else:
         rope, epsilon, module = 1e4, 1e-5, modeling_llama
-        config = LlamaConfig(**shape, rms_norm_eps=epsilon, rope_parameters={"rope_type": "default", "rope_theta": rope})
+        config = LlamaConfig(
+            **shape, rms_norm_eps=epsilon, rope_parameters={"rope_type": "default", "rope_theta": rope}
+        )
         layer, rotary = module.LlamaDecoderLayer(config, 0), module.LlamaRotaryEmbedding(config)
     seeder = Seeder(seed)
     seeder.fill(layer)
@@ -155,7 +167,10 @@ def decoder_layer(seed: int, family: str):
         places = torch.arange(past, past + count)[None]
         mask = torch.full((count, past + count), float("-inf")).triu(past + 1)[None, None]
         y = layer(
-            x, attention_mask=mask, position_ids=places, past_key_values=cache,
+            x,
+            attention_mask=mask,
+            position_ids=places,
+            past_key_values=cache,
             position_embeddings=rotary(x, places),
         )
         y = y[0] if isinstance(y, tuple) else y
@@ -168,7 +183,11 @@ def decoder_layer(seed: int, family: str):
     tensors["rotary.input"] = q[0].transpose(0, 1).reshape(5, width)
     tensors["rotary.output"] = rotated[0].transpose(0, 1).reshape(5, width)
     facts = {
-        "heads": heads, "keyValueHeads": groups, "headDimension": 16, "rmsNormEpsilon": epsilon, "ropeTheta": rope,
+        "heads": heads,
+        "keyValueHeads": groups,
+        "headDimension": 16,
+        "rmsNormEpsilon": epsilon,
+        "ropeTheta": rope,
     }
     return tensors, facts
 

@@ -1,4 +1,4 @@
-"""Tensor names and shapes of the published checkpoint layouts, written by hand, and the runtime's canonical names.
+"""Tensor names of the published checkpoint layouts, written by hand, and the runtime's canonical names.
 
 The Hugging Face layout is the source (transformers and timm make it); the others are derived:
 Apple's original `llava_qwen2`, the MLX conversion, and the folded canonical form of single blocks.
@@ -31,7 +31,9 @@ def apple_vision_name(name: str) -> str:
     """timm name (without prefix) of FastViTHD -> Apple's name (without prefix)."""
     name = re.sub(r"^stem\.", "patch_embed.", name)
     name = re.sub(r"^final_conv\.", "conv_exp.", name)
-    name = name.replace("conv_exp.se.fc1", "conv_exp.se.reduce").replace("conv_exp.se.fc2", "conv_exp.se.expand")
+    name = name.replace("conv_exp.se.fc1", "conv_exp.se.reduce").replace(
+        "conv_exp.se.fc2", "conv_exp.se.expand"
+    )
     name = re.sub(r"^stages\.(\d)\.blocks\.", lambda m: f"network.{APPLE_BLOCKS[int(m[1])]}.", name)
     name = re.sub(r"^stages\.(\d)\.downsample\.", lambda m: f"network.{APPLE_DOWNSAMPLE[int(m[1])]}.", name)
     name = re.sub(r"^stages\.(\d)\.pos_emb\.", lambda m: f"network.{APPLE_POSITION[int(m[1])]}.", name)
@@ -77,7 +79,7 @@ def to_mlx(apple: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def fold_batch_norm(weight: torch.Tensor, norm: torch.nn.BatchNorm2d) -> tuple[torch.Tensor, torch.Tensor]:
-    """Convolution without bias followed by BatchNorm -> one convolution with bias; in float64, then rounded."""
+    """Convolution without bias, then BatchNorm -> one convolution with bias; in float64, then rounded."""
     factor = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
     folded = weight.double() * factor.reshape(-1, 1, 1, 1)
     bias = norm.bias.double() - norm.running_mean.double() * factor

@@ -33,7 +33,7 @@ REPLY = ("assistant", "Das ist ein Bär 🐻.")
 
 
 def golden() -> dict:
-    """Prompts as text and ids: `ids` has -200 where an image goes; sides of an image are encoded separately."""
+    """Prompts as text and ids: -200 where an image goes; sides of an image are encoded separately."""
     texts = {
         "qwen2: no image": chat([("user", "Who are you?")]),
         "qwen2: own system text": chat([("user", "Who are you?")], system="Answer in one word."),
@@ -53,7 +53,9 @@ def golden() -> dict:
     }
     return {
         "tokenizer": "tiny-hf/tokenizer.json",
-        "prompts": [{"name": name, "prompt": text, "ids": sentinel_ids(text)} for name, text in texts.items()],
+        "prompts": [
+            {"name": name, "prompt": text, "ids": sentinel_ids(text)} for name, text in texts.items()
+        ],
     }
 
 

@@ -5,7 +5,7 @@ import torch
 
 
 def quantise(weight: torch.Tensor, bits: int, group: int):
-    """[out, in] -> packed uint32 [out, in * bits / 32] (low bits first), scales and biases float16 [out, in / group].
+    """[out, in] -> uint32 [out, in * bits / 32], low bits first; scales, biases float16 [out, in / group].
 
     A weight is scale * q + bias with q in 0 ... 2^bits - 1.
     """
@@ -24,17 +24,19 @@ def quantise(weight: torch.Tensor, bits: int, group: int):
     return packed, scales, biases
 
 
-def dequantise(packed: np.ndarray, scales: torch.Tensor, biases: torch.Tensor, bits: int, group: int) -> torch.Tensor:
+def dequantise(
+    packed: np.ndarray, scales: torch.Tensor, biases: torch.Tensor, bits: int, group: int
+) -> torch.Tensor:
     """The float32 weights [out, in] that the packed form stands for, read back from the packed words."""
     shifts = np.arange(0, 32, bits, dtype=np.uint32)
     values = (packed[:, :, None] >> shifts) & np.uint32(2**bits - 1)
     values = torch.from_numpy(values.reshape(packed.shape[0], -1).astype(np.float32))
-    spread = lambda factor: factor.float().repeat_interleave(group, dim=1)
-    return values * spread(scales) + spread(biases)
+    scales, biases = (factor.float().repeat_interleave(group, dim=1) for factor in (scales, biases))
+    return values * scales + biases
 
 
 def quantise_mlx(state: dict[str, torch.Tensor], bits: int, group: int):
-    """An MLX state dict -> the same with projector, embeddings and decoder linears quantised where `group` divides.
+    """An MLX state dict -> the same, projector, embeddings and decoder quantised where `group` divides.
 
     Returns (tensors as numpy or torch, dequantised weights by their MLX name).
     """

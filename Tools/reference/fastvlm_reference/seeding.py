@@ -44,7 +44,9 @@ class Seeder:
             if module.bias is not None:
                 module.bias.copy_(exact(self.normal(module.bias.shape, 0.15)))
         elif isinstance(module, nn.Linear):
-            module.weight.copy_(exact(self.normal(module.weight.shape, gain(name) * module.in_features**-0.5)))
+            module.weight.copy_(
+                exact(self.normal(module.weight.shape, gain(name) * module.in_features**-0.5))
+            )
             if module.bias is not None:
                 module.bias.copy_(exact(self.normal(module.bias.shape, 0.15)))
         elif isinstance(module, nn.BatchNorm2d):

@@ -78,30 +78,46 @@ def image_id() -> int:
 
 def document(with_image: bool) -> dict:
     """The content of tokenizer.json."""
+    return tokenizer_document(vocabulary(), merges(), added(with_image))
+
+
+def tokenizer_document(
+    vocabulary: dict[str, int], merges: list[tuple[str, str]], added: dict[str, int]
+) -> dict:
+    """tokenizer.json of a Qwen2 tokenizer with the given pieces."""
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
+    split = {"type": "Split", "pattern": {"Regex": SPLIT}, "behavior": "Isolated", "invert": False}
     return {
         "version": "1.0",
         "truncation": None,
         "padding": None,
         "added_tokens": [
-            {"id": index, "content": text, "single_word": False, "lstrip": False, "rstrip": False,
-             "normalized": False, "special": True}
-            for text, index in added(with_image).items()
+            {
+                "id": index,
+                "content": text,
+                "single_word": False,
+                "lstrip": False,
+                "rstrip": False,
+                "normalized": False,
+                "special": True,
+            }
+            for text, index in added.items()
         ],
         "normalizer": {"type": "NFC"},
-        "pre_tokenizer": {
-            "type": "Sequence",
-            "pretokenizers": [
-                {"type": "Split", "pattern": {"Regex": SPLIT}, "behavior": "Isolated", "invert": False},
-                {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False},
-            ],
-        },
-        "post_processor": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False},
-        "decoder": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False},
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, byte_level]},
+        "post_processor": byte_level,
+        "decoder": byte_level,
         "model": {
-            "type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": "",
-            "end_of_word_suffix": "", "fuse_unk": False, "byte_fallback": False, "ignore_merges": False,
-            "vocab": vocabulary(),
-            "merges": [list(pair) for pair in merges()],
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": "",
+            "end_of_word_suffix": "",
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "ignore_merges": False,
+            "vocab": vocabulary,
+            "merges": [list(pair) for pair in merges],
         },
     }
 
@@ -123,11 +139,22 @@ def write(folder: Path, with_image: bool, separate_files: bool = False, chat_tem
         write_json(folder / "added_tokens.json", added(with_image))
     else:
         write_json(folder / "tokenizer.json", document(with_image))
+    write_settings(folder, added(with_image), chat_template)
+
+
+def write_settings(folder: Path, added: dict[str, int], chat_template: bool) -> None:
+    """tokenizer_config.json and, for the Hugging Face layout, chat_template.jinja."""
     config = {
         "added_tokens_decoder": {
-            str(index): {"content": text, "lstrip": False, "normalized": False, "rstrip": False,
-                         "single_word": False, "special": True}
-            for text, index in added(with_image).items()
+            str(index): {
+                "content": text,
+                "lstrip": False,
+                "normalized": False,
+                "rstrip": False,
+                "single_word": False,
+                "special": True,
+            }
+            for text, index in added.items()
         },
         "add_prefix_space": False,
         "bos_token": None,

@@ -37,9 +37,14 @@ class Shape:
 
 def configuration(shape: Shape) -> FastVlmConfig:
     text = dict(
-        hidden_size=shape.hidden, num_hidden_layers=shape.layers, num_attention_heads=shape.heads,
-        num_key_value_heads=shape.key_value_heads, intermediate_size=shape.intermediate,
-        vocab_size=small_tokenizer.ROWS, tie_word_embeddings=shape.tied, max_position_embeddings=8192,
+        hidden_size=shape.hidden,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.key_value_heads,
+        intermediate_size=shape.intermediate,
+        vocab_size=small_tokenizer.ROWS,
+        tie_word_embeddings=shape.tied,
+        max_position_embeddings=8192,
         bos_token_id=small_tokenizer.added(True)["<|endoftext|>"],
         eos_token_id=small_tokenizer.added(True)["<|im_end|>"],
     )
@@ -50,21 +55,31 @@ def configuration(shape: Shape) -> FastVlmConfig:
         rope = {"rope_type": "default", "rope_theta": 10000.0}
         text = LlamaConfig(**text, rms_norm_eps=1e-5, rope_parameters=rope)
     arguments = {
-        "inference_mode": not shape.train_time, "layers": shape.vision_layers, "embed_dims": shape.dims,
+        "inference_mode": not shape.train_time,
+        "layers": shape.vision_layers,
+        "embed_dims": shape.dims,
         "mlp_ratios": shape.ratios,
     }
     vision = TimmWrapperConfig(
-        architecture="fastvit_mci3", model_args=arguments, hidden_size=2 * shape.dims[-1], num_classes=0,
-        global_pool="avg", do_pooling=True, initializer_range=0.02,
+        architecture="fastvit_mci3",
+        model_args=arguments,
+        hidden_size=2 * shape.dims[-1],
+        num_classes=0,
+        global_pool="avg",
+        do_pooling=True,
+        initializer_range=0.02,
     )
     return FastVlmConfig(
-        vision_config=vision, text_config=text, image_token_index=small_tokenizer.image_id(),
-        image_seq_length=shape.tokens, tie_word_embeddings=shape.tied,
+        vision_config=vision,
+        text_config=text,
+        image_token_index=small_tokenizer.image_id(),
+        image_seq_length=shape.tokens,
+        tie_word_embeddings=shape.tied,
     )
 
 
 def build(shape: Shape, seed: int) -> FastVlmForConditionalGeneration:
-    """The model in float32 with seeded weights; rows of special tokens never win, those of the padding may."""
+    """The model in float32 with seeded weights; rows of special tokens never win, padding rows may."""
     config = configuration(shape)
     config._attn_implementation = "eager"
     model = FastVlmForConditionalGeneration(config)
@@ -101,7 +116,7 @@ def intermediates(model, picture) -> dict[str, torch.Tensor]:
 
 @dataclass
 class Answer:
-    """Greedy continuation: ids, logits [rows] at the prompt's last position, margins between best and second."""
+    """Greedy ids, logits [rows] at the prompt's last position, margins between best and second."""
 
     ids: list[int]
     logits: torch.Tensor
@@ -111,7 +126,7 @@ class Answer:
 
 @torch.no_grad()
 def greedy(model, ids: list[int], pictures, limit: int, steps: int = STEPS) -> Answer:
-    """Never ends early; ids >= `limit` (rows beyond the tokenizer) are not chosen, `masked` counts where one led."""
+    """Never ends early; ids >= `limit` (beyond the tokenizer) are not chosen; `masked`: where one led."""
     cache = DynamicCache(config=model.config.text_config)
     given = dict(input_ids=torch.tensor([ids]), past_key_values=cache, use_cache=True, logits_to_keep=1)
     if pictures:

@@ -1,0 +1,129 @@
+import Testing
+
+@testable import Tensors
+
+/// Fresh random numbers whose seed stands in the failure message.
+struct Random {
+    let seed: UInt64
+    private var state: UInt64
+
+    init(seed: UInt64 = UInt64.random(in: 1...UInt64.max)) {
+        self.seed = seed
+        state = seed
+    }
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var z = state
+        z = (z ^ z >> 30) &* 0xBF58_476D_1CE4_E5B9
+        z = (z ^ z >> 27) &* 0x94D0_49BB_1331_11EB
+        return z ^ z >> 31
+    }
+
+    /// Roughly normal, variance 1.
+    mutating func float() -> Float {
+        var sum: Float = 0
+        for _ in 0..<4 { sum += Float(next() >> 40) * 0x1p-24 }
+        return (sum - 2) * 1.7320508
+    }
+
+    mutating func floats(_ count: Int, scale: Float = 1) -> [Float] {
+        (0..<count).map { _ in float() * scale }
+    }
+}
+
+/// A float32 matrix between guard zones, its numbers NaN until they are written, its row gaps guarded too.
+///
+/// The memory is never freed: a ``Matrix`` does not keep its memory alive, and a test that is careless about
+/// that would be a test of freed memory.
+struct Guarded {
+    private static let guardBits: UInt32 = 0x7FC0_BEEF
+    private static let zone = 64
+
+    private let memory: UnsafeMutablePointer<Float>
+    private let total: Int
+    let matrix: Matrix
+
+    init(_ rows: Int, _ columns: Int, gap: Int = 0, misaligned: Int = 0) {
+        let stride = columns + gap
+        total = Self.zone * 2 + rows * stride + misaligned
+        memory = .allocate(capacity: total)
+        for index in 0..<total { memory[index] = Float(bitPattern: Self.guardBits) }
+        matrix = Matrix(
+            pointer: memory + Self.zone + misaligned, rows: rows, columns: columns, rowStride: stride)
+    }
+
+    init(_ rows: Int, _ columns: Int, gap: Int = 0, values: [Float]) {
+        self.init(rows, columns, gap: gap)
+        for row in 0..<rows {
+            for column in 0..<columns { matrix[row, column] = values[row * columns + column] }
+        }
+    }
+
+    var values: [Float] {
+        (0..<matrix.rows).flatMap { row in (0..<matrix.columns).map { matrix[row, $0] } }
+    }
+
+    func map(_ height: Int, _ width: Int) -> FeatureMap {
+        FeatureMap(pointer: matrix.pointer, height: height, width: width, channels: matrix.columns)
+    }
+
+    /// Whether nothing outside the matrix was written.
+    var isIntact: Bool {
+        let first = matrix.pointer - memory
+        for index in 0..<total {
+            let place = index - first
+            let inside =
+                place >= 0 && place < matrix.rows * matrix.rowStride
+                && place % matrix.rowStride < matrix.columns
+            if !inside, memory[index].bitPattern != Self.guardBits { return false }
+        }
+        return true
+    }
+}
+
+/// Σ(got − expected)² / Σ expected²; infinite when anything is not finite.
+func normalisedError(_ got: [Float], _ expected: [Double]) -> Double {
+    guard got.count == expected.count else { return .infinity }
+    var difference = 0.0
+    var total = 0.0
+    for (a, b) in zip(got, expected) {
+        difference += (Double(a) - b) * (Double(a) - b)
+        total += b * b
+    }
+    guard difference.isFinite else { return .infinity }
+    return total == 0 ? difference : difference / total
+}
+
+func bits(_ values: [Float]) -> [UInt32] { values.map(\.bitPattern) }
+
+/// Rounds to bfloat16 as the weights are rounded.
+func rounded(_ value: Float) -> Float {
+    let pattern = value.bitPattern
+    return Float(bitPattern: (pattern &+ 0x7FFF &+ (pattern >> 16 & 1)) & 0xFFFF_0000)
+}
+
+func gelu(_ x: Double) -> Double { 0.5 * x * erfc(-x * 0.5.squareRoot()) }
+func silu(_ x: Double) -> Double { x / (1 + exp(-x)) }
+
+func apply(_ activation: Activation, _ x: Double) -> Double {
+    switch activation {
+    case .none: x
+    case .gelu: gelu(x)
+    case .silu: silu(x)
+    case .relu: max(x, 0)
+    }
+}
+
+/// Bounds of the normalised squared error against float64 on the same (rounded) weights.
+func tolerance(_ set: InstructionSet, _ precision: Precision) -> Double {
+    set == .avx512bf16 && precision == .bfloat16 ? 5e-4 : 1e-7
+}
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#else
+    import Darwin
+#endif

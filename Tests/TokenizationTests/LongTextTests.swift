@@ -1,0 +1,65 @@
+import Foundation
+import TestSupport
+import Testing
+
+@testable import Tokenization
+
+/// A megabyte of the worst kinds of text. Quadratic code would take minutes here; nothing is timed.
+struct LongTextTests {
+    static let kinds: [String: String] = [
+        "one letter": "a", "spaces": " ", "emoji": "👩‍👩‍👧", "marks of one class": "\u{301}",
+        "marks of several classes": "\u{301}\u{316}\u{327}", "decomposed letters": "e\u{301}",
+        "line breaks and spaces": " \n", "digits": "7", "punctuation": "=", "random words": "the quick 你好 ",
+        "Hangul jamo": "\u{1100}\u{1161}\u{11A8}", "special tokens": "<|im_start|>", "almost special": "<|im_star",
+        "apostrophes": "'", "spaces then letter": "                                a",
+    ]
+
+    @Test("encodes and decodes a megabyte of anything", arguments: kinds.keys.sorted())
+    func megabyte(kind: String) throws {
+        let tokenizer = try TokenizerFixture.tokenizer("qwen2")
+        let unit = try #require(Self.kinds[kind])
+        let text = String(repeating: unit, count: (1 << 20) / unit.utf8.count)
+        let clock = ContinuousClock()
+        let started = clock.now
+        let ids = tokenizer.encode(text)
+        print("1 MiB of \(kind): \(ids.count) tokens in \(clock.now - started)")
+        let decoded = tokenizer.decode(ids, skipSpecialTokens: false)
+        #expect(decoded.utf8.count > 100_000)
+        if CanonicalCompositionTests.isUnchanged(text) { #expect(decoded.utf8.elementsEqual(text.utf8)) }
+        var stream = StreamingDetokenizer(tokenizer, skipSpecialTokens: false)
+        var streamed = 0
+        for id in ids { streamed += stream.append(id).utf8.count }
+        streamed += stream.finish().utf8.count
+        #expect(streamed == decoded.utf8.count)
+    }
+
+    @Test("encodes a megabyte as one SentencePiece word")
+    func sentencePiece() throws {
+        let tokenizer = try TokenizerFixture.tokenizer("llama-legacy")
+        for unit in ["a", " ", "hello world ", "🐼"] {
+            let text = String(repeating: unit, count: (1 << 19) / unit.utf8.count)
+            let ids = tokenizer.encode(text)
+            #expect(tokenizer.decode(ids).utf8.elementsEqual(text.utf8))
+        }
+    }
+
+    @Test("long words merge to the same tokens by heap as by scanning")
+    func heapEqualsScan() throws {
+        let tokenizer = try TokenizerFixture.tokenizer("qwen2")
+        var generator = SystemRandomNumberGenerator()
+        for _ in 0..<300 {
+            let letters = Array("etaoinshrdlu".utf8)
+            let word = (0..<Int.random(in: 41...120, using: &generator)).map { _ in
+                letters.randomElement(using: &generator) ?? 0
+            }
+            var scratch = BytePairMerger.Scratch()
+            scratch.symbols = word.map { tokenizer.byteSymbols[Int($0)] }
+            let symbols = scratch.symbols
+            var long: [Int] = []
+            tokenizer.merger.mergeLong(&scratch, into: &long)
+            scratch.symbols = symbols
+            tokenizer.merger.mergeShort(&scratch)
+            #expect(long == scratch.symbols.map { Int($0) })
+        }
+    }
+}
