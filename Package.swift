@@ -49,8 +49,13 @@ let package = Package(
             "FastVLM",
             [
                 "Generation", "Models", "Tokenization", "ImageInput", "Checkpoints", "Tensors",
+                "EmbeddedModel",
                 .product(name: "Logging", package: "swift-log"),
             ]),
+        // Resources only: the small model that the package carries.
+        .target(
+            name: "EmbeddedModel", path: "Models", exclude: [], sources: ["EmbeddedModel.swift"],
+            resources: [.copy("fastvlm-small")], swiftSettings: strict),
         .executableTarget(
             name: "FastVLMCommand",
             dependencies: [

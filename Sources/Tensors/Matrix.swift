@@ -41,6 +41,17 @@ package struct Matrix {
         }
     }
 
+    /// A tensor [rows, columns] with the same numbers, which outlives the workspace.
+    /// - Throws: `TensorError.allocationFailed`.
+    package func copied() throws(TensorError) -> Tensor {
+        try Tensor(float32: [rows, columns]) { target in
+            guard let start = target.baseAddress else { return }
+            for index in 0..<rows {
+                (start + index * columns).update(from: pointer + index * rowStride, count: columns)
+            }
+        }
+    }
+
     /// The numbers of one row.
     package func row(_ index: Int) -> UnsafeMutableBufferPointer<Float> {
         precondition(index >= 0 && index < rows)
@@ -61,6 +72,11 @@ package struct FeatureMap {
         self.height = height
         self.width = width
         self.channels = channels
+    }
+
+    /// All numbers, position after position.
+    package var buffer: UnsafeMutableBufferPointer<Float> {
+        UnsafeMutableBufferPointer(start: pointer, count: height * width * channels)
     }
 
     /// One row per position, row-major: [height·width, channels].

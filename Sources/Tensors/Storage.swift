@@ -64,7 +64,8 @@ package final class Storage: @unchecked Sendable {
         guard size > 0 else {
             throw .mappingFailed(path: path, reason: "the file is empty")
         }
-        guard let pointer = mmap(nil, size, PROT_READ, MAP_PRIVATE, descriptor, 0), pointer != MAP_FAILED else {
+        guard let pointer = mmap(nil, size, PROT_READ, MAP_PRIVATE, descriptor, 0), pointer != MAP_FAILED
+        else {
             throw .mappingFailed(path: path, reason: Self.systemReason())
         }
         base = pointer

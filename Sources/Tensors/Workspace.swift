@@ -45,10 +45,22 @@ package final class Workspace {
             pointer: try take(height, width, channels), height: height, width: width, channels: channels)
     }
 
+    /// A level of the stack.
+    package struct Mark {
+        fileprivate let chunk: Int
+        fileprivate let used: Int
+    }
+
+    /// The present level; ``release(to:)`` gives back everything that is taken after it.
+    package func mark() -> Mark { Mark(chunk: current, used: used) }
+
+    /// Gives back everything that was taken since `mark`. Use with `defer`, in the reverse order of marking.
+    package func release(to mark: Mark) { (current, used) = (mark.chunk, mark.used) }
+
     /// Gives back, at its end, everything that was taken inside.
     package func scope<R>(_ body: () throws -> R) rethrows -> R {
-        let mark = (current, used)
-        defer { (current, used) = mark }
+        let mark = mark()
+        defer { release(to: mark) }
         return try body()
     }
 

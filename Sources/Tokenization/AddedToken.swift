@@ -51,7 +51,9 @@ struct AddedTokenMatcher: Sendable {
     var isEmpty: Bool { tokens.isEmpty }
 
     /// The longest token at `position`.
-    private func match(_ bytes: UnsafeBufferPointer<UInt8>, at position: Int) -> (token: AddedToken, end: Int)? {
+    private func match(_ bytes: UnsafeBufferPointer<UInt8>, at position: Int) -> (
+        token: AddedToken, end: Int
+    )? {
         guard startsToken[Int(bytes[position])] else { return nil }
         var node = 0
         var end = position

@@ -31,7 +31,9 @@ struct SplitPattern: Sendable, Equatable {
     init?(regex: String) {
         let known = [Self.qwen2, .llama3, .gpt2]
         // Scalars, not characters: string equality would accept canonically equivalent text.
-        guard let pattern = known.first(where: { $0.regex.utf8.elementsEqual(regex.utf8) }) else { return nil }
+        guard let pattern = known.first(where: { $0.regex.utf8.elementsEqual(regex.utf8) }) else {
+            return nil
+        }
         self = pattern
     }
 
@@ -129,7 +131,8 @@ struct SplitScanner {
         if first.kind == .number {
             return run(of: .number, from: first.end, limit: pattern.longestNumber - 1)
         }
-        guard !pattern.isModern, first.value == 0x20, let second = step(first.end), second.kind == .number else {
+        guard !pattern.isModern, first.value == 0x20, let second = step(first.end), second.kind == .number
+        else {
             return nil
         }
         return run(of: .number, from: second.end)

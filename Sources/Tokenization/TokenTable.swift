@@ -28,7 +28,9 @@ struct TokenTable: Sendable {
 
     /// - Returns: false when the token or the id is there already; nothing changes then.
     mutating func insert(_ token: String, id: Int) -> Bool {
-        guard starts.indices.contains(id), starts[id] < 0, 2 * (count + 1) <= slots.count else { return false }
+        guard starts.indices.contains(id), starts[id] < 0, 2 * (count + 1) <= slots.count else {
+            return false
+        }
         var token = token
         let start = pool.count
         let slot: Int? = token.withUTF8 { bytes in

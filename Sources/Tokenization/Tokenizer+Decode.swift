@@ -137,7 +137,9 @@ enum ByteFallback {
 
     /// The byte that a token stands for, or nil for ordinary tokens.
     static func byte(of token: [UInt8]) -> UInt8? {
-        guard token.count == 6, token.starts(with: "<0x".utf8), token[5] == UInt8(ascii: ">") else { return nil }
+        guard token.count == 6, token.starts(with: "<0x".utf8), token[5] == UInt8(ascii: ">") else {
+            return nil
+        }
         return UInt8(String(decoding: token[3..<5], as: UTF8.self), radix: 16)
     }
 }

@@ -73,7 +73,8 @@ package struct Tokenizer: Sendable {
         if let token = definition.beginningOfSequence {
             guard let id = addedIDs[Array(token.utf8)] ?? table.id(of: token) else {
                 throw .wrongValue(
-                    file: file, key: "post_processor", expected: "tokens of the vocabulary", got: quoted(token))
+                    file: file, key: "post_processor", expected: "tokens of the vocabulary",
+                    got: quoted(token))
             }
             beginningOfSequence = id
         } else {
@@ -94,7 +95,8 @@ package struct Tokenizer: Sendable {
         let idCount = (entries.lazy.map(\.id).max() ?? -1) + 1
         var table = TokenTable(capacity: entries.count, idCount: idCount)
         for (token, id) in entries where !table.insert(token, id: id) {
-            throw .conflict(file: file, token: quoted(token), ids: [id] + [table.id(of: token)].compactMap { $0 })
+            throw .conflict(
+                file: file, token: quoted(token), ids: [id] + [table.id(of: token)].compactMap { $0 })
         }
         return table
     }
@@ -153,7 +155,8 @@ package struct Tokenizer: Sendable {
         for token in tokens {
             let content = Array(token.content.utf8)
             let known = table.id(of: content) ?? byContent[content] ?? token.id
-            let holder = table.bytes(of: token.id).map(Array.init) ?? byID[token.id].map { Array($0.content.utf8) }
+            let holder =
+                table.bytes(of: token.id).map(Array.init) ?? byID[token.id].map { Array($0.content.utf8) }
             guard known == token.id, holder ?? content == content else {
                 throw .conflict(file: file, token: quoted(token.content), ids: [token.id, known])
             }

@@ -7,7 +7,8 @@ import Testing
 struct FullVocabularyTests {
     @Test(
         "the real vocabulary gives the same ids as tokenizers on 55,400 strings",
-        .enabled(if: TokenizerFixture.downloads("qwen2") != nil), arguments: ["qwen2", "qwen2-pairs", "qwen2-files"])
+        .enabled(if: TokenizerFixture.downloads("qwen2") != nil),
+        arguments: ["qwen2", "qwen2-pairs", "qwen2-files"])
     func everyCase(folder: String) throws {
         let clock = ContinuousClock()
         let started = clock.now

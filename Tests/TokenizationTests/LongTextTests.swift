@@ -10,7 +10,8 @@ struct LongTextTests {
         "one letter": "a", "spaces": " ", "emoji": "👩‍👩‍👧", "marks of one class": "\u{301}",
         "marks of several classes": "\u{301}\u{316}\u{327}", "decomposed letters": "e\u{301}",
         "line breaks and spaces": " \n", "digits": "7", "punctuation": "=", "random words": "the quick 你好 ",
-        "Hangul jamo": "\u{1100}\u{1161}\u{11A8}", "special tokens": "<|im_start|>", "almost special": "<|im_star",
+        "Hangul jamo": "\u{1100}\u{1161}\u{11A8}", "special tokens": "<|im_start|>",
+        "almost special": "<|im_star",
         "apostrophes": "'", "spaces then letter": "                                a",
     ]
 

@@ -1,0 +1,93 @@
+/// A piece of an answer as it streams in.
+///
+/// ```swift
+/// for try await piece in model.stream("What is this?", images: [.file(url)]) {
+///     print(piece, terminator: "")
+/// }
+/// ```
+public struct AnswerPiece: Sendable, CustomStringConvertible {
+    /// Whole characters. Pieces joined are the answer.
+    public let text: String
+    /// The token behind the piece; nil for text that was held back until the end.
+    public let token: AnswerToken?
+    /// The whole answer, on the last piece only.
+    public let answer: Answer?
+
+    public var description: String { text }
+}
+
+/// A generated token.
+public struct AnswerToken: Sendable, Hashable, Codable {
+    public let id: Int
+    /// Natural logarithm of its probability under the model (temperature 1); when asked for.
+    public let logProbability: Float?
+    /// The likeliest tokens at this place, best first; when asked for.
+    public let alternatives: [Alternative]
+
+    public struct Alternative: Sendable, Hashable, Codable {
+        public let id: Int
+        public let logProbability: Float
+    }
+}
+
+/// A finished answer.
+public struct Answer: Sendable, Hashable, Codable {
+    /// Why it ended.
+    public enum FinishReason: String, Sendable, Hashable, Codable {
+        /// The model ended it, or a stop text or stop id came.
+        case stop
+        /// The token limit or the context was reached.
+        case length
+    }
+
+    public let text: String
+    /// Generated ids, the one that ended the answer included.
+    public let tokens: [AnswerToken]
+    public let finishReason: FinishReason
+    public let usage: Usage
+    public let timings: Timings
+}
+
+/// How many positions and tokens an answer took.
+public struct Usage: Sendable, Hashable, Codable {
+    /// Positions of this prompt that were computed, images included.
+    public let promptTokens: Int
+    /// Those of them that are visual tokens.
+    public let imageTokens: Int
+    /// Positions of earlier turns whose keys and values were kept.
+    public let cachedTokens: Int
+    public let completionTokens: Int
+}
+
+/// Seconds that each stage took. ``timeToFirstToken`` counts from image bytes to the first token's choice.
+public struct Timings: Sendable, Hashable, Codable {
+    /// Reading and decoding image files.
+    public let decodeImage: Double
+    /// Resizing and normalising.
+    public let preprocess: Double
+    /// The vision encoder.
+    public let encode: Double
+    /// Visual features to the decoder's width.
+    public let project: Double
+    /// The decoder over the prompt.
+    public let prefill: Double
+    public let timeToFirstToken: Double
+    /// Each further token.
+    public let perToken: [Double]
+    /// From image bytes to the end of the answer.
+    public let total: Double
+
+    /// Decoding speed after the first token; 0 when there was only one.
+    public var tokensPerSecond: Double {
+        let time = perToken.reduce(0, +)
+        return time > 0 ? Double(perToken.count) / time : 0
+    }
+}
+
+extension Duration {
+    /// The duration in seconds.
+    var seconds: Double {
+        let (whole, atto) = components
+        return Double(whole) + Double(atto) * 1e-18
+    }
+}

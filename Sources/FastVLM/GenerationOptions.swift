@@ -1,0 +1,52 @@
+internal import Generation
+
+/// How an answer is generated. The defaults are greedy: the same question gives the same answer.
+///
+/// ```swift
+/// var options = GenerationOptions()
+/// options.temperature = 0.2
+/// options.seed = 7
+/// options.maximumTokens = 64
+/// ```
+public struct GenerationOptions: Sendable, Hashable {
+    /// 0 always takes the best token; above 0 samples. Apple's script uses 0.2.
+    public var temperature: Float = 0
+    /// Keeps the k best tokens; 0 keeps all. Applies when sampling, as do the next two.
+    public var topK = 50
+    /// Keeps the smallest set of best tokens whose probabilities reach p.
+    public var topP: Float = 1
+    /// Drops tokens below this share of the best one's probability.
+    public var minP: Float = 0
+    /// Above 1 discourages tokens that occurred already.
+    public var repetitionPenalty: Float = 1
+    /// Makes sampling reproducible.
+    public var seed: UInt64?
+    /// Most tokens to generate.
+    public var maximumTokens = 256
+    /// Texts that end the answer; they are not part of it.
+    public var stop: [String] = []
+    /// Token ids that end the answer, beside the checkpoint's own.
+    public var stopIDs: Set<Int> = []
+    /// Number of alternatives to report with each token's log-probability; nil reports none.
+    public var logProbabilities: Int?
+    /// Replaces the template's system prompt.
+    public var system: String?
+    /// Whether `<image>` in the text says where an image goes. Otherwise it is plain text, and the images stand
+    /// before the text.
+    public var placesImages = false
+
+    public init() {}
+
+    func apply(to request: inout GenerationRequest) {
+        request.sampling.temperature = temperature
+        request.sampling.topK = topK
+        request.sampling.topP = topP
+        request.sampling.minP = minP
+        request.sampling.repetitionPenalty = repetitionPenalty
+        request.sampling.seed = seed
+        request.maximumTokens = maximumTokens
+        request.stopStrings = stop
+        request.stopIDs = stopIDs
+        request.probabilities = logProbabilities
+    }
+}

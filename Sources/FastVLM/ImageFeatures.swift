@@ -1,0 +1,47 @@
+internal import Checkpoints
+public import Foundation
+internal import Tensors
+
+/// What the encoder saw in one image: its visual tokens before and after the projector.
+public struct ImageFeatures: Sendable {
+    /// Seconds per stage.
+    public struct Seconds: Sendable, Hashable, Codable {
+        public let decodeImage: Double
+        public let preprocess: Double
+        public let encode: Double
+        public let project: Double
+    }
+
+    private let featureTensor: Tensor
+    private let projectedTensor: Tensor
+    public let seconds: Seconds
+
+    init(features: Tensor, projected: Tensor, seconds: Seconds) {
+        featureTensor = features
+        projectedTensor = projected
+        self.seconds = seconds
+    }
+
+    /// Number of visual tokens, in row-major order of the final map.
+    public var tokens: Int { featureTensor.shape[0] }
+    /// Channels of a visual feature (3,072 in the published models).
+    public var featureChannels: Int { featureTensor.shape[1] }
+    /// The decoder's width.
+    public var hiddenSize: Int { projectedTensor.shape[1] }
+    /// The encoder's output, [tokens, featureChannels] row-major.
+    public var features: [Float] { featureTensor.floats() }
+    /// The projector's output, [tokens, hiddenSize] row-major: what the decoder reads in place of text embeddings.
+    public var projected: [Float] { projectedTensor.floats() }
+
+    /// Writes `features` and `projected` as a safetensors file, float32.
+    /// - Throws: `FastVLMError` of kind `system` when the file cannot be written.
+    public func write(to url: URL) throws {
+        do {
+            try SafetensorsWriter.write(
+                [("features", featureTensor), ("projected", projectedTensor)],
+                metadata: ["format": "fastvlm-features"], to: url)
+        } catch {
+            throw FastVLMError(.system, "cannot write \(url.path): \(error)")
+        }
+    }
+}

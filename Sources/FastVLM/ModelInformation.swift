@@ -1,0 +1,44 @@
+internal import Checkpoints
+public import Foundation
+internal import Generation
+
+/// What was loaded, for people and for logs.
+public struct ModelInformation: Sendable, Hashable, Codable {
+    public let directory: URL
+    /// Whether it is the small model that ships with the package.
+    public let isEmbedded: Bool
+    /// The published layout that the files follow.
+    public let layout: String
+    public let precision: String
+    /// Pixels per side that images are brought to.
+    public let imageSize: Int
+    /// `pad` or `crop`.
+    public let geometry: String
+    public let tokensPerImage: Int
+    /// Longest sequence, in positions.
+    public let contextLength: Int
+    public let template: String
+    /// The instruction set that the kernels use.
+    public let instructionSet: String
+    public let threads: Int
+    public let loadSeconds: Double
+
+    init(
+        directory: URL, source: ModelSource, configuration: ModelConfiguration, layout: CheckpointLayout,
+        options: LoadOptions, template: ChatTemplate, geometry: ImageGeometry, tokensPerImage: Int,
+        instructionSet: String, threads: Int, loadSeconds: Double
+    ) {
+        self.directory = directory
+        isEmbedded = source == .embedded
+        self.layout = "\(layout)"
+        precision = options.precision.rawValue
+        imageSize = configuration.imageSize
+        self.geometry = geometry == .pad ? "pad" : "crop"
+        self.tokensPerImage = tokensPerImage
+        contextLength = configuration.maximumSequenceLength
+        self.template = template.rawValue
+        self.instructionSet = instructionSet
+        self.threads = threads
+        self.loadSeconds = loadSeconds
+    }
+}

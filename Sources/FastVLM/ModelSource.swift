@@ -1,0 +1,97 @@
+public import Foundation
+public import Logging
+
+/// Where a model comes from.
+public enum ModelSource: Sendable, Hashable {
+    /// The small model that is part of this package. It has seen drawn and typeset pictures, no photographs.
+    case embedded
+    /// A checkpoint folder in one of the published layouts (Apple, Hugging Face, MLX).
+    case directory(URL)
+
+    /// The folder on disk.
+    /// - Throws: `FastVLMError` of kind `model` when the embedded model's resources are not beside the program.
+    public func directory() throws -> URL {
+        switch self {
+        case .directory(let url): return url
+        case .embedded: return try EmbeddedModelLocation.find()
+        }
+    }
+}
+
+/// Finds the resources of the embedded model without the trap that SwiftPM's generated accessor has.
+enum EmbeddedModelLocation {
+    static let name = "fastvlm-small"
+    private static let bundle = "swift-fastvlm_EmbeddedModel.resources"
+
+    static func find() throws -> URL {
+        let program = URL(filePath: CommandLine.arguments.first ?? "")
+        let candidates = [
+            Bundle.main.bundleURL.appending(path: bundle),
+            Bundle.main.executableURL?.resolvingSymlinksInPath().deletingLastPathComponent()
+                .appending(path: bundle),
+            program.resolvingSymlinksInPath().deletingLastPathComponent().appending(path: bundle),
+            // An installed program: <prefix>/bin/fastvlm with <prefix>/share/fastvlm beside it.
+            Bundle.main.bundleURL.deletingLastPathComponent().appending(path: "share/fastvlm"),
+        ].compactMap { $0?.appending(path: name) }
+        for candidate in candidates
+        where FileManager.default.fileExists(atPath: candidate.appending(path: "config.json").path) {
+            return candidate
+        }
+        throw FastVLMError(
+            .model,
+            "the embedded model is not beside the program (looked for \(bundle)/\(name) in "
+                + "\(Bundle.main.bundleURL.path)); copy that folder there or choose another with --model")
+    }
+}
+
+/// How a model is loaded.
+public struct LoadOptions: Sendable {
+    /// The arithmetic of weights.
+    public enum Precision: String, Sendable, Hashable, CaseIterable {
+        /// Weights in float32: the reference.
+        case float32
+        /// Weights in bfloat16, as published; accumulation in float32. The default.
+        case bfloat16
+    }
+
+    /// How an image becomes a square.
+    public enum Geometry: String, Sendable, Hashable, CaseIterable {
+        /// Centred on a black square: nothing is lost (Apple's script).
+        case pad
+        /// Shortest side to the model's resolution, then the centre (Hugging Face's processor).
+        case crop
+    }
+
+    public var precision: Precision = .bfloat16
+    /// Worker threads; nil takes one per core. Answers do not depend on it.
+    public var threads: Int?
+    /// Pixels per side that images are brought to, a multiple of 64; nil takes the checkpoint's.
+    public var imageSize: Int?
+    /// nil takes the checkpoint's.
+    public var geometry: Geometry?
+    /// The conversation template, `qwen_2`, `plain` or `vicuna_v1`; nil takes what fits the checkpoint.
+    public var template: String?
+    /// Longest sequence in positions; nil takes the checkpoint's, at most 8,192.
+    public var contextLength: Int?
+    /// Whether photographs are turned as their EXIF orientation says. Apple's script does not.
+    public var appliesOrientation = true
+    /// Most pixels an image may have.
+    public var maximumPixels = 100_000_000
+    /// Most bytes an image file may have.
+    public var maximumFileBytes = 64 << 20
+    /// Told the fraction of the weights loaded, 0...1.
+    public var progress: (@Sendable (Double) -> Void)?
+
+    /// Told what was loaded and how long it took.
+    public var logger = Logger(label: "fastvlm") { _ in SwiftLogNoOpLogHandler() }
+
+    public init() {}
+}
+
+/// An image to look at. The format (JPEG, PNG, WebP, PPM) is recognised by content.
+public enum ImageSource: Sendable, Hashable {
+    /// A file.
+    case file(URL)
+    /// The bytes of a file.
+    case data(Data)
+}

@@ -1,0 +1,174 @@
+internal import Checkpoints
+internal import Foundation
+internal import Generation
+internal import ImageInput
+internal import Models
+internal import Tensors
+internal import Tokenization
+
+/// A loaded FastVLM checkpoint that answers questions about images.
+///
+/// ```swift
+/// let model = try await VisionLanguageModel(contentsOf: .embedded)
+/// for try await piece in model.stream("What is this?", images: [.file(url)]) {
+///     print(piece, terminator: "")
+/// }
+/// ```
+///
+/// Safe to use from many tasks at once: requests wait for each other. Cancelling the task that iterates a stream
+/// ends the work within a layer.
+public final class VisionLanguageModel: Sendable {
+    /// What was loaded.
+    public let information: ModelInformation
+    private let actor: InferenceActor
+    private let network: VisionLanguageNetwork
+    private let tokenizer: Tokenizer
+    private let template: ChatTemplate
+
+    /// Reads, checks and packs a checkpoint.
+    /// - Throws: `FastVLMError` of kind `model` that names file, tensor, expected and got; `CancellationError`.
+    public init(contentsOf source: ModelSource, options: LoadOptions = LoadOptions()) async throws {
+        let loaded = try await Self.load(source, options)
+        information = loaded.information
+        network = loaded.network
+        tokenizer = loaded.tokenizer
+        template = loaded.template
+        actor = InferenceActor(
+            engine: GenerationEngine(
+                network: loaded.network, tokenizer: loaded.tokenizer, compute: loaded.compute),
+            preparation: loaded.preparation, template: loaded.template)
+    }
+
+    /// Answers as it thinks. The last piece carries the whole ``Answer`` with its timings.
+    /// - Parameters:
+    ///   - prompt: the question; plain text
+    ///   - images: what it is about, in order; may be empty
+    /// - Returns: pieces; iteration throws `FastVLMError`. When the iterating task is cancelled, the stream ends without
+    ///   its last piece, as `AsyncThrowingStream` does.
+    public func stream(
+        _ prompt: String, images: [ImageSource] = [], options: GenerationOptions = GenerationOptions(),
+        progress: @escaping @Sendable (Double) -> Void = { _ in }
+    ) -> AsyncThrowingStream<AnswerPiece, any Error> {
+        chat().stream(prompt, images: images, options: options, progress: progress)
+    }
+
+    /// The whole answer at once.
+    ///
+    /// ```swift
+    /// let answer = try await model.answer("How many cats are there?", images: [.file(url)])
+    /// print(answer.text, answer.timings.timeToFirstToken)
+    /// ```
+    public func answer(
+        _ prompt: String, images: [ImageSource] = [], options: GenerationOptions = GenerationOptions()
+    ) async throws -> Answer {
+        try await chat().answer(prompt, images: images, options: options)
+    }
+
+    /// A conversation that remembers its turns. Starting one costs nothing.
+    public func chat() -> ChatSession {
+        ChatSession(actor: actor, conversation: Conversation(network.decoder.makeCache()))
+    }
+
+    /// Visual features of an image and their projection to the decoder's width.
+    ///
+    /// ```swift
+    /// let encoded = try await model.encode(.file(url))
+    /// print(encoded.tokens, encoded.featureChannels)
+    /// ```
+    public func encode(_ image: ImageSource) async throws -> ImageFeatures {
+        let cancellation = Cancellation()
+        return try await withTaskCancellationHandler {
+            do {
+                return try await actor.encode(image, cancellation: cancellation)
+            } catch {
+                throw FastVLMError.translating(error)
+            }
+        } onCancel: {
+            cancellation.cancel()
+        }
+    }
+
+    // MARK: - Loading
+
+    private struct Loaded: Sendable {
+        var information: ModelInformation
+        var network: VisionLanguageNetwork
+        var tokenizer: Tokenizer
+        var template: ChatTemplate
+        var preparation: ImagePreparation
+        var compute: Compute
+    }
+
+    /// Runs on a thread of its own: packing weights computes for seconds.
+    private static func load(_ source: ModelSource, _ options: LoadOptions) async throws -> Loaded {
+        let cancellation = Cancellation()
+        return try await withTaskCancellationHandler {
+            try await withCheckedThrowingContinuation { continuation in
+                DispatchQueue.global(qos: .userInitiated).async {
+                    continuation.resume(
+                        with: Result {
+                            do {
+                                return try loadNow(source, options, cancellation)
+                            } catch {
+                                throw FastVLMError.translating(error)
+                            }
+                        })
+                }
+            }
+        } onCancel: {
+            cancellation.cancel()
+        }
+    }
+
+    private static func loadNow(
+        _ source: ModelSource, _ options: LoadOptions, _ cancellation: Cancellation
+    ) throws -> Loaded {
+        let clock = ContinuousClock()
+        let start = clock.now
+        let directory = try source.directory()
+        let checkpoint = try Checkpoint(directory: directory)
+        let tokenizer = try Tokenizer(directory: directory)
+        let configuration = try adjusted(checkpoint.configuration, options)
+        let template = try ChatTemplate(
+            named: options.template ?? configuration.conversationTemplate
+                ?? (tokenizer.id(of: "<|im_start|>") == nil ? "vicuna_v1" : "qwen_2"))
+        let compute = try Compute(threads: options.threads)
+        let network = try VisionLanguageNetwork(
+            checkpoint.weights, configuration: configuration,
+            precision: options.precision == .float32 ? .float32 : .bfloat16, compute: compute
+        ) { fraction in
+            guard !cancellation.isCancelled else { throw CancellationError() }
+            options.progress?(fraction)
+        }
+        let geometry: ImageGeometry =
+            options.geometry.map { $0 == .pad ? .pad : .crop } ?? configuration.geometry
+        return Loaded(
+            information: ModelInformation(
+                directory: directory, source: source, configuration: configuration, layout: checkpoint.layout,
+                options: options, template: template, geometry: geometry,
+                tokensPerImage: network.tokensPerImage, instructionSet: compute.instructionSet.rawValue,
+                threads: compute.threads, loadSeconds: (clock.now - start).seconds),
+            network: network, tokenizer: tokenizer, template: template,
+            preparation: ImagePreparation(
+                limits: ImageLimits(pixels: options.maximumPixels, fileBytes: options.maximumFileBytes),
+                appliesOrientation: options.appliesOrientation,
+                preprocessor: try ImagePreparation.preprocessor(configuration, geometry: geometry)),
+            compute: compute)
+    }
+
+    /// The checkpoint's configuration with what the caller asked for instead.
+    private static func adjusted(
+        _ configuration: ModelConfiguration, _ options: LoadOptions
+    ) throws -> ModelConfiguration {
+        var configuration = configuration
+        if let side = options.imageSize { configuration = try configuration.resized(to: side) }
+        let limit = configuration.maximumSequenceLength
+        let asked = options.contextLength ?? min(limit, 8192)
+        guard (1...limit).contains(asked) else {
+            throw GenerationError.invalidOption(
+                name: "context length", expected: "1 to \(limit)", got: "\(asked)")
+        }
+        configuration.maximumSequenceLength = asked
+        return configuration
+    }
+}

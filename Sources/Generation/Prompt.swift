@@ -1,0 +1,82 @@
+package import Tokenization
+
+/// A tokenised prompt: runs of token ids with images between them.
+package struct Prompt: Sendable, Hashable {
+    package enum Element: Sendable, Hashable {
+        case tokens([Int])
+        /// The image with this index in the request.
+        case image(Int)
+    }
+
+    package private(set) var elements: [Element] = []
+
+    /// Tokenises a rendered conversation. Each stretch between special tokens and images is tokenised on its
+    /// own, so no byte pair ever joins across an image, and characters that a user typed never become a special
+    /// token.
+    /// - Parameters:
+    ///   - startsSequence: true at position 0, where some tokenizers want a begin-of-sequence token
+    ///   - leading: ids that come first, such as the last token of an answer that is not in the cache yet
+    /// - Throws: `GenerationError.missingSpecialToken`.
+    package init(
+        _ pieces: [ChatTemplate.Piece], tokenizer: Tokenizer, template: ChatTemplate, startsSequence: Bool,
+        leading: [Int] = []
+    ) throws(GenerationError) {
+        append(leading)
+        if startsSequence, let begin = tokenizer.beginningOfSequence { append([begin]) }
+        var pending = ""
+        for piece in pieces {
+            if case .text(let text) = piece {
+                pending += text
+                continue
+            }
+            flush(&pending, tokenizer)
+            switch piece {
+            case .text: break
+            case .special(let token):
+                guard let id = tokenizer.id(of: token) else {
+                    throw .missingSpecialToken(template: template.rawValue, token: token)
+                }
+                append([id])
+            case .image(let index): elements.append(.image(index))
+            }
+        }
+        flush(&pending, tokenizer)
+    }
+
+    /// A prompt of given ids, for callers that tokenise themselves.
+    package init(elements: [Element]) { self.elements = elements }
+
+    private mutating func flush(_ pending: inout String, _ tokenizer: Tokenizer) {
+        if !pending.isEmpty { append(tokenizer.encode(pending, specialTokens: .asText)) }
+        pending = ""
+    }
+
+    private mutating func append(_ ids: [Int]) {
+        guard !ids.isEmpty else { return }
+        if case .tokens(let before) = elements.last {
+            elements[elements.count - 1] = .tokens(before + ids)
+        } else {
+            elements.append(.tokens(ids))
+        }
+    }
+
+    /// Text tokens, without the images.
+    package var tokenIDs: [Int] {
+        elements.flatMap { if case .tokens(let ids) = $0 { ids } else { [Int]() } }
+    }
+
+    /// Indices of the images, in order of appearance.
+    package var imageIndices: [Int] {
+        elements.compactMap { if case .image(let index) = $0 { index } else { nil } }
+    }
+
+    /// Positions that the prompt takes when every image takes `tokensPerImage`.
+    package func length(tokensPerImage: Int) -> Int {
+        elements.reduce(0) { total, element in
+            switch element {
+            case .tokens(let ids): total + ids.count
+            case .image: total + tokensPerImage
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+package import Checkpoints
+package import Tensors
+
+/// A causal language model of the Qwen2 or Llama family: the two are configurations of this one type.
+package struct Decoder: Sendable {
+    package let configuration: DecoderConfiguration
+    private let embedding: EmbeddingTable
+    private let layers: [DecoderLayer]
+    private let norm: Vector
+    /// The output matrix; nil when it is the embedding (tied).
+    private let untiedOutput: EmbeddingTable?
+    private let rotary: RotaryTable
+
+    /// Positions that go through the layers together during prefill. Bounds the memory of long prompts; large
+    /// enough that every weight is read from cache for many rows.
+    package static let prefillChunk = 1024
+
+    /// - Parameters:
+    ///   - loader: at the root of the canonical names; reads `decoder.*`
+    ///   - maximumPositions: the longest sequence that will be asked for
+    package init(
+        _ loader: WeightLoader, configuration: DecoderConfiguration, maximumPositions: Int,
+        progress: (Double) throws -> Void = { _ in }
+    ) throws {
+        self.configuration = configuration
+        let part = loader.part("decoder")
+        let tableShape = [configuration.vocabularySize, configuration.hiddenSize]
+        embedding = try EmbeddingTable(
+            part.tensor("embedding.weight", shape: tableShape), precision: loader.precision)
+        untiedOutput =
+            configuration.tiedEmbeddings
+            ? nil
+            : try EmbeddingTable(
+                part.tensor("output.weight", shape: tableShape), precision: loader.precision)
+        norm = try part.vector("norm.weight", count: configuration.hiddenSize)
+        rotary = try RotaryTable(
+            headDimension: configuration.headDimension, theta: Double(configuration.ropeTheta),
+            positions: maximumPositions)
+        var loaded: [DecoderLayer] = []
+        for number in 0..<configuration.layers {
+            loaded.append(try DecoderLayer(part.part("layers.\(number)"), configuration: configuration))
+            try progress(Double(number + 1) / Double(configuration.layers))
+        }
+        layers = loaded
+    }
+
+    /// A cache for one sequence of this decoder.
+    package func makeCache() -> KeyValueCache {
+        KeyValueCache(
+            layers: configuration.layers, width: configuration.keyValueHeads * configuration.headDimension)
+    }
+
+    /// Token embeddings.
+    /// - Parameters:
+    ///   - ids: each below `configuration.vocabularySize`
+    ///   - y: [ids.count, hiddenSize], overwritten
+    package func embed(_ ids: [Int], into y: Matrix, on compute: Compute) {
+        compute.gather(ids, from: embedding, into: y)
+    }
+
+    /// Runs new positions through all layers, in chunks, and returns the logits of the last one only.
+    /// - Parameters:
+    ///   - embeddings: [new positions, hiddenSize], at least one row; overwritten
+    ///   - cache: what came before; advanced by the new positions
+    ///   - logits: [1, n], overwritten with the scores of vocabulary rows 0..<n
+    ///   - progress: told how many of the new positions are done, after each layer of a chunk
+    /// - Throws: `TensorError.cancelled` between layers (the cache then still holds only what it held before the
+    ///   current chunk), `allocationFailed`.
+    package func prefill(
+        _ embeddings: Matrix, cache: KeyValueCache, logits: Matrix, workspace: Workspace,
+        on compute: Compute, progress: (Double) -> Void = { _ in }
+    ) throws(TensorError) {
+        precondition(embeddings.rows > 0, "prefill needs at least one position")
+        try cache.reserve(cache.count + embeddings.rows)
+        var start = 0
+        while start < embeddings.rows {
+            let end = min(start + Self.prefillChunk, embeddings.rows)
+            let chunk = embeddings.rows(start..<end)
+            for (index, layer) in layers.enumerated() {
+                try compute.checkCancellation()
+                try layer(
+                    chunk, wanted: wantedRows(of: chunk, isLastChunk: end == embeddings.rows, layer: index),
+                    index: index, rotary: rotary, cache: cache, workspace: workspace, on: compute)
+                let done = Double(start) + Double(chunk.rows) * Double(index + 1) / Double(layers.count)
+                progress(done / Double(embeddings.rows))
+            }
+            cache.advance(by: chunk.rows)
+            start = end
+        }
+        let mark = workspace.mark()
+        defer { workspace.release(to: mark) }
+        let last = try workspace.matrix(1, configuration.hiddenSize)
+        compute.rmsNorm(
+            embeddings.rows(embeddings.rows - 1..<embeddings.rows), weight: norm,
+            epsilon: configuration.rmsNormEpsilon, into: last)
+        compute.logits(last, untiedOutput ?? embedding, into: logits)
+    }
+
+    /// Nothing reads the last layer's output except at the very last position, so only that row is computed there;
+    /// keys and values are still written for every row.
+    private func wantedRows(of chunk: Matrix, isLastChunk: Bool, layer: Int) -> Range<Int> {
+        guard layer == layers.count - 1 else { return 0..<chunk.rows }
+        return isLastChunk ? chunk.rows - 1..<chunk.rows : 0..<0
+    }
+}

@@ -1,0 +1,59 @@
+package import Tensors
+
+/// An attention block: multi-head self-attention over all positions (no mask, no position bias), followed by
+/// the convolutional feed-forward, which has no norm before it other than its folded BatchNorm.
+package struct AttentionBlock: Sendable {
+    private let channels: Int
+    private let headDimension: Int
+    private let normWeight: Vector
+    private let normBias: Vector
+    private let normEpsilon: Float
+    private let queryKeyValue: Linear
+    private let projection: Linear
+    private let scale: Vector
+    private let feedForward: ConvFeedForward
+
+    package init(
+        _ loader: WeightLoader, channels: Int, hidden: Int, headDimension: Int, kernel: Int, epsilon: Float
+    ) throws {
+        self.channels = channels
+        self.headDimension = headDimension
+        normEpsilon = epsilon
+        normWeight = try loader.vector("norm.weight", count: channels)
+        normBias = try loader.vector("norm.bias", count: channels)
+        queryKeyValue = try loader.linear("attention.qkv", outputs: 3 * channels, inputs: channels)
+        projection = try loader.linear("attention.projection", outputs: channels, inputs: channels)
+        scale = try loader.vector("scale.mixer", count: channels)
+        feedForward = try ConvFeedForward(loader, channels: channels, hidden: hidden, kernel: kernel)
+    }
+
+    /// x ← x + scale₁ ⊙ attention(norm(x)); x ← x + scale₂ ⊙ FFN(x).
+    /// - Parameters:
+    ///   - x: [height, width, channels], updated in place
+    ///   - scratch: same shape, overwritten
+    package func callAsFunction(
+        _ x: FeatureMap, scratch: FeatureMap, workspace: Workspace, on compute: Compute
+    ) throws(TensorError) {
+        try attend(x.matrix, scratch: scratch.matrix, workspace: workspace, on: compute)
+        feedForward.add(to: x, scratch: scratch, on: compute)
+    }
+
+    private func attend(
+        _ x: Matrix, scratch: Matrix, workspace: Workspace, on compute: Compute
+    ) throws(TensorError) {
+        let mark = workspace.mark()
+        defer { workspace.release(to: mark) }
+        // [positions, 3 × channels]: queries, keys and values beside each other, each heads × headDimension.
+        let qkv = try workspace.matrix(x.rows, 3 * channels)
+        compute.layerNorm(x, weight: normWeight, bias: normBias, epsilon: normEpsilon, into: scratch)
+        queryKeyValue(scratch, into: qkv, on: compute)
+        let heads = channels / headDimension
+        compute.attention(
+            queries: qkv.columns(0..<channels),
+            keys: qkv.columns(channels..<2 * channels),
+            values: qkv.columns(2 * channels..<3 * channels),
+            heads: heads, keyValueHeads: heads, scale: 1 / Float(headDimension).squareRoot(),
+            causalOffset: nil, into: scratch)
+        compute.linearAdding(scratch, projection.weight, bias: projection.bias, scale: scale, to: x)
+    }
+}

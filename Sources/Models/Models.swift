@@ -1,1 +1,0 @@
-// The Models room.

@@ -1,0 +1,136 @@
+import ArgumentParser
+import FastVLM
+import Foundation
+
+struct Describe: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Answer one question about one or more images.",
+        discussion: """
+            fastvlm describe photo.jpg
+            fastvlm describe receipt.png "What is the total?"
+            fastvlm describe before.jpg after.jpg "What changed?"
+            curl -s … | fastvlm describe - "What is this?"
+
+            The last argument is the question when it is not an image file; --prompt says it explicitly. The \
+            answer goes to stdout, everything else to stderr.
+            """)
+
+    @Argument(
+        help: "Image files ('-' for stdin), then the question.",
+        completion: .file(extensions: ["png", "jpg", "jpeg", "webp", "ppm"]))
+    var arguments: [String] = []
+
+    @Option(name: .shortAndLong, help: "The question; all arguments are images then.")
+    var prompt: String?
+
+    @OptionGroup var model: ModelOptions
+    @OptionGroup var sampling: SamplingFlags
+    @OptionGroup var verbosity: VerbosityOptions
+
+    @Flag(help: "One JSON object on stdout: text, tokens, finish reason, usage, timings.")
+    var json = false
+
+    @Flag(inversion: .prefixedNo, help: "Print the answer as it comes; with --json, one JSON line per piece.")
+    var stream: Bool?
+
+    static let defaultPrompt = "Describe the image."
+
+    func validate() throws {
+        if sampling.logprobs != nil, !json { throw ValidationError("--logprobs needs --json.") }
+        if arguments.isEmpty, prompt == nil {
+            throw ValidationError("Name an image, or give a question with --prompt.")
+        }
+    }
+
+    func run() async throws {
+        let (names, question) = split()
+        let images = try imageSources(names)
+        let (model, verbosity, options) = (model, verbosity, sampling.options)
+        let output = OutputStyle(json: json, streaming: stream ?? !json)
+        try await running {
+            let loaded = try await model.load(verbosity)
+            let progress = ProgressLine("reading the prompt", enabled: !verbosity.quiet)
+            let pieces = loaded.stream(question, images: images, options: options) { progress.update($0) }
+            try await output.write(pieces, model: loaded, verbosity: verbosity, progress: progress)
+        }
+    }
+
+    /// Which arguments are images and what is asked.
+    private func split() -> (images: [String], question: String) {
+        if let prompt { return (arguments, prompt) }
+        if arguments.count > 1, let last = arguments.last, !Self.looksLikeImage(last) {
+            return (Array(arguments.dropLast()), last)
+        }
+        return (arguments, Self.defaultPrompt)
+    }
+
+    /// A misspelt file name must not become a question, so names with an image's extension count as well.
+    private static func looksLikeImage(_ argument: String) -> Bool {
+        if argument == "-" || FileManager.default.fileExists(atPath: argument) { return true }
+        let name = argument.lowercased()
+        return !argument.contains(" ")
+            && ["png", "jpg", "jpeg", "webp", "ppm", "pgm", "pnm"].contains { name.hasSuffix("." + $0) }
+    }
+}
+
+/// How pieces become output.
+struct OutputStyle: Sendable {
+    let json: Bool
+    let streaming: Bool
+
+    private struct PieceLine: Encodable {
+        var type = "piece"
+        var text: String
+        var token: AnswerToken?
+    }
+
+    private struct AnswerLine: Encodable {
+        var type = "answer"
+        var text: String
+        var tokenIds: [Int]
+        var tokens: [AnswerToken]?
+        var finishReason: Answer.FinishReason
+        var usage: Usage
+        var timings: Timings
+        var model: ModelInformation
+
+        init(_ answer: Answer, model: ModelInformation) {
+            text = answer.text
+            tokenIds = answer.tokens.map(\.id)
+            tokens = answer.tokens.contains { $0.logProbability != nil } ? answer.tokens : nil
+            finishReason = answer.finishReason
+            usage = answer.usage
+            timings = answer.timings
+            self.model = model
+        }
+    }
+
+    /// Writes one answer.
+    func write(
+        _ pieces: AsyncThrowingStream<AnswerPiece, any Error>, model: VisionLanguageModel,
+        verbosity: VerbosityOptions, progress: ProgressLine
+    ) async throws {
+        var endsWithNewline = true
+        defer { progress.clear() }
+        for try await piece in pieces {
+            progress.clear()
+            if let answer = piece.answer {
+                if json {
+                    try Terminal.json(AnswerLine(answer, model: model.information))
+                } else if !streaming {
+                    Terminal.answer(answer.text, terminator: "\n")
+                } else if !endsWithNewline || answer.text.isEmpty {
+                    Terminal.answer("\n")
+                }
+                if !verbosity.quiet { Terminal.note(summary(answer)) }
+            } else if streaming {
+                if json {
+                    try Terminal.json(PieceLine(text: piece.text, token: piece.token))
+                } else if !piece.text.isEmpty {
+                    Terminal.answer(piece.text)
+                    endsWithNewline = piece.text.hasSuffix("\n")
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,56 @@
+import ArgumentParser
+import FastVLM
+import Foundation
+
+struct Inspect: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Show what a checkpoint folder holds, and whether it would load.",
+        discussion: "Reads headers and configuration only, no weights.")
+
+    @Argument(help: "A checkpoint folder (default: the embedded model).", completion: .directory)
+    var directory: String?
+
+    @Flag(help: "One JSON object on stdout.")
+    var json = false
+
+    func run() async throws {
+        let source: ModelSource = directory.map { .directory(URL(filePath: $0)) } ?? .embedded
+        let json = json
+        try await running {
+            let report = try CheckpointReport(contentsOf: source)
+            if json {
+                try Terminal.json(report, pretty: true)
+            } else {
+                Terminal.answer("\(report)", terminator: "\n")
+            }
+        }
+    }
+}
+
+struct Info: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Show processor features, the chosen instruction set, threads and memory.")
+
+    @Option(name: .shortAndLong, help: "Worker threads (default: one per core).")
+    var threads: Int?
+
+    @Flag(help: "One JSON object on stdout.")
+    var json = false
+
+    func run() async throws {
+        let (threads, json) = (threads, json)
+        try await running {
+            let information = try SystemInformation(threads: threads)
+            if json { return try Terminal.json(information, pretty: true) }
+            let memory = String(format: "%.1f GiB", Double(information.physicalMemory) / Double(1 << 30))
+            Terminal.answer(
+                """
+                processor         \(information.processor)
+                instruction set   \(information.instructionSet) \
+                (available: \(information.availableInstructionSets.joined(separator: ", ")))
+                threads           \(information.threads)
+                memory            \(memory)
+                """, terminator: "\n")
+        }
+    }
+}

@@ -1,0 +1,151 @@
+public import ArgumentParser
+public import FastVLM
+import Foundation
+import Logging
+
+extension LoadOptions.Precision: ExpressibleByArgument {}
+extension LoadOptions.Geometry: ExpressibleByArgument {}
+
+/// How much is said beside the answer.
+struct VerbosityOptions: ParsableArguments {
+    @Flag(name: .shortAndLong, help: "Only the answer; errors still go to stderr.")
+    var quiet = false
+
+    @Flag(name: .shortAndLong, help: "Say what is loaded and how long it takes.")
+    var verbose = false
+
+    func validate() throws {
+        if quiet, verbose { throw ValidationError("--quiet and --verbose exclude each other.") }
+    }
+}
+
+/// Which model.
+struct SourceOptions: ParsableArguments {
+    @Option(
+        name: .shortAndLong, help: "Checkpoint folder (Apple, Hugging Face or MLX layout).",
+        completion: .directory)
+    var model: String?
+
+    var source: ModelSource { model.map { .directory(URL(filePath: $0)) } ?? .embedded }
+}
+
+/// Which model, and how it is loaded.
+struct ModelOptions: ParsableArguments {
+    @OptionGroup var from: SourceOptions
+
+    @Option(help: "Arithmetic of the weights: float32 or bfloat16.")
+    var precision: LoadOptions.Precision = .bfloat16
+
+    @Option(name: .shortAndLong, help: "Worker threads (default: one per core).")
+    var threads: Int?
+
+    @Option(help: "Pixels per side, a multiple of 64 (default: the checkpoint's).")
+    var resolution: Int?
+
+    @Option(help: "How an image becomes a square: pad or crop (default: the checkpoint's).")
+    var geometry: LoadOptions.Geometry?
+
+    @Option(help: "Conversation template: qwen_2, plain or vicuna_v1 (default: the checkpoint's).")
+    var template: String?
+
+    @Option(help: "Longest sequence, in positions (default: the checkpoint's, at most 8192).")
+    var context: Int?
+
+    @Flag(help: "Do not turn photographs as their EXIF orientation says.")
+    var ignoreOrientation = false
+
+    @Option(help: "Most megapixels an image may have.")
+    var maxMegapixels = 100
+
+    @Option(help: "Most MiB an image file may have.")
+    var maxFileMib = 64
+
+    func validate() throws {
+        if let threads, !(1...1024).contains(threads) {
+            throw ValidationError("--threads must be between 1 and 1024, got \(threads).")
+        }
+        if !(1...4096).contains(maxMegapixels) {
+            throw ValidationError("--max-megapixels must be between 1 and 4096, got \(maxMegapixels).")
+        }
+        if !(1...4096).contains(maxFileMib) {
+            throw ValidationError("--max-file-mib must be between 1 and 4096, got \(maxFileMib).")
+        }
+    }
+
+    func load(_ verbosity: VerbosityOptions) async throws -> VisionLanguageModel {
+        var options = LoadOptions()
+        options.precision = precision
+        options.threads = threads
+        options.imageSize = resolution
+        options.geometry = geometry
+        options.template = template
+        options.contextLength = context
+        options.appliesOrientation = !ignoreOrientation
+        options.maximumPixels = maxMegapixels * 1_000_000
+        options.maximumFileBytes = maxFileMib << 20
+        if verbosity.verbose {
+            options.logger = Logger(label: "fastvlm") { StreamLogHandler.standardError(label: $0) }
+        }
+        let progress = ProgressLine("loading", enabled: !verbosity.quiet)
+        options.progress = { progress.update($0) }
+        defer { progress.clear() }
+        return try await VisionLanguageModel(contentsOf: from.source, options: options)
+    }
+}
+
+/// How an answer is generated.
+struct SamplingFlags: ParsableArguments {
+    @Option(name: .shortAndLong, help: "Most tokens to generate.")
+    var maxTokens = 256
+
+    @Option(help: "0 takes the best token; above 0 samples (Apple's script uses 0.2).")
+    var temperature: Float = 0
+
+    @Option(help: "Sample among the k best tokens; 0 for all.")
+    var topK = 50
+
+    @Option(help: "Sample among the best tokens whose probabilities reach p.")
+    var topP: Float = 1
+
+    @Option(help: "Drop tokens below this share of the best one's probability.")
+    var minP: Float = 0
+
+    @Option(help: "Above 1 discourages repetition.")
+    var repetitionPenalty: Float = 1
+
+    @Option(help: "Makes sampling reproducible.")
+    var seed: UInt64?
+
+    @Option(help: "A text that ends the answer; may be given several times.")
+    var stop: [String] = []
+
+    @Option(
+        name: .customLong("stop-id"), help: "A token id that ends the answer; may be given several times.")
+    var stopIDs: [Int] = []
+
+    @Option(help: "Report log-probabilities with this many alternatives (0 to 20; needs --json).")
+    var logprobs: Int?
+
+    @Option(help: "Replace the system prompt.")
+    var system: String?
+
+    @Flag(help: "Let <image> in the prompt say where each image goes.")
+    var placeholders = false
+
+    var options: GenerationOptions {
+        var options = GenerationOptions()
+        options.maximumTokens = maxTokens
+        options.temperature = temperature
+        options.topK = topK
+        options.topP = topP
+        options.minP = minP
+        options.repetitionPenalty = repetitionPenalty
+        options.seed = seed
+        options.stop = stop
+        options.stopIDs = Set(stopIDs)
+        options.logProbabilities = logprobs
+        options.system = system
+        options.placesImages = placeholders
+        return options
+    }
+}

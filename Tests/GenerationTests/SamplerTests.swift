@@ -1,0 +1,116 @@
+import Foundation
+import Generation
+import Testing
+
+@Suite("Sampling")
+struct SamplerTests {
+    private func draw(
+        _ logits: [Float], _ options: SamplingOptions, times: Int = 1, history: [Int] = []
+    ) throws -> [Int?] {
+        var sampler = try Sampler(options, history: history)
+        return (0..<times).map { _ in
+            var copy = logits
+            return copy.withUnsafeMutableBufferPointer { sampler.next($0) }
+        }
+    }
+
+    private func options(_ change: (inout SamplingOptions) -> Void) -> SamplingOptions {
+        var options = SamplingOptions()
+        options.seed = 1
+        change(&options)
+        return options
+    }
+
+    @Test("Temperature 0 takes the first of the best")
+    func greedy() throws {
+        #expect(try draw([1, 5, 3, 5], SamplingOptions()) == [1])
+    }
+
+    @Test("The same seed draws the same tokens, another seed others")
+    func seeds() throws {
+        let logits = (0..<100).map { Float($0 % 7) / 3 }
+        let one = try draw(logits, options { $0.temperature = 1 }, times: 50)
+        #expect(try draw(logits, options { $0.temperature = 1 }, times: 50) == one)
+        let other = options {
+            $0.temperature = 1
+            $0.seed = 2
+        }
+        #expect(try draw(logits, other, times: 50) != one)
+    }
+
+    @Test("Frequencies follow the softmax of scores over temperature")
+    func distribution() throws {
+        let logits: [Float] = [0, 1, 2, -1]
+        let temperature: Float = 0.7
+        let weights = logits.map { exp(Double($0 / temperature)) }
+        let total = weights.reduce(0, +)
+        let count = 40_000
+        let drawn = try draw(logits, options { $0.temperature = temperature }, times: count)
+        for (index, weight) in weights.enumerated() {
+            let share = Double(drawn.count { $0 == index }) / Double(count)
+            // Five standard deviations of a binomial share; the seed is fixed, so this never flickers.
+            let expected = weight / total
+            #expect(abs(share - expected) < 5 * (expected * (1 - expected) / Double(count)).squareRoot())
+        }
+    }
+
+    @Test("top-k, top-p and min-p keep exactly the tokens that they should")
+    func truncation() throws {
+        // Probabilities 0.5, 0.25, 0.15, 0.1.
+        let logits = [0.5, 0.25, 0.15, 0.1].map { Float(log($0)) }
+        func kept(_ change: @escaping (inout SamplingOptions) -> Void) throws -> Set<Int?> {
+            let all = options {
+                $0.temperature = 1
+                change(&$0)
+            }
+            return try Set(draw(logits, all, times: 2000))
+        }
+        #expect(try kept { _ in } == [0, 1, 2, 3])
+        #expect(try kept { $0.topK = 2 } == [0, 1])
+        #expect(try kept { $0.topP = 0.7 } == [0, 1])
+        #expect(try kept { $0.topP = 0.8 } == [0, 1, 2])
+        #expect(try kept { $0.topP = 0.01 } == [0])
+        #expect(try kept { $0.minP = 0.25 } == [0, 1, 2])
+        #expect(try kept { $0.minP = 1 } == [0])
+    }
+
+    @Test("The repetition penalty divides positive and multiplies negative scores of seen tokens")
+    func repetition() throws {
+        let penalised = options { $0.repetitionPenalty = 2 }
+        #expect(try draw([4, 3, 1], penalised, history: [0]) == [1])
+        #expect(try draw([-1, -1.5, -3], penalised, history: [0]) == [1])
+        // What was drawn counts as well.
+        #expect(try draw([4, 3, 1], penalised, times: 2) == [0, 1])
+    }
+
+    @Test(
+        "Scores that are not numbers are reported, not sampled",
+        arguments: [Float.nan, .infinity, -.infinity])
+    func notNumbers(value: Float) throws {
+        #expect(try draw([0, value, 1], SamplingOptions()) == [nil])
+    }
+
+    @Test("Log-probabilities are those of the softmax, alternatives best first")
+    func probabilities() {
+        var logits = [0.1, 0.6, 0.3].map { Float(log($0)) + 5 }
+        let (chosen, top) = logits.withUnsafeMutableBufferPointer {
+            Sampler.probabilities($0, of: 2, alternatives: 2)
+        }
+        #expect(abs(chosen.logProbability - Float(log(0.3))) < 1e-5)
+        #expect(top.map(\.id) == [1, 2])
+        #expect(abs(top[0].logProbability - Float(log(0.6))) < 1e-5)
+    }
+
+    @Test("Options out of range are refused by name")
+    func validation() {
+        let changes: [(String, (inout SamplingOptions) -> Void)] = [
+            ("temperature", { $0.temperature = -1 }), ("temperature", { $0.temperature = .nan }),
+            ("top-k", { $0.topK = -1 }), ("top-p", { $0.topP = 0 }), ("top-p", { $0.topP = 1.5 }),
+            ("min-p", { $0.minP = 2 }), ("repetition penalty", { $0.repetitionPenalty = 0 }),
+        ]
+        for (name, change) in changes {
+            let error = #expect(throws: GenerationError.self) { try options(change).validate() }
+            #expect(error?.description.hasPrefix(name) == true)
+        }
+    }
+}

@@ -1,0 +1,319 @@
+import Checkpoints
+import Foundation
+import Generation
+import ImageInput
+import Models
+import Tensors
+import TestSupport
+import Testing
+import Tokenization
+
+/// What transformers computed for a tiny seeded FastVLM.
+struct ExpectedModel: Decodable, Sendable {
+    struct Case: Decodable, Sendable {
+        let name: String
+        let images: [Int]
+        let chunks: [[Int]]
+        let greedy: [Int]
+    }
+
+    let folders: [String]
+    let imageSide: Int
+    let tokensPerImage: Int
+    let imageTokenId: Int
+    let cases: [Case]
+
+    static func read(_ name: String) throws -> ExpectedModel {
+        try JSONDecoder().decode(Self.self, from: Fixture.data("models/\(name).expected.json"))
+    }
+}
+
+/// A loaded tiny model with all that a generation needs.
+struct TinyModel {
+    let engine: GenerationEngine
+    let network: VisionLanguageNetwork
+    let compute: Compute
+    let images: [PixelTensor]
+
+    init(_ folder: String, precision: Precision, instructionSet: InstructionSet? = nil) throws {
+        let url = Fixture.url("models/\(folder)")
+        let checkpoint = try Checkpoint(directory: url)
+        // The fixtures run to their length: nothing ends them early.
+        var configuration = checkpoint.configuration
+        configuration.endOfSequenceIDs = []
+        configuration.maximumSequenceLength = 300
+        compute = try Compute(threads: 2, instructionSet: instructionSet)
+        network = try VisionLanguageNetwork(
+            checkpoint.weights, configuration: configuration, precision: precision, compute: compute)
+        engine = GenerationEngine(
+            network: network, tokenizer: try Tokenizer(directory: url), compute: compute)
+        let preprocessor = try ImagePreprocessor(
+            geometry: .pad(background: .black), size: configuration.imageSize)
+        images = try (0..<3).map { number in
+            try preprocessor(ImageDecoder.decode(Fixture.data("models/images/image-\(number).png")))
+        }
+    }
+
+    /// Features and projection of an image.
+    func encode(_ image: Int) throws -> (features: [Float], projected: [Float]) {
+        var durations = StageDurations()
+        let (features, projected) = try engine.encode(
+            images[image], durations: &durations, cancellation: Cancellation())
+        return (features.floats(), projected.floats())
+    }
+
+    /// The fixture's prompt with its images between its chunks.
+    func request(_ expected: ExpectedModel.Case) -> GenerationRequest {
+        var elements: [Prompt.Element] = []
+        for (index, chunk) in expected.chunks.enumerated() {
+            if index > 0 { elements.append(.image(expected.images[index - 1])) }
+            if !chunk.isEmpty { elements.append(.tokens(chunk)) }
+        }
+        var request = GenerationRequest(prompt: Prompt(elements: elements), images: images)
+        request.maximumTokens = expected.greedy.count
+        return request
+    }
+
+    func generate(_ request: GenerationRequest) throws -> GenerationOutcome {
+        try engine.generate(
+            request, cache: network.decoder.makeCache(), cancellation: Cancellation(), emit: { _ in })
+    }
+
+    /// Scores of the position after the prompt.
+    func logits(_ request: GenerationRequest) throws -> [Float] {
+        let workspace = Workspace()
+        let hidden = network.configuration.text.hiddenSize
+        let embeddings = try workspace.matrix(
+            request.prompt.length(tokensPerImage: network.tokensPerImage), hidden)
+        var row = 0
+        var durations = StageDurations()
+        for element in request.prompt.elements {
+            switch element {
+            case .tokens(let ids):
+                network.decoder.embed(ids, into: embeddings.rows(row..<row + ids.count), on: compute)
+                row += ids.count
+            case .image(let index):
+                let target = embeddings.rows(row..<row + network.tokensPerImage)
+                try engine.encode(
+                    images[index], features: nil, projected: target, durations: &durations,
+                    cancellation: Cancellation())
+                row += network.tokensPerImage
+            }
+        }
+        let logits = try workspace.matrix(1, network.configuration.text.vocabularySize)
+        try network.decoder.prefill(
+            embeddings, cache: network.decoder.makeCache(), logits: logits, workspace: workspace, on: compute)
+        return Array(UnsafeBufferPointer(start: logits.pointer, count: logits.columns))
+    }
+}
+
+/// ‖got − expected‖ / ‖expected‖; NaN when anything is not a number.
+private func relativeError(_ got: [Float], _ expected: [Float]) -> Double {
+    guard got.count == expected.count else { return .infinity }
+    let difference = zip(got, expected).reduce(0.0) { $0 + Double($1.0 - $1.1) * Double($1.0 - $1.1) }
+    let size = expected.reduce(0.0) { $0 + Double($1) * Double($1) }
+    return (difference / size).squareRoot()
+}
+
+private func cosine(_ a: [Float], _ b: [Float]) -> Double {
+    func dot(_ x: [Float], _ y: [Float]) -> Double {
+        zip(x, y).reduce(0) { $0 + Double($1.0) * Double($1.1) }
+    }
+    return dot(a, b) / (dot(a, a) * dot(b, b)).squareRoot()
+}
+
+@Suite("Whole tiny models equal transformers'")
+struct TinyModelTests {
+    /// Each published layout of the fixtures, and the reference that its weights belong to.
+    static let layouts = [
+        ("tiny-hf", "tiny"), ("tiny-apple", "tiny"), ("tiny-mlx", "tiny"), ("tiny-mlx-q4", "tiny-mlx-q4"),
+        ("tiny-mlx-q8", "tiny-mlx-q8"), ("tiny-train", "tiny-train"), ("tiny-apple-train", "tiny-train"),
+        ("tiny-llama", "tiny-llama"),
+    ]
+
+    private func reference(_ name: String) throws -> CheckpointTensors {
+        try CheckpointTensors(Fixture.url("models/\(name).expected.safetensors"))
+    }
+
+    @Test("Features, projection and last logits in float32, every layout", arguments: layouts)
+    func float32(folder: String, reference name: String) throws {
+        let expected = try ExpectedModel.read(name)
+        let tensors = try reference(name)
+        for instructionSet in InstructionSet.available {
+            let model = try TinyModel(folder, precision: .float32, instructionSet: instructionSet)
+            #expect(model.network.tokensPerImage == expected.tokensPerImage)
+            for image in 0..<3 where tensors.contains("features.\(image)") {
+                let (features, projected) = try model.encode(image)
+                let errors = (
+                    relativeError(features, try tensors["features.\(image)"]),
+                    relativeError(projected, try tensors["projected.\(image)"])
+                )
+                #expect(
+                    errors.0 <= 1e-4 && errors.1 <= 1e-4,
+                    "\(folder) \(instructionSet) image \(image): \(errors)")
+            }
+            for (number, example) in expected.cases.enumerated() {
+                let error = relativeError(
+                    try model.logits(model.request(example)), try tensors["logits.\(number)"])
+                #expect(error <= 1e-4, "\(folder) \(instructionSet) logits \(number): \(error)")
+            }
+        }
+    }
+
+    @Test("Greedy ids over 64 tokens and more, with 0 to 3 images, every layout", arguments: layouts)
+    func greedy(folder: String, reference name: String) throws {
+        let expected = try ExpectedModel.read(name)
+        let model = try TinyModel(folder, precision: .float32)
+        for example in expected.cases {
+            #expect(example.greedy.count >= 64)
+            let outcome = try model.generate(model.request(example))
+            #expect(outcome.ids == example.greedy, "\(folder), case \(example.name)")
+            #expect(outcome.finish == .length)
+            #expect(outcome.imagePositions == example.images.count * expected.tokensPerImage)
+        }
+    }
+
+    @Test("bfloat16 stays close to float32", arguments: ["tiny-hf", "tiny-apple", "tiny-mlx"])
+    func bfloat16(folder: String) throws {
+        let tensors = try reference("tiny")
+        let expected = try ExpectedModel.read("tiny")
+        for instructionSet in InstructionSet.available {
+            let model = try TinyModel(folder, precision: .bfloat16, instructionSet: instructionSet)
+            for image in 0..<3 {
+                let (features, projected) = try model.encode(image)
+                #expect(cosine(features, try tensors["features.\(image)"]) >= 0.999)
+                #expect(cosine(projected, try tensors["projected.\(image)"]) >= 0.999)
+            }
+            for (number, example) in expected.cases.enumerated() {
+                let got = try model.logits(model.request(example))
+                #expect(cosine(got, try tensors["logits.\(number)"]) >= 0.999)
+            }
+        }
+    }
+
+    @Test("Answers have the same bits for any number of threads")
+    func threads() throws {
+        let expected = try ExpectedModel.read("tiny")
+        let url = Fixture.url("models/tiny-hf")
+        let checkpoint = try Checkpoint(directory: url)
+        var results: [[Float]] = []
+        for threads in [1, 2, 3, 5] {
+            let compute = try Compute(threads: threads)
+            let network = try VisionLanguageNetwork(
+                checkpoint.weights, configuration: checkpoint.configuration, precision: .bfloat16,
+                compute: compute)
+            var durations = StageDurations()
+            let engine = GenerationEngine(
+                network: network, tokenizer: try Tokenizer(directory: url), compute: compute)
+            let image = try ImagePreprocessor(geometry: .crop, size: expected.imageSide)(
+                ImageDecoder.decode(Fixture.data("models/images/image-1.png")))
+            let encoded = try engine.encode(image, durations: &durations, cancellation: Cancellation())
+            results.append(encoded.projected.floats())
+        }
+        #expect(results.allSatisfy { $0.map(\.bitPattern) == results[0].map(\.bitPattern) })
+    }
+
+    @Test("A second turn over the kept cache equals one prefill of everything")
+    func cacheAcrossTurns() throws {
+        let expected = try ExpectedModel.read("tiny")
+        let model = try TinyModel("tiny-hf", precision: .float32)
+        let first = model.request(expected.cases[1])
+        let follow = [5, 17, 42, 80]
+        let cache = model.network.decoder.makeCache()
+        var request = first
+        request.maximumTokens = 6
+        let answer = try model.engine.generate(
+            request, cache: cache, cancellation: Cancellation(), emit: { _ in })
+        // The last generated token is not in the cache yet.
+        let continued = try model.engine.generate(
+            GenerationRequest(prompt: Prompt(elements: [.tokens(answer.ids.suffix(1) + follow)])),
+            cache: cache, cancellation: Cancellation(), emit: { _ in })
+        let whole = GenerationRequest(
+            prompt: Prompt(elements: first.prompt.elements + [.tokens(answer.ids + follow)]),
+            images: model.images)
+        #expect(try model.generate(whole).ids == continued.ids)
+        #expect(continued.promptPositions == 5)
+    }
+
+    @Test("A prompt longer than the context is refused before any work")
+    func contextLimit() throws {
+        let model = try TinyModel("tiny-hf", precision: .float32)
+        let limit = model.engine.contextLimit
+        let request = GenerationRequest(
+            prompt: Prompt(elements: [.tokens(Array(repeating: 1, count: limit + 1))]))
+        #expect(throws: GenerationError.contextExceeded(needed: limit + 1, limit: limit)) {
+            try model.generate(request)
+        }
+    }
+
+    @Test("Generation ends at the context's last position instead of failing")
+    func contextEnd() throws {
+        let model = try TinyModel("tiny-hf", precision: .float32)
+        let limit = model.engine.contextLimit
+        var request = GenerationRequest(
+            prompt: Prompt(elements: [.tokens(Array(repeating: 1, count: limit - 2))]))
+        request.maximumTokens = 100
+        let outcome = try model.generate(request)
+        #expect(outcome.ids.count == 3)
+        #expect(outcome.finish == .length)
+    }
+
+    @Test("A raised flag stops encoder, prefill and decoding, and leaves the cache as it was")
+    func cancellation() throws {
+        let expected = try ExpectedModel.read("tiny")
+        let model = try TinyModel("tiny-hf", precision: .float32)
+        let cache = model.network.decoder.makeCache()
+        let raised = Cancellation()
+        raised.cancel()
+        #expect(throws: TensorError.cancelled) {
+            try model.engine.generate(
+                model.request(expected.cases[1]), cache: cache, cancellation: raised, emit: { _ in })
+        }
+        let later = Cancellation()
+        var pieces = 0
+        #expect(throws: TensorError.cancelled) {
+            try model.engine.generate(model.request(expected.cases[0]), cache: cache, cancellation: later) {
+                _ in
+                pieces += 1
+                if pieces == 3 { later.cancel() }
+            }
+        }
+        #expect(pieces == 3)
+        #expect(cache.count == 0)
+    }
+
+    @Test("Ids outside the vocabulary and images that are not there are refused")
+    func invalidPrompts() throws {
+        let model = try TinyModel("tiny-hf", precision: .float32)
+        for elements: [Prompt.Element] in [[.tokens([1_000_000])], [.tokens([-200])], [.image(7)]] {
+            #expect(throws: GenerationError.self) {
+                try model.generate(
+                    GenerationRequest(prompt: Prompt(elements: elements), images: model.images))
+            }
+        }
+        #expect(throws: GenerationError.emptyPrompt) {
+            try model.generate(GenerationRequest(prompt: Prompt(elements: [])))
+        }
+    }
+
+    @Test("Stop ids, stop strings and the token limit end an answer for their own reason")
+    func stopping() throws {
+        let expected = try ExpectedModel.read("tiny")
+        let model = try TinyModel("tiny-hf", precision: .float32)
+        var request = model.request(expected.cases[0])
+        request.stopIDs = [expected.cases[0].greedy[5]]
+        let byID = try model.generate(request)
+        let first = try #require(expected.cases[0].greedy.firstIndex(of: expected.cases[0].greedy[5]))
+        #expect(byID.ids == Array(expected.cases[0].greedy.prefix(first + 1)))
+        #expect(byID.finish == .stop)
+
+        request = model.request(expected.cases[0])
+        request.stopStrings = ["system"]
+        var text = ""
+        let byString = try model.engine.generate(
+            request, cache: model.network.decoder.makeCache(), cancellation: Cancellation()
+        ) { text += $0.text }
+        #expect(byString.finish == .stop)
+        #expect(!text.contains("system") && byString.ids.count < 72)
+    }
+}

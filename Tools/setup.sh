@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Makes sure that what the build needs is there: a Swift 6.1+ toolchain and the image libraries.
+# Installs missing Debian packages by itself and says so; changes nothing when all is there.
+set -euo pipefail
+
+if ! command -v swift >/dev/null; then
+    echo "setup: Swift 6.1 or later is not installed; see https://www.swift.org/install/linux" >&2
+    exit 1
+fi
+
+missing=()
+need() { # header, Debian package
+    [ -n "$(find /usr/include /usr/local/include -path "*/$1" -print -quit 2>/dev/null)" ] || missing+=("$2")
+}
+need jpeglib.h libjpeg62-turbo-dev
+need png.h libpng-dev
+need webp/demux.h libwebp-dev
+command -v pkg-config >/dev/null || missing+=(pkg-config)
+
+[ ${#missing[@]} -eq 0 ] && exit 0
+if ! command -v apt-get >/dev/null; then
+    echo "setup: please install the development files of libjpeg, libpng and libwebp, and pkg-config" >&2
+    exit 1
+fi
+echo "setup: installing ${missing[*]}"
+as_root=()
+[ "$(id -u)" -eq 0 ] || as_root=(sudo)
+"${as_root[@]}" apt-get update -qq
+DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq "${missing[@]}" >/dev/null
