@@ -1,0 +1,217 @@
+// Attention of one head over a block of queries, with the softmax kept up to date while blocks of KEYS keys
+// pass by (no matrix of all scores):
+//
+//     per block:  S = Q·Kᵀ   m' = max(m, scale·rowmax S)   P = e^(scale·S − m')   f = e^(m − m')
+//                 l = l·f + rowsum P        O = O·f + P·V
+//     at the end: y = O / l
+//
+// Both products run on the GEMM micro-kernels. K is transposed and V copied into panels per block. All sums are
+// float32. A few queries (decoding) take a direct path that reads K and V in place.
+
+enum { KEYS = 128, DIRECT_QUERIES = 3 };
+
+// 8×8 numbers, transposed.
+INLINE void transpose8(const float *x, size_t x_stride, float *y, size_t y_stride) {
+    __m256 r[8], t[8];
+    FV_UNROLL for (size_t i = 0; i < 8; i++) r[i] = _mm256_loadu_ps(x + i * x_stride);
+    FV_UNROLL for (size_t i = 0; i < 8; i += 2) {
+        t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+        t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+    }
+    FV_UNROLL for (size_t i = 0; i < 8; i += 4) {
+        r[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
+        r[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xEE);
+        r[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+        r[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xEE);
+    }
+    FV_UNROLL for (size_t i = 0; i < 4; i++) {
+        _mm256_storeu_ps(y + i * y_stride, _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
+        _mm256_storeu_ps(y + (i + 4) * y_stride, _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
+    }
+}
+
+// Keys [count][dimension] as panels of NR keys, [dimension][NR] each; missing keys are zero.
+static void pack_keys(const float *k, size_t stride, size_t count, size_t dimension, float *target) {
+    const size_t whole = dimension / 8 * 8;
+    for (size_t first = 0; first < count; first += NR, target += dimension * NR) {
+        for (size_t j = 0; j < NR; j += 8) {
+            const float *rows = k + (first + j) * stride;
+            const int complete = first + j + 8 <= count;
+            if (complete) {
+                for (size_t d = 0; d < whole; d += 8) transpose8(rows + d, stride, target + d * NR + j, NR);
+            }
+            for (size_t d = complete ? whole : 0; d < dimension; d++) {
+                for (size_t i = 0; i < 8; i++) {
+                    target[d * NR + j + i] = first + j + i < count ? rows[i * stride + d] : 0;
+                }
+            }
+        }
+    }
+}
+
+// Values [count][dimension] as panels of NR dimensions, [KEYS][NR] each, zero beyond the dimension.
+static void pack_values(const float *v, size_t stride, size_t count, size_t dimension, float *target) {
+    for (size_t first = 0; first < dimension; first += NR, target += KEYS * NR) {
+        for (size_t part = 0; part < NR; part += W) {
+            const size_t start = first + part;
+            const size_t n = start >= dimension ? 0 : dimension - start < W ? dimension - start : W;
+            for (size_t j = 0; j < count; j++) {
+                const V value = n == 0 ? v_zero() : v_load_part(v + j * stride + start, n);
+                v_store(target + j * NR + part, value);
+            }
+        }
+    }
+}
+
+// Turns the scores of one query into weights, in place, and brings its row of O and its sums up to date.
+// visible: keys of this block that the query sees, at least 1; those up to `padded` get weight 0.
+INLINE void soften(
+    float *scores, size_t visible, size_t padded, float scale, float *largest, float *total, float *o,
+    size_t o_columns) {
+    const size_t whole = visible / W * W, rest = visible - whole;
+    const V factor = v_set(scale);
+    V top = v_set(*largest);
+    for (size_t j = 0; j < whole; j += W) top = v_max(top, v_mul(v_load(scores + j), factor));
+    float next = v_largest(top);
+    for (size_t j = whole; j < visible; j++) {
+        const float score = scores[j] * scale;
+        if (score > next) next = score;
+    }
+    const V offset = v_set(-next);
+    V sum = v_zero();
+    for (size_t j = 0; j < whole; j += W) {
+        const V p = v_exp(v_fma(v_load(scores + j), factor, offset));
+        v_store(scores + j, p);
+        sum = v_add(sum, p);
+    }
+    if (rest) {
+        const V p = v_keep_part(v_exp(v_fma(v_load(scores + whole), factor, offset)), rest);
+        v_store(scores + whole, p);
+        sum = v_add(sum, p);
+    }
+    for (size_t j = whole + (rest ? W : 0); j < padded; j += W) v_store(scores + j, v_zero());
+    if (next > *largest) {
+        // The first block comes from minus infinity: factor 0 on sums that are 0.
+        const V shrink = v_exp(v_set(*largest - next));
+        for (size_t c = 0; c < o_columns; c += W) v_store(o + c, v_mul(v_load(o + c), shrink));
+        *total *= v_largest(shrink);
+        *largest = next;
+    }
+    *total += v_sum(sum);
+}
+
+static void attention_direct(const struct fv_attention *t) {
+    float *weights = t->scratch;
+    for (size_t i = 0; i < t->queries; i++) {
+        const float *q = t->q + i * t->q_stride;
+        const size_t seen = t->visible + i + 1, keys = t->causal && seen < t->keys ? seen : t->keys;
+        const size_t whole = t->dimension / W * W, rest = t->dimension - whole;
+        float largest = -__builtin_inff();
+        for (size_t j = 0; j < keys; j++) {
+            const float *k = t->k + j * t->k_stride;
+            V sum = v_zero();
+            for (size_t d = 0; d < whole; d += W) sum = v_fma(v_load(q + d), v_load(k + d), sum);
+            if (rest) sum = v_fma(v_load_part(q + whole, rest), v_load_part(k + whole, rest), sum);
+            weights[j] = v_sum(sum) * t->scale;
+            if (weights[j] > largest) largest = weights[j];
+        }
+        V sums = v_zero();
+        for (size_t j = 0; j < keys; j += W) {
+            const size_t n = keys - j < W ? keys - j : W;
+            const V p = v_keep_part(v_exp(v_sub(v_load_part(weights + j, n), v_set(largest))), n);
+            v_store_part(weights + j, p, n);
+            sums = v_add(sums, p);
+        }
+        const V factor = v_set(1 / v_sum(sums));
+        for (size_t d = 0; d < t->dimension; d += 4 * W) {
+            V o[4] = {v_zero(), v_zero(), v_zero(), v_zero()};
+            size_t n[4];
+            for (size_t p = 0; p < 4; p++) {
+                const size_t start = d + p * W;
+                n[p] = start >= t->dimension ? 0 : t->dimension - start < W ? t->dimension - start : W;
+            }
+            if (n[3] == W) {
+                for (size_t j = 0; j < keys; j++) {
+                    const float *v = t->v + j * t->v_stride + d;
+                    const V weight = v_set(weights[j]);
+                    FV_UNROLL for (size_t p = 0; p < 4; p++) o[p] = v_fma(weight, v_load(v + p * W), o[p]);
+                }
+            } else {
+                for (size_t j = 0; j < keys; j++) {
+                    const float *v = t->v + j * t->v_stride + d;
+                    const V weight = v_set(weights[j]);
+                    for (size_t p = 0; p < 4 && n[p]; p++) {
+                        o[p] = v_fma(weight, v_load_part(v + p * W, n[p]), o[p]);
+                    }
+                }
+            }
+            for (size_t p = 0; p < 4 && n[p]; p++) {
+                v_store_part(t->y + i * t->y_stride + d + p * W, v_mul(o[p], factor), n[p]);
+            }
+        }
+    }
+}
+
+static void FV_NAME(attention)(const struct fv_attention *t) {
+    if (t->queries <= DIRECT_QUERIES) {
+        attention_direct(t);
+        return;
+    }
+    const size_t o_stride = (t->dimension + NR - 1) / NR * NR;
+    float *keys = t->scratch;
+    float *values = keys + KEYS * t->dimension;
+    float *scores = values + KEYS * o_stride;
+    float *o = scores + ROWS * (KEYS + 32);
+    const size_t score_stride = KEYS + 32; // not a power of two: rows fall into different cache sets
+    float largest[ROWS], total[ROWS];
+    for (size_t i = 0; i < t->queries; i++) {
+        largest[i] = -__builtin_inff();
+        total[i] = 0;
+    }
+    for (size_t i = 0; i < t->queries * o_stride; i += W) v_store(o + i, v_zero());
+    const size_t seen = t->visible + t->queries, end = t->causal && seen < t->keys ? seen : t->keys;
+    for (size_t first = 0; first < end; first += KEYS) {
+        const size_t count = end - first < KEYS ? end - first : KEYS;
+        // Queries before this one see none of the block.
+        const size_t start =
+            t->causal && first > t->visible ? (first - t->visible) / MR * MR : 0;
+        pack_keys(t->k + first * t->k_stride, t->k_stride, count, t->dimension, keys);
+        pack_values(t->v + first * t->v_stride, t->v_stride, count, t->dimension, values);
+        for (size_t row = start; row < t->queries; row += MR) {
+            const size_t mr = t->queries - row < MR ? t->queries - row : MR;
+            for (size_t j = 0; j < count; j += NR) {
+                tiles_f32[mr](
+                    t->dimension, t->q + row * t->q_stride, t->q_stride, keys + j * t->dimension,
+                    scores + row * score_stride + j, score_stride, 0);
+            }
+            for (size_t i = row; i < row + mr; i++) {
+                float *line = scores + i * score_stride;
+                const size_t limit = t->visible + i + 1; // keys that this query sees
+                const size_t visible = !t->causal || limit >= first + count ? count : limit > first ? limit - first : 0;
+                if (visible == 0) {
+                    for (size_t j = 0; j < count; j += W) v_store(line + j, v_zero());
+                } else {
+                    soften(line, visible, count, t->scale, largest + i, total + i, o + i * o_stride, o_stride);
+                }
+            }
+            for (size_t c = 0; c < o_stride; c += NR) {
+                tiles_f32[mr](
+                    count, scores + row * score_stride, score_stride, values + c * KEYS, o + row * o_stride + c,
+                    o_stride, 1);
+            }
+        }
+    }
+    for (size_t i = 0; i < t->queries; i++) {
+        const V factor = v_set(1 / total[i]);
+        for (size_t d = 0; d < t->dimension; d += W) {
+            const size_t n = t->dimension - d < W ? t->dimension - d : W;
+            v_store_part(t->y + i * t->y_stride + d, v_mul(v_load(o + i * o_stride + d), factor), n);
+        }
+    }
+}
+
+static size_t FV_NAME(attention_scratch)(size_t keys, size_t dimension) {
+    const size_t o_stride = (dimension + NR - 1) / NR * NR;
+    const size_t blocked = KEYS * dimension + KEYS * o_stride + ROWS * (KEYS + 32) + ROWS * o_stride;
+    return (blocked > keys ? blocked : keys) * 4 + 64;
+}

@@ -1,0 +1,150 @@
+// Products with packed weights, the fused feed-forward network and the stem, once per weight type. Included
+// with these macros set:
+//
+//     FV_WEIGHTS        f32 or bf16: the end of the functions' names
+//     FV_TILES          table of micro-kernels
+//     FV_INPUT          element that the micro-kernels read: float, or uint16_t where they want bfloat16
+//     FV_INPUT_IS_BF16  0 or 1
+//     FV_ROW            kernel for one row and four panels (reads float)
+//     FV_PANEL(k)       bytes of k inputs of a panel (k even unless it is the last)
+//
+// Loop order of a call: blocks of k; panels; tiles of MR rows. A panel's block (KC · NR numbers) stays in the
+// first-level cache while all rows pass by, the rows' block (ROWS · KC) stays in the second-level cache while
+// all panels pass by. With more than one block of k the sums wait in `scratch`.
+
+#define FV_PASTE2(a, b) a##_##b
+#define FV_PASTE(a, b) FV_PASTE2(a, b)
+#define FV_LOCAL(name) FV_PASTE(name, FV_WEIGHTS)
+#define FV_PUBLIC(name) FV_NAME(FV_PASTE(name, FV_WEIGHTS))
+
+// The rows as the micro-kernels read them: in place, or rounded to bfloat16 in *scratch (which moves on).
+static const FV_INPUT *FV_LOCAL(inputs)(
+    const float *a, size_t *stride, size_t rows, size_t inputs, char **scratch) {
+#if FV_INPUT_IS_BF16
+    uint16_t *target = (uint16_t *)*scratch;
+    const size_t target_stride = (inputs + 1) / 2 * 2 + 32;
+    for (size_t row = 0; row < rows; row++) {
+        round_row(target + row * target_stride, a + row * *stride, inputs);
+    }
+    *stride = target_stride;
+    *scratch += (rows * target_stride * 2 + 63) / 64 * 64;
+    return target;
+#else
+    (void)stride, (void)rows, (void)inputs, (void)scratch;
+    return a;
+#endif
+}
+
+// Products of one row, reading each weight once.
+static void FV_LOCAL(gemm_row)(const struct fv_gemm *g) {
+    const size_t panel_bytes = FV_PANEL(g->inputs), end = g->first_panel + g->panel_count;
+    _Alignas(64) float sums[4 * NR];
+    for (size_t panel = g->first_panel; panel < end; panel += 4) {
+        const char *base = (const char *)g->panels + panel * panel_bytes;
+        const size_t count = end - panel < 4 ? end - panel : 4;
+        if (count == 4) {
+            FV_ROW(g->inputs, g->a, base, panel_bytes, sums);
+        } else {
+            for (size_t p = 0; p < count; p++) {
+                FV_LOCAL(row_tile)(g->inputs, g->a, 0, base + p * panel_bytes, sums + p * NR, NR, 0);
+            }
+        }
+        for (size_t p = 0; p < count; p++) finish(g, sums + p * NR, 0, 1, panel + p);
+    }
+}
+
+static void FV_PUBLIC(gemm)(const struct fv_gemm *g) {
+    if (g->rows == 1) {
+        FV_LOCAL(gemm_row)(g);
+        return;
+    }
+    const size_t panel_bytes = FV_PANEL(g->inputs);
+    char *scratch = g->scratch;
+    size_t stride = g->a_stride;
+    const FV_INPUT *a = FV_LOCAL(inputs)(g->a, &stride, g->rows, g->inputs, &scratch);
+    float *sums = (float *)scratch;
+    const size_t tiles = (g->rows + MR - 1) / MR;
+    const size_t step = k_step(g->inputs);
+    for (size_t k = 0; k < g->inputs; k += step) {
+        const size_t depth = g->inputs - k < step ? g->inputs - k : step;
+        const int last = k + depth == g->inputs;
+        for (size_t p = 0; p < g->panel_count; p++) {
+            const size_t panel = g->first_panel + p;
+            const char *base = (const char *)g->panels + panel * panel_bytes + FV_PANEL(k);
+            for (size_t tile = 0; tile < tiles; tile++) {
+                const size_t row = tile * MR, mr = g->rows - row < MR ? g->rows - row : MR;
+                // With a single block of k the same small buffer serves all tiles.
+                float *c = step >= g->inputs ? sums : sums + (p * tiles + tile) * MR * NR;
+                FV_TILES[mr](depth, a + row * stride + k, stride, base, c, NR, k > 0);
+                if (last) finish(g, c, row, mr, panel);
+            }
+        }
+    }
+}
+
+// Tile of rows through expand and project, HIDDEN hidden columns at a time; see fv_ffn.
+static void FV_PUBLIC(ffn)(const struct fv_ffn *f) {
+    const size_t expand_bytes = FV_PANEL(f->inputs), project_bytes = FV_PANEL(f->hidden);
+    const size_t panels = (f->outputs + NR - 1) / NR, tiles = (f->rows + MR - 1) / MR;
+    const size_t hidden_stride = HIDDEN + 32;
+    char *scratch = f->scratch;
+    size_t stride = f->a_stride;
+    const FV_INPUT *a = FV_LOCAL(inputs)(f->a, &stride, f->rows, f->inputs, &scratch);
+    FV_INPUT *middle = (FV_INPUT *)scratch;
+    float *sums = (float *)(scratch + tiles * MR * hidden_stride * sizeof(FV_INPUT));
+    const struct fv_gemm output = {
+        .a = f->a, .panels = f->project, .outputs = f->outputs, .y = f->y, .y_stride = f->y_stride,
+        .bias = f->project_bias, .scale = f->scale, .epilogue = FV_ADD,
+    };
+    _Alignas(64) float c[MR * NR];
+    for (size_t h = 0; h < f->hidden; h += HIDDEN) {
+        const size_t depth = f->hidden - h < HIDDEN ? f->hidden - h : HIDDEN;
+        for (size_t panel = 0; panel * NR < depth; panel++) {
+            const char *base = (const char *)f->expand + (h / NR + panel) * expand_bytes;
+            for (size_t tile = 0; tile < tiles; tile++) {
+                const size_t row = tile * MR, mr = f->rows - row < MR ? f->rows - row : MR;
+                FV_TILES[mr](f->inputs, a + row * stride, stride, base, c, NR, 0);
+                const float *bias = f->expand_bias ? f->expand_bias + h + panel * NR : 0;
+                FV_LOCAL(finish_hidden)(c, mr, bias, middle + row * hidden_stride + panel * NR, hidden_stride);
+            }
+        }
+        for (size_t panel = 0; panel < panels; panel++) {
+            const char *base = (const char *)f->project + panel * project_bytes + FV_PANEL(h);
+            for (size_t tile = 0; tile < tiles; tile++) {
+                const size_t row = tile * MR, mr = f->rows - row < MR ? f->rows - row : MR;
+                float *sum = sums + (panel * tiles + tile) * MR * NR;
+                FV_TILES[mr](depth, middle + row * hidden_stride, hidden_stride, base, sum, NR, h > 0);
+                if (h + depth == f->hidden) finish(&output, sum, row, mr, panel);
+            }
+        }
+    }
+}
+
+// Patches of up to ROWS output positions as a matrix [rows, k·k·channels], then a product.
+static void FV_PUBLIC(stem)(const struct fv_stem *s) {
+    const size_t inputs = s->kernel * s->kernel * s->channels;
+    float *patches = s->scratch;
+    for (size_t row = s->first_row; row < s->first_row + s->row_count; row++) {
+        for (size_t first = 0; first < s->out_width; first += ROWS) {
+            const size_t count = s->out_width - first < ROWS ? s->out_width - first : ROWS;
+            fill_patches(s, row, first, count, patches);
+            struct fv_gemm product = {
+                .a = patches, .a_stride = inputs, .rows = count, .inputs = inputs, .panels = s->panels,
+                .outputs = s->outputs, .y = s->y + (row * s->out_width + first) * s->outputs,
+                .y_stride = s->outputs, .bias = s->bias, .epilogue = FV_STORE, .activation = s->activation,
+                .scratch = (char *)s->scratch + (ROWS * inputs * 4 + 63) / 64 * 64,
+            };
+            const size_t panels = (s->outputs + NR - 1) / NR;
+            for (size_t panel = 0; panel < panels; panel += PANELS) {
+                product.first_panel = panel;
+                product.panel_count = panels - panel < PANELS ? panels - panel : PANELS;
+                FV_PUBLIC(gemm)(&product);
+            }
+        }
+    }
+}
+
+#undef FV_PASTE2
+#undef FV_PASTE
+#undef FV_LOCAL
+#undef FV_PUBLIC

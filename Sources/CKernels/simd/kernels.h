@@ -1,0 +1,43 @@
+// All kernels of one instruction set and their table. The including file has defined the vector functions,
+// FV_NAME(operation), FV_TABLE and FV_ISA, and has set the target.
+
+#include "tiles.h"
+#if FV_HAS_DPBF16
+#include "dpbf16.h"
+#endif
+#include "math.h"
+#include "products.h"
+#include "depthwise.h"
+#include "attention.h"
+#include "rows.h"
+
+const struct fv_kernels FV_TABLE = {
+    .isa = FV_ISA,
+    .panel_width = NR,
+    .row_block = ROWS,
+    .panel_block = PANELS,
+    .query_block = ROWS,
+    .gemm_f32 = FV_NAME(gemm_f32),
+    .gemm_bf16 = FV_NAME(gemm_bf16),
+    .gemm_scratch = FV_NAME(gemm_scratch),
+    .ffn_f32 = FV_NAME(ffn_f32),
+    .ffn_bf16 = FV_NAME(ffn_bf16),
+    .ffn_scratch = FV_NAME(ffn_scratch),
+    .ffn_rows = FV_NAME(ffn_rows),
+    .stem_f32 = FV_NAME(stem_f32),
+    .stem_bf16 = FV_NAME(stem_bf16),
+    .stem_scratch = FV_NAME(stem_scratch),
+    .depthwise = FV_NAME(depthwise),
+    .attention = FV_NAME(attention),
+    .attention_scratch = FV_NAME(attention_scratch),
+    .layer_norm = FV_NAME(layer_norm),
+    .rms_norm = FV_NAME(rms_norm),
+    .rotate = FV_NAME(rotate),
+    .activate = FV_NAME(activate),
+    .sigmoid = FV_NAME(sigmoid),
+    .add = FV_NAME(add),
+    .multiply_columns = FV_NAME(multiply_columns),
+    .column_means = FV_NAME(column_means),
+    .dot_rows_f32 = FV_NAME(dot_rows_f32),
+    .dot_rows_bf16 = FV_NAME(dot_rows_bf16),
+};

@@ -1,0 +1,152 @@
+// What gemm.h needs whatever the weights are: block sizes, what follows a sum, patches; then gemm.h itself for
+// float32 weights and for bfloat16 weights that are widened in registers.
+
+enum {
+    // Rows, panels and queries that one call takes at most.
+    ROWS = 96,
+    PANELS = 16,
+    // Inputs per block: KC · NR · 4 bytes are 24 KiB with 16 outputs per panel.
+    KC = W == 8 ? 384 : 512,
+    // Hidden columns per step of a feed-forward network; a multiple of NR.
+    HIDDEN = W == 8 ? 384 : 512,
+};
+
+// Blocks of k of equal, even length, at most KC (as a single block up to 2·KC: the panel then comes from the
+// second-level cache, which costs less than storing and loading sums).
+INLINE size_t k_step(size_t inputs) {
+    if (inputs <= 2 * KC) return inputs;
+    const size_t blocks = (inputs + KC - 1) / KC;
+    return ((inputs + blocks - 1) / blocks + 1) / 2 * 2;
+}
+
+// One tile c[mr][NR] of panel `panel`, rows from `row` on, into y; `bias` and `scale` may be null.
+INLINE void finish_as(
+    const struct fv_gemm *g, const float *c, size_t row, size_t mr, size_t panel, const enum fv_epilogue epilogue,
+    const enum fv_activation activation) {
+    const size_t width = epilogue == FV_GATED ? W : NR, first = panel * width;
+    for (size_t v = 0; v < width && first + v < g->outputs; v += W) {
+        const size_t output = first + v, left = g->outputs - output, n = left < W ? left : W;
+        const V bias = g->bias ? v_load(g->bias + output) : v_zero();
+        const V scale = g->scale ? v_load(g->scale + output) : v_set(1);
+        for (size_t i = 0; i < mr; i++) {
+            float *y = g->y + (row + i) * g->y_stride + output;
+            V sum = v_add(v_load(c + i * NR + v), bias);
+            if (epilogue == FV_STORE) sum = v_activate(sum, activation);
+            if (epilogue == FV_GATED) sum = v_mul(v_silu(sum), v_load(c + i * NR + W));
+            if (epilogue == FV_ADD) sum = v_fma(sum, scale, n == W ? v_load(y) : v_load_part(y, n));
+            if (n == W) {
+                v_store(y, sum);
+            } else {
+                v_store_part(y, sum, n);
+            }
+        }
+    }
+}
+
+static void finish(const struct fv_gemm *g, const float *c, size_t row, size_t mr, size_t panel) {
+    switch (g->epilogue) {
+    case FV_ADD: finish_as(g, c, row, mr, panel, FV_ADD, FV_NONE); break;
+    case FV_GATED: finish_as(g, c, row, mr, panel, FV_GATED, FV_NONE); break;
+    case FV_STORE:
+        switch (g->activation) {
+        case FV_NONE: finish_as(g, c, row, mr, panel, FV_STORE, FV_NONE); break;
+        case FV_GELU: finish_as(g, c, row, mr, panel, FV_STORE, FV_GELU); break;
+        case FV_SILU: finish_as(g, c, row, mr, panel, FV_STORE, FV_SILU); break;
+        case FV_RELU: finish_as(g, c, row, mr, panel, FV_STORE, FV_RELU); break;
+        }
+    }
+}
+
+// gelu(c + bias) of one tile of hidden numbers; bias is padded with zeros, and so is the hidden activation.
+INLINE void finish_hidden_float(const float *c, size_t mr, const float *bias, float *target, size_t stride) {
+    for (size_t v = 0; v < NR; v += W) {
+        const V b = bias ? v_load(bias + v) : v_zero();
+        for (size_t i = 0; i < mr; i++) v_store(target + i * stride + v, v_gelu(v_add(v_load(c + i * NR + v), b)));
+    }
+}
+
+#if FV_HAS_DPBF16
+INLINE void finish_hidden_rounded(const float *c, size_t mr, const float *bias, uint16_t *target, size_t stride) {
+    for (size_t v = 0; v < NR; v += W) {
+        const V b = bias ? v_load(bias + v) : v_zero();
+        for (size_t i = 0; i < mr; i++) {
+            v_store_rounded(target + i * stride + v, v_gelu(v_add(v_load(c + i * NR + v), b)));
+        }
+    }
+}
+#endif
+
+static void fill_patches(const struct fv_stem *s, size_t row, size_t first, size_t count, float *entry) {
+    const ptrdiff_t pad = (ptrdiff_t)(s->kernel / 2);
+    for (size_t column = first; column < first + count; column++) {
+        for (size_t ky = 0; ky < s->kernel; ky++) {
+            const ptrdiff_t y = (ptrdiff_t)(row * s->stride + ky) - pad;
+            for (size_t kx = 0; kx < s->kernel; kx++) {
+                const ptrdiff_t x = (ptrdiff_t)(column * s->stride + kx) - pad;
+                const int inside = y >= 0 && x >= 0 && y < (ptrdiff_t)s->height && x < (ptrdiff_t)s->width;
+                const float *pixel = inside ? s->x + ((size_t)y * s->width + (size_t)x) * s->channels : 0;
+                for (size_t c = 0; c < s->channels; c++) *entry++ = pixel ? pixel[c] : 0;
+            }
+        }
+    }
+}
+
+// Scratch is counted for the widest case, bfloat16 inputs rounded beforehand.
+static size_t FV_NAME(gemm_scratch)(size_t inputs) {
+    return ROWS * (inputs + 40) * 2 + 64 + (size_t)ROWS * PANELS * NR * 4;
+}
+
+static size_t FV_NAME(ffn_rows)(size_t inputs, size_t hidden, size_t outputs) {
+    const size_t columns = inputs + outputs + (hidden < HIDDEN ? hidden : HIDDEN);
+    const size_t rows = L2_BUDGET / (columns * 4) / MR * MR;
+    return rows > ROWS ? ROWS : rows < 4 * MR ? 4 * MR : rows;
+}
+
+static size_t FV_NAME(ffn_scratch)(size_t inputs, size_t hidden, size_t outputs) {
+    const size_t rows = FV_NAME(ffn_rows)(inputs, hidden, outputs);
+    return rows * (inputs + 40) * 2 + 64 + rows * ((HIDDEN + 32) * 4 + (outputs + NR) * 4) + 64;
+}
+
+static size_t FV_NAME(stem_scratch)(size_t inputs, size_t out_width) {
+    (void)out_width;
+    return ROWS * inputs * 4 + 64 + FV_NAME(gemm_scratch)(inputs);
+}
+
+#define FV_WEIGHTS f32
+#define FV_TILES tiles_f32
+#define FV_INPUT float
+#define FV_INPUT_IS_BF16 0
+#define FV_ROW row_f32
+#define FV_PANEL(k) ((k) * NR * 4)
+#define row_tile_f32 tile_f32_1
+#define finish_hidden_f32 finish_hidden_float
+#include "gemm.h"
+#undef FV_WEIGHTS
+#undef FV_TILES
+#undef FV_INPUT
+#undef FV_INPUT_IS_BF16
+#undef FV_ROW
+#undef FV_PANEL
+
+#define FV_PANEL(k) (((k) + 1) / 2 * NR * 4)
+#define FV_ROW row_bf16
+#define FV_WEIGHTS bf16
+#define row_tile_bf16 tile_bf16_1
+#if FV_HAS_DPBF16
+#define FV_TILES tiles_dpbf16
+#define FV_INPUT uint16_t
+#define FV_INPUT_IS_BF16 1
+#define finish_hidden_bf16 finish_hidden_rounded
+#else
+#define FV_TILES tiles_bf16
+#define FV_INPUT float
+#define FV_INPUT_IS_BF16 0
+#define finish_hidden_bf16 finish_hidden_float
+#endif
+#include "gemm.h"
+#undef FV_WEIGHTS
+#undef FV_TILES
+#undef FV_INPUT
+#undef FV_INPUT_IS_BF16
+#undef FV_ROW
+#undef FV_PANEL

@@ -1,0 +1,78 @@
+// Eight float32 lanes. The kernels in this folder are written once over these few functions and compiled for
+// each width; see vec_avx512.h for the other one.
+//
+// "part" functions touch only the first n lanes (0 < n <= W) in memory; lanes beyond read as zero.
+
+#define W 8
+// Micro-kernel rows: 6 × 2 accumulators, 2 weights, 1 input = 15 of 16 registers.
+#define MR 6
+// Outputs along x that one depthwise tile holds in registers.
+#define DW_TILE 8
+// Fits beside the other half of a 512 KiB second-level cache.
+#define L2_BUDGET (320 * 1024)
+
+typedef __m256 V;
+typedef __m256i VI;
+
+#define INLINE static inline __attribute__((always_inline, unused))
+
+INLINE V v_load(const float *p) { return _mm256_loadu_ps(p); }
+INLINE void v_store(float *p, V x) { _mm256_storeu_ps(p, x); }
+INLINE V v_set(float x) { return _mm256_set1_ps(x); }
+INLINE V v_zero(void) { return _mm256_setzero_ps(); }
+INLINE V v_fma(V a, V b, V c) { return _mm256_fmadd_ps(a, b, c); }
+INLINE V v_add(V a, V b) { return _mm256_add_ps(a, b); }
+INLINE V v_sub(V a, V b) { return _mm256_sub_ps(a, b); }
+INLINE V v_mul(V a, V b) { return _mm256_mul_ps(a, b); }
+INLINE V v_div(V a, V b) { return _mm256_div_ps(a, b); }
+INLINE V v_max(V a, V b) { return _mm256_max_ps(a, b); }
+INLINE V v_min(V a, V b) { return _mm256_min_ps(a, b); }
+INLINE V v_round(V x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+
+// Lanes 0 ..< n all ones.
+INLINE VI v_lanes(size_t n) {
+    static const int32_t ones[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
+    return _mm256_loadu_si256((const VI *)(ones + 8 - n));
+}
+INLINE V v_load_part(const float *p, size_t n) { return _mm256_maskload_ps(p, v_lanes(n)); }
+INLINE void v_store_part(float *p, V x, size_t n) { _mm256_maskstore_ps(p, v_lanes(n), x); }
+INLINE V v_keep_part(V x, size_t n) { return _mm256_and_ps(x, _mm256_castsi256_ps(v_lanes(n))); }
+
+// value where not (x <= bound), that is also for NaN; else 0
+INLINE V v_unless_below(V x, V bound, V value) {
+    return _mm256_and_ps(_mm256_cmp_ps(x, bound, _CMP_NLE_UQ), value);
+}
+// 2^n for whole n in -126 … 127
+INLINE V v_exp2(V n) {
+    const VI biased = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(biased, 23));
+}
+
+// Words of two bfloat16 numbers: the low or the high one of each, widened.
+INLINE VI v_load_words(const void *p) { return _mm256_loadu_si256((const VI *)p); }
+INLINE V v_low(VI words) { return _mm256_castsi256_ps(_mm256_slli_epi32(words, 16)); }
+INLINE V v_high(VI words) {
+    return _mm256_castsi256_ps(_mm256_and_si256(words, _mm256_set1_epi32((int)0xFFFF0000u)));
+}
+// W bfloat16 numbers in a row, widened.
+INLINE V v_load_bf16(const void *p) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)), 16));
+}
+
+INLINE float v_sum(V x) {
+    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+INLINE float v_largest(V x) {
+    const __m128 four = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+}
+
+// a0 b0 a1 b1 …: the first W numbers in *low, the others in *high.
+INLINE void v_interleave(V a, V b, V *low, V *high) {
+    const V even = _mm256_unpacklo_ps(a, b), odd = _mm256_unpackhi_ps(a, b);
+    *low = _mm256_permute2f128_ps(even, odd, 0x20);
+    *high = _mm256_permute2f128_ps(even, odd, 0x31);
+}

@@ -1,0 +1,72 @@
+// Sixteen float32 lanes; the same functions as in vec_avx2.h, where they are explained.
+
+#define W 16
+// 12 × 2 accumulators, 2 weights, 1 input = 27 of 32 registers.
+#define MR 12
+#define DW_TILE 14
+// Fits in a 1 MiB second-level cache.
+#define L2_BUDGET (700 * 1024)
+
+typedef __m512 V;
+typedef __m512i VI;
+
+#define INLINE static inline __attribute__((always_inline, unused))
+
+INLINE V v_load(const float *p) { return _mm512_loadu_ps(p); }
+INLINE void v_store(float *p, V x) { _mm512_storeu_ps(p, x); }
+INLINE V v_set(float x) { return _mm512_set1_ps(x); }
+INLINE V v_zero(void) { return _mm512_setzero_ps(); }
+INLINE V v_fma(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
+INLINE V v_add(V a, V b) { return _mm512_add_ps(a, b); }
+INLINE V v_sub(V a, V b) { return _mm512_sub_ps(a, b); }
+INLINE V v_mul(V a, V b) { return _mm512_mul_ps(a, b); }
+INLINE V v_div(V a, V b) { return _mm512_div_ps(a, b); }
+INLINE V v_max(V a, V b) { return _mm512_max_ps(a, b); }
+INLINE V v_min(V a, V b) { return _mm512_min_ps(a, b); }
+INLINE V v_round(V x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+
+INLINE __mmask16 v_lanes(size_t n) { return (__mmask16)((1u << n) - 1); }
+INLINE V v_load_part(const float *p, size_t n) { return _mm512_maskz_loadu_ps(v_lanes(n), p); }
+INLINE void v_store_part(float *p, V x, size_t n) { _mm512_mask_storeu_ps(p, v_lanes(n), x); }
+INLINE V v_keep_part(V x, size_t n) { return _mm512_maskz_mov_ps(v_lanes(n), x); }
+
+INLINE V v_unless_below(V x, V bound, V value) {
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, bound, _CMP_NLE_UQ), value);
+}
+INLINE V v_exp2(V n) {
+    const VI biased = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(biased, 23));
+}
+
+INLINE VI v_load_words(const void *p) { return _mm512_loadu_si512(p); }
+INLINE V v_low(VI words) { return _mm512_castsi512_ps(_mm512_slli_epi32(words, 16)); }
+INLINE V v_high(VI words) {
+    return _mm512_castsi512_ps(_mm512_and_si512(words, _mm512_set1_epi32((int)0xFFFF0000u)));
+}
+INLINE V v_load_bf16(const void *p) {
+    const VI words = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(words, 16));
+}
+
+INLINE __m256 v_upper_half(V x) {
+    return _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(x), 1));
+}
+INLINE float v_sum(V x) {
+    const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(x), v_upper_half(x));
+    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+INLINE float v_largest(V x) {
+    const __m256 eight = _mm256_max_ps(_mm512_castps512_ps256(x), v_upper_half(x));
+    const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+}
+
+INLINE void v_interleave(V a, V b, V *low, V *high) {
+    const VI first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    const VI second = _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    *low = _mm512_permutex2var_ps(a, first, b);
+    *high = _mm512_permutex2var_ps(a, second, b);
+}

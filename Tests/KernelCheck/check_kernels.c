@@ -1,0 +1,353 @@
+// Compares every kernel of a function table with the scalar reference, over odd shapes, strides and tails.
+//
+// The Swift tests do the same for what the processor can run. This program exists for what it cannot: built with
+// FV_SIMDE=1 it holds the AVX-512 kernels, every instruction emulated by SIMDe; see run.sh.
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fv_pack.h"
+#include "numbers.h"
+#include "tables.h"
+
+static uint64_t state;
+static int failures, checks;
+
+static float uniform(void) {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return (float)(state >> 40) * 0x1p-23f - 1;
+}
+static size_t below(size_t n) { return (size_t)((uniform() + 1) / 2 * (float)n) % n; }
+
+static void *block(size_t bytes) {
+    void *pointer = aligned_alloc(64, (bytes + 127) / 64 * 64);
+    if (!pointer) abort();
+    return pointer;
+}
+
+// Padded with zeros as Tensors pads vectors.
+static float *numbers(size_t count, float scale) {
+    float *p = block((count + 64) * 4);
+    for (size_t i = 0; i < count; i++) p[i] = uniform() * scale;
+    for (size_t i = count; i < count + 64; i++) p[i] = 0;
+    return p;
+}
+
+enum { GUARD = 64 };
+static const uint32_t guard_bits = 0x7FC0BEEF;
+
+// [rows, stride] between guard zones; filled with `start` or, where that is null, with NaN.
+static float *guarded(size_t count, const float *start) {
+    float *p = (float *)block((count + 2 * GUARD) * 4) + GUARD;
+    for (ptrdiff_t i = -GUARD; i < (ptrdiff_t)(count + GUARD); i++) memcpy(p + i, &guard_bits, 4);
+    if (start) memcpy(p, start, count * 4);
+    return p;
+}
+static int is_guard(const float *p) { return memcmp(p, &guard_bits, 4) == 0; }
+
+static void compare(
+    const char *what, const float *got, const float *expected, size_t rows, size_t columns, size_t stride,
+    double bound, int filled) {
+    double difference = 0, total = 0;
+    int intact = 1;
+    for (ptrdiff_t i = -GUARD; i < (ptrdiff_t)(rows * stride + GUARD); i++) {
+        const int inside = i >= 0 && i < (ptrdiff_t)(rows * stride) && (size_t)i % stride < columns;
+        if (inside) {
+            const double d = (double)got[i] - expected[i];
+            difference += d * d, total += (double)expected[i] * expected[i];
+        } else if (!(filled && i >= 0 && i < (ptrdiff_t)(rows * stride)) && !is_guard(got + i)) {
+            intact = 0;
+        }
+    }
+    const double error = total > 0 ? difference / total : difference;
+    checks++;
+    if (!(error <= bound) || !intact) {
+        failures++;
+        printf("FAIL %s: error %.3g (bound %.1g)%s\n", what, error, bound, intact ? "" : ", guard overwritten");
+    }
+}
+
+static void *packed(
+    const struct fv_kernels *t, const float *w, const float *second, size_t outputs, size_t inputs,
+    enum fv_type type) {
+    const size_t per = second ? t->panel_width / 2 : t->panel_width, panels = (outputs + per - 1) / per;
+    struct fv_pack pack = {
+        .source = w, .second = second, .source_type = FV_FLOAT32, .packed_type = type, .outputs = outputs,
+        .inputs = inputs, .nr = t->panel_width, .panel_count = panels,
+    };
+    pack.packed = block(panels * fv_packed_panel_bytes(type, inputs, t->panel_width));
+    fv_pack_panels(&pack);
+    return pack.packed;
+}
+
+static double bound(const struct fv_kernels *t, enum fv_type type) {
+    return type == FV_BFLOAT16 && t->isa == FV_ISA_AVX512BF16 ? 5e-4 : 1e-10;
+}
+
+static void run_gemm(
+    const struct fv_kernels *t, struct fv_gemm g, const float *w, const float *second, enum fv_type type) {
+    void *const panels = packed(t, w, second, g.outputs, g.inputs, type);
+    const size_t per = second ? t->panel_width / 2 : t->panel_width, count = (g.outputs + per - 1) / per;
+    g.panels = panels;
+    g.scratch = block(t->gemm_scratch(g.inputs));
+    for (size_t row = 0; row < g.rows; row += t->row_block) {
+        for (size_t panel = 0; panel < count; panel += t->panel_block) {
+            struct fv_gemm part = g;
+            part.a += row * g.a_stride;
+            part.y += row * g.y_stride;
+            part.rows = g.rows - row < t->row_block ? g.rows - row : t->row_block;
+            part.first_panel = panel;
+            part.panel_count = count - panel < t->panel_block ? count - panel : t->panel_block;
+            (type == FV_FLOAT32 ? t->gemm_f32 : t->gemm_bf16)(&part);
+        }
+    }
+    free(panels);
+    free(g.scratch);
+}
+
+static void check_gemm(const struct fv_kernels *t, size_t rows, size_t inputs, size_t outputs) {
+    const size_t a_stride = inputs + below(3), y_stride = outputs + below(3);
+    float *a = numbers(rows * a_stride, 1), *w = numbers(outputs * inputs, 1), *up = numbers(outputs * inputs, 1);
+    float *bias = numbers(outputs, 1), *scale = numbers(outputs, 1), *start = numbers(rows * y_stride, 1);
+    for (int variant = 0; variant < 8; variant++) {
+        struct fv_gemm g = {
+            .a = a, .a_stride = a_stride, .rows = rows, .inputs = inputs, .outputs = outputs,
+            .y_stride = y_stride, .bias = variant == 1 || variant > 5 ? 0 : bias, .epilogue = FV_STORE,
+        };
+        if (variant < 5 && variant > 0) g.activation = (enum fv_activation)(variant - 1);
+        if (variant == 5 || variant == 6) g.epilogue = FV_ADD;
+        if (variant == 5) g.scale = scale;
+        if (variant == 7) g.epilogue = FV_GATED;
+        for (int type = 0; type < 2; type++) {
+            const float *fill = g.epilogue == FV_ADD ? start : 0, *second = variant == 7 ? up : 0;
+            float *expected = guarded(rows * y_stride, fill), *got = guarded(rows * y_stride, fill);
+            g.y = expected;
+            run_gemm(&fv_kernels_scalar, g, w, second, (enum fv_type)type);
+            g.y = got;
+            run_gemm(t, g, w, second, (enum fv_type)type);
+            char what[128];
+            snprintf(what, sizeof what, "gemm %zux%zu->%zu variant %d type %d", rows, inputs, outputs, variant, type);
+            compare(what, got, expected, rows, outputs, y_stride, bound(t, (enum fv_type)type), fill != 0);
+            free(expected - GUARD), free(got - GUARD);
+        }
+    }
+    free(a), free(w), free(up), free(bias), free(scale), free(start);
+}
+
+static void check_ffn(const struct fv_kernels *t, size_t rows, size_t inputs, size_t hidden, size_t outputs) {
+    float *a = numbers(rows * inputs, 1), *w1 = numbers(hidden * inputs, 0.3f), *w2 = numbers(outputs * hidden, 0.3f);
+    float *b1 = numbers(hidden, 1), *b2 = numbers(outputs, 1), *scale = numbers(outputs, 1);
+    float *start = numbers(rows * outputs, 1);
+    for (int type = 0; type < 2; type++) {
+        float *results[2];
+        const struct fv_kernels *tables[2] = {&fv_kernels_scalar, t};
+        for (int i = 0; i < 2; i++) {
+            const struct fv_kernels *table = tables[i];
+            results[i] = guarded(rows * outputs, start);
+            const size_t step = table->ffn_rows(inputs, hidden, outputs);
+            struct fv_ffn f = {
+                .a_stride = inputs, .inputs = inputs, .hidden = hidden, .outputs = outputs, .expand_bias = b1,
+                .project_bias = b2, .scale = scale, .y_stride = outputs,
+                .expand = packed(table, w1, 0, hidden, inputs, (enum fv_type)type),
+                .project = packed(table, w2, 0, outputs, hidden, (enum fv_type)type),
+                .scratch = block(table->ffn_scratch(inputs, hidden, outputs)),
+            };
+            for (size_t row = 0; row < rows; row += step) {
+                f.a = a + row * inputs;
+                f.y = results[i] + row * outputs;
+                f.rows = rows - row < step ? rows - row : step;
+                (type == FV_FLOAT32 ? table->ffn_f32 : table->ffn_bf16)(&f);
+            }
+            free((void *)f.expand), free((void *)f.project), free(f.scratch);
+        }
+        char what[128];
+        snprintf(what, sizeof what, "ffn %zux%zu->%zu->%zu type %d", rows, inputs, hidden, outputs, type);
+        compare(what, results[1], results[0], rows, outputs, outputs, bound(t, (enum fv_type)type), 0);
+        free(results[0] - GUARD), free(results[1] - GUARD);
+    }
+    free(a), free(w1), free(w2), free(b1), free(b2), free(scale), free(start);
+}
+
+static void check_depthwise(
+    const struct fv_kernels *t, size_t height, size_t width, size_t channels, size_t kernel, size_t stride,
+    size_t multiplier, enum fv_activation activation) {
+    const size_t plane = (channels + 15) / 16 * 16, outputs = channels * multiplier;
+    struct fv_depthwise d = {
+        .height = height, .width = width, .channels = channels, .out_height = (height + stride - 1) / stride,
+        .out_width = (width + stride - 1) / stride, .plane = plane, .kernel = kernel, .stride = stride,
+        .multiplier = multiplier, .activation = activation,
+    };
+    float *x = guarded(height * width * channels, 0); // reads beyond it would be NaN
+    for (size_t i = 0; i < height * width * channels; i++) x[i] = uniform();
+    float *w = numbers(kernel * kernel * multiplier * plane, 1), *b = numbers(multiplier * plane, 1);
+    d.x = x, d.weights = w, d.bias = b;
+    const size_t positions = d.out_height * d.out_width;
+    float *expected = guarded(positions * outputs, 0), *got = guarded(positions * outputs, 0);
+    d.row_count = d.out_height, d.y = expected;
+    fv_kernels_scalar.depthwise(&d);
+    d.row_count = d.out_height / 2, d.y = got; // in two bands
+    t->depthwise(&d);
+    d.first_row = d.row_count, d.row_count = d.out_height - d.first_row;
+    t->depthwise(&d);
+    char what[128];
+    snprintf(
+        what, sizeof what, "depthwise %zux%zux%zu k%zu s%zu m%zu", height, width, channels, kernel, stride,
+        multiplier);
+    compare(what, got, expected, positions, outputs, outputs, 1e-10, 0);
+    free(x - GUARD), free(w), free(b), free(expected - GUARD), free(got - GUARD);
+}
+
+static void check_stem(const struct fv_kernels *t, size_t height, size_t width, size_t outputs) {
+    const size_t channels = 3, inputs = 27, out_width = (width + 1) / 2, out_height = (height + 1) / 2;
+    float *x = numbers(height * width * channels, 1), *w = numbers(outputs * inputs, 1), *b = numbers(outputs, 1);
+    for (int type = 0; type < 2; type++) {
+        float *results[2];
+        const struct fv_kernels *tables[2] = {&fv_kernels_scalar, t};
+        for (int i = 0; i < 2; i++) {
+            results[i] = guarded(out_height * out_width * outputs, 0);
+            struct fv_stem s = {
+                .x = x, .height = height, .width = width, .channels = channels, .y = results[i],
+                .out_width = out_width, .outputs = outputs, .bias = b, .kernel = 3, .stride = 2,
+                .activation = FV_GELU, .row_count = out_height,
+                .panels = packed(tables[i], w, 0, outputs, inputs, (enum fv_type)type),
+                .scratch = block(tables[i]->stem_scratch(inputs, out_width)),
+            };
+            (type == FV_FLOAT32 ? tables[i]->stem_f32 : tables[i]->stem_bf16)(&s);
+            free((void *)s.panels), free(s.scratch);
+        }
+        compare("stem", results[1], results[0], out_height * out_width, outputs, outputs, bound(t, (enum fv_type)type), 0);
+        free(results[0] - GUARD), free(results[1] - GUARD);
+    }
+    free(x), free(w), free(b);
+}
+
+static void check_attention(
+    const struct fv_kernels *t, size_t queries, size_t keys, size_t dimension, int causal, size_t visible) {
+    const size_t stride = dimension + 3;
+    float *q = numbers(queries * stride, 4), *k = numbers(keys * stride, 1), *v = numbers(keys * stride, 1);
+    float *results[2];
+    const struct fv_kernels *tables[2] = {&fv_kernels_scalar, t};
+    for (int i = 0; i < 2; i++) {
+        results[i] = guarded(queries * stride, 0);
+        void *const scratch = block(tables[i]->attention_scratch(keys, dimension));
+        for (size_t first = 0; first < queries; first += tables[i]->query_block) {
+            const size_t left = queries - first;
+            const struct fv_attention a = {
+                .q = q + first * stride, .q_stride = stride, .k = k, .k_stride = stride, .v = v, .v_stride = stride,
+                .y = results[i] + first * stride, .y_stride = stride,
+                .queries = left < tables[i]->query_block ? left : tables[i]->query_block, .keys = keys,
+                .dimension = dimension, .scale = 0.7f, .causal = causal, .visible = visible + first,
+                .scratch = scratch,
+            };
+            tables[i]->attention(&a);
+        }
+        free(scratch);
+    }
+    char what[128];
+    snprintf(what, sizeof what, "attention %zux%zu d%zu causal %d+%zu", queries, keys, dimension, causal, visible);
+    compare(what, results[1], results[0], queries, dimension, stride, 1e-9, 0);
+    free(q), free(k), free(v), free(results[0] - GUARD), free(results[1] - GUARD);
+}
+
+static void check_rows(const struct fv_kernels *t, size_t rows, size_t columns) {
+    const size_t stride = columns + below(4);
+    float *x = numbers(rows * stride, 6), *y = numbers(rows * stride, 1);
+    float *w = numbers(columns, 1), *b = numbers(columns, 1);
+    for (int operation = 0; operation < 9; operation++) {
+        float *results[2];
+        const struct fv_kernels *tables[2] = {&fv_kernels_scalar, t};
+        for (int i = 0; i < 2; i++) {
+            results[i] = guarded(rows * stride, operation == 8 ? y : 0);
+            const struct fv_rows m = {x, stride, results[i], stride, rows, columns};
+            const struct fv_kernels *k = tables[i];
+            switch (operation) {
+            case 0: k->layer_norm(&m, w, b, 1e-5f); break;
+            case 1: k->rms_norm(&m, w, 1e-6f); break;
+            case 2: case 3: case 4: k->activate(&m, (enum fv_activation)(operation - 1)); break;
+            case 5: k->sigmoid(&m); break;
+            case 6: k->multiply_columns(&m, w, FV_GELU); break;
+            case 7: if (columns % 2 == 0) k->rotate(&m, columns, x, y); break;
+            case 8: k->add(&m); break;
+            }
+        }
+        char what[128];
+        snprintf(what, sizeof what, "rows operation %d, %zux%zu", operation, rows, columns);
+        if (operation != 7 || columns % 2 == 0) {
+            compare(what, results[1], results[0], rows, columns, stride, 1e-11, operation == 8);
+        }
+        free(results[0] - GUARD), free(results[1] - GUARD);
+    }
+    float *results[4];
+    uint16_t *table = block(rows * columns * 2 + 1);
+    for (size_t i = 0; i < rows * columns; i++) {
+        const uint16_t bits = fv_round_bf16(x[i]);
+        memcpy((char *)table + 1 + 2 * i, &bits, 2);
+    }
+    for (int i = 0; i < 2; i++) {
+        const struct fv_kernels *k = i ? t : &fv_kernels_scalar;
+        results[i] = guarded(rows, 0);
+        k->dot_rows_f32(x, 0, rows, columns, w, results[i]);
+        results[2 + i] = guarded(rows, 0);
+        k->dot_rows_bf16((char *)table + 1, 0, rows, columns, w, results[2 + i]);
+    }
+    compare("dot rows f32", results[1], results[0], 1, rows, rows, 1e-10, 0);
+    compare("dot rows bf16", results[3], results[2], 1, rows, rows, 1e-10, 0);
+    float *means[2];
+    for (int i = 0; i < 2; i++) {
+        means[i] = guarded(columns, 0);
+        const struct fv_rows m = {x, stride, means[i], 0, rows, columns};
+        (i ? t : &fv_kernels_scalar)->column_means(&m);
+    }
+    compare("column means", means[1], means[0], 1, columns, columns, 1e-10, 0);
+    for (int i = 0; i < 4; i++) free(results[i] - GUARD);
+    free(means[0] - GUARD), free(means[1] - GUARD), free(table), free(x), free(y), free(w), free(b);
+}
+
+static void check(const char *name, const struct fv_kernels *t) {
+    failures = checks = 0;
+    const size_t sizes[] = {1, 2, 3, 5, 8, 13, 15, 16, 17, 31, 33, 48, 64, 65, 97, 130};
+    for (size_t rows = 1; rows <= 27; rows++) check_gemm(t, rows, sizes[below(16)], sizes[below(16)]);
+    check_gemm(t, 1, 900, 150), check_gemm(t, 1, 77, 64), check_gemm(t, 5, 1601, 70);
+    check_gemm(t, 100, 45, 600), check_gemm(t, 97, 1283, 34), check_gemm(t, 30, 2050, 20);
+    check_ffn(t, 1, 5, 20, 5), check_ffn(t, 50, 33, 131, 33), check_ffn(t, 110, 48, 700, 40);
+    check_ffn(t, 29, 40, 1100, 96), check_ffn(t, 13, 200, 801, 17);
+    for (size_t kernel = 3; kernel <= 7; kernel += 4) {
+        for (size_t stride = 1; stride <= 2; stride++) {
+            for (size_t multiplier = 1; multiplier <= 2; multiplier++) {
+                check_depthwise(t, 1, 1, 1, kernel, stride, multiplier, FV_NONE);
+                check_depthwise(t, 5, 9, 17, kernel, stride, multiplier, FV_GELU);
+                check_depthwise(t, 9, 70, 48, kernel, stride, multiplier, FV_NONE);
+                check_depthwise(t, 7, 33, 107, kernel, stride, multiplier, FV_RELU);
+            }
+        }
+    }
+    check_depthwise(t, 6, 40, 21, 5, 2, 1, FV_NONE), check_depthwise(t, 6, 40, 33, 9, 1, 2, FV_NONE);
+    check_depthwise(t, 3, 20, 16, 1, 1, 1, FV_SILU);
+    check_stem(t, 9, 13, 24), check_stem(t, 6, 211, 96);
+    const size_t dimensions[] = {7, 32, 33, 64, 72, 80, 96, 128};
+    for (size_t i = 0; i < 8; i++) {
+        check_attention(t, 1, 301, dimensions[i], 0, 0), check_attention(t, 3, 20, dimensions[i], 1, 17);
+        check_attention(t, 143, 143, dimensions[i], 1, 0), check_attention(t, 17, 300, dimensions[i], 1, 283);
+        check_attention(t, 35, 131, dimensions[i], 0, 0), check_attention(t, 200, 333, dimensions[i], 1, 130);
+    }
+    for (size_t i = 0; i < 16; i++) check_rows(t, 7, sizes[i]);
+    check_rows(t, 3, 896);
+    printf("%s: %d passed, %d failed\n", name, checks - failures, failures);
+}
+
+int main(int count, char **words) {
+    state = count > 1 ? strtoull(words[1], 0, 10) : 1;
+    int failed = 0;
+#if FV_SIMDE
+    check("avx512 (emulated)", &fv_kernels_avx512), failed |= failures;
+    check("avx512bf16 (emulated)", &fv_kernels_avx512bf16), failed |= failures;
+#else
+    for (int isa = FV_ISA_AVX2; isa <= FV_ISA_AVX512BF16; isa++) {
+        const char *names[] = {"scalar", "avx2", "avx512", "avx512bf16"};
+        const struct fv_kernels *t = fv_kernels_for((enum fv_isa)isa);
+        if (t) check(names[isa], t), failed |= failures;
+    }
+#endif
+    return failed ? 1 : 0;
+}
