@@ -1,4 +1,5 @@
-/// What configuration files say about images: side, geometry, normalisation. All optional in one layout or other.
+/// What configuration files say about images: side, geometry, normalisation. All optional in one layout or
+/// other.
 struct VisionSettings {
     var imageSize: Int
     var geometry: ImageGeometry
@@ -51,7 +52,7 @@ struct VisionSettings {
         }
     }
 
-    /// `image_aspect_ratio`: "pad" pads, any other known value and null crop, as LLaVA's `process_images` does.
+    /// `image_aspect_ratio`: "pad" pads, other known values and null crop, as LLaVA's `process_images` does.
     /// Where the key is absent, Hugging Face's layout crops and the others pad.
     private static func geometry(
         _ root: ConfigurationReader, isHuggingFace: Bool
@@ -75,8 +76,8 @@ struct VisionSettings {
         return values.map { Float($0) }
     }
 
-    /// Every place that names the side, most trusted first: the processor's crop, the processor's size, the tower's
-    /// name, the vision configuration.
+    /// Every place that names the side, most trusted first: the processor's crop, the processor's size, the
+    /// tower's name, the vision configuration.
     private static func sides(
         root: ConfigurationReader, processor: ConfigurationReader?
     ) throws(CheckpointError) -> [(side: Int, source: String)] {
