@@ -90,6 +90,11 @@ struct ConfigurationTests {
         #expect(configuration.imageMean == [0.5, 0.25, 0])
         #expect(configuration.imageStandardDeviation == [1, 0.5, 2])
         #expect(configuration.geometry == .crop)
+        tiny.files["preprocessor_config.json"] =
+            "{\"size\": 256, \"do_pad\": true, \"image_processor_type\": \"LlavaImageProcessorFast\"}"
+        #expect(try tiny.open().configuration.geometry == .pad)
+        tiny.files["preprocessor_config.json"] = "{\"size\": 256, \"do_pad\": true}"
+        #expect(checkpointError { try tiny.open() } != nil)
         tiny.files["preprocessor_config.json"] = nil
         tiny.files["processor_config.json"] = "{\"image_processor\": {\"size\": {\"shortest_edge\": 192}}}"
         #expect(try tiny.open().configuration.imageSize == 192)
