@@ -3,8 +3,8 @@ package import Foundation
 /// A folder with a FastVLM model: its configuration and its weights under canonical names.
 ///
 /// Opening reads configuration files and safetensors headers, and checks that every weight the configuration
-/// calls for is there with the right type and shape, and that nothing else is. Tensor data is not read, but for
-/// a comparison of the output projection with the embedding table where both are stored.
+/// calls for is there with the right type and shape, and that nothing else is. Tensor data is not read, but
+/// for a comparison of the output projection with the embedding table where both are stored.
 ///
 /// ```swift
 /// let checkpoint = try Checkpoint(directory: URL(filePath: "FastVLM-0.5B"))
@@ -13,7 +13,8 @@ package import Foundation
 /// ```
 ///
 /// Stored tensors that no network here uses, and that are passed over without an error: `num_batches_tracked`
-/// counters, the tower's classifier (`head.*`), and `rotary_emb.inv_freq`, which follows from the configuration.
+/// counters, the tower's classifier (`head.*`), and `rotary_emb.inv_freq`, which follows from the
+/// configuration.
 ///
 /// The files stay mapped while the weights live; they must not be changed meanwhile.
 package struct Checkpoint: Sendable {

@@ -15,7 +15,8 @@ package enum CheckpointError: Error, Sendable, Equatable {
     case ambiguousWeights(directory: String, found: [String])
     /// Text that is not JSON, at a byte offset.
     case invalidJSON(file: String, offset: Int, reason: String)
-    /// A safetensors file that breaks a rule of the format. `tensor` is empty when it concerns the whole file.
+    /// A safetensors file that breaks a rule of the format. `tensor` is empty when it concerns the whole
+    /// file.
     case invalidSafetensors(file: String, tensor: String, reason: String)
     /// A shard index that disagrees with itself or with its shards.
     case invalidIndex(file: String, entry: String, expected: String, got: String)
@@ -45,6 +46,17 @@ package enum CheckpointError: Error, Sendable, Equatable {
     case tensor(TensorError)
 }
 
+extension CheckpointError {
+    /// Runs what throws the room below's errors, and passes them on as this room's.
+    static func wrapping<Value>(_ body: () throws(TensorError) -> Value) throws(CheckpointError) -> Value {
+        do {
+            return try body()
+        } catch {
+            throw .tensor(error)
+        }
+    }
+}
+
 extension CheckpointError: CustomStringConvertible {
     package var description: String {
         switch self {
@@ -53,9 +65,11 @@ extension CheckpointError: CustomStringConvertible {
         case .unreadableFile(let path, let reason):
             "\(path): cannot be read: \(reason); check its permissions"
         case .oversizedFile(let path, let bytes, let limit):
-            "\(path): \(bytes) bytes, at most \(limit) expected; this is not a file of its kind, fetch it again"
+            "\(path): \(bytes) bytes, at most \(limit) expected; "
+                + "this is not a file of its kind, fetch it again"
         case .unsupportedWeightsFormat(let directory, let found):
-            "\(directory): expected *.safetensors, found only \(Self.list(found)); convert the weights to safetensors"
+            "\(directory): expected *.safetensors, found only \(Self.list(found)); "
+                + "convert the weights to safetensors"
         case .ambiguousWeights(let directory, let found):
             "\(directory): expected one safetensors file or a *.safetensors.index.json, found "
                 + "\(Self.list(found)); keep the files of one model only"
@@ -65,8 +79,8 @@ extension CheckpointError: CustomStringConvertible {
             "\(file)\(tensor.isEmpty ? "" : ": \(tensor)"): not a valid safetensors file: \(reason); "
                 + "fetch the file again"
         case .invalidIndex(let file, let entry, let expected, let got):
-            "\(file): \(entry): expected \(expected), got \(got); the index and its shards must come from one "
-                + "download"
+            "\(file): \(entry): expected \(expected), got \(got); "
+                + "the index and its shards must come from one download"
         case .invalidConfiguration(let file, let key, let expected, let got):
             "\(file): \(key): expected \(expected), got \(got); correct the file or fetch it again"
         case .unsupportedConfiguration(let file, let key, let expected, let got):
@@ -80,17 +94,19 @@ extension CheckpointError: CustomStringConvertible {
             "\(location): tensor \(tensor) \(shape.isEmpty ? "" : "of shape \(shape) ")is missing"
                 + "\(Self.more(others)); the download is incomplete or config.json belongs to another model"
         case .unexpectedTensor(let file, let tensor, let others):
-            "\(file): tensor \(tensor) is not part of the network that config.json describes\(Self.more(others)); "
-                + "check that config.json and weights come from one FastVLM model"
+            "\(file): tensor \(tensor) is not part of the network that config.json describes"
+                + "\(Self.more(others)); check that config.json and weights come from one FastVLM model"
         case .duplicateTensor(let tensor, let first, let second):
             "\(tensor) is stored twice, as \(first) and as \(second); keep one of them"
         case .unexpectedShape(let file, let tensor, let expected, let got):
             "\(file): tensor \(tensor): expected shape \(expected), got \(got); "
                 + "check that config.json and weights come from one model"
         case .unexpectedDataType(let file, let tensor, let expected, let got):
-            "\(file): tensor \(tensor): expected \(expected), got \(got); convert the weights to F32, F16 or BF16"
+            "\(file): tensor \(tensor): expected \(expected), got \(got); "
+                + "convert the weights to F32, F16 or BF16"
         case .invalidResolution(let side, let stride, let limit):
-            "image side \(side): expected a multiple of \(stride) from \(stride) to \(limit); choose such a side"
+            "image side \(side): expected a multiple of \(stride) from \(stride) to \(limit); "
+                + "choose such a side"
         case .unwritableFile(let path, let reason):
             "\(path): cannot be written: \(reason); choose another place"
         case .tensor(let error):

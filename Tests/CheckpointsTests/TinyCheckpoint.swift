@@ -43,12 +43,16 @@ struct TinyCheckpoint {
         return checkpoint
     }
 
-    /// The folded fixture as mlx-vlm converts Apple's: other prefixes, kernels output-height-width-input, scales
-    /// (1, 1, C), no counters.
+    /// The folded fixture as mlx-vlm converts Apple's: other prefixes, kernels output-height-width-input,
+    /// scales (1, 1, C), no counters.
     static func mlx() throws -> TinyCheckpoint {
         var checkpoint = TinyCheckpoint(config: appleConfig)
         checkpoint.config["model_type"] = "fastvlm"
-        checkpoint.config["vision_config"] = [String: Any]()
+        // What mlx-vlm's own class writes; the sizes in it are not the tower's.
+        checkpoint.config["vision_config"] = [
+            "model_type": "llava_qwen2", "hidden_size": 1024, "intermediate_size": 3072, "image_size": 256,
+            "patch_size": 64, "projection_dim": 768,
+        ]
         checkpoint.config["image_token_index"] = -200
         for (apple, tensor) in try apple().tensors where !apple.hasSuffix("num_batches_tracked") {
             let name = mlxName(apple)

@@ -82,6 +82,5 @@ struct ConfigurationFiles {
         }
         // The other members of the family have no activation between the two downsampling convolutions.
         try vision.require("architecture", isOneOf: ["fastvit_mci3", "fastvit_mci4"])
-        try vision.require("num_classes", is: .integer(0))
     }
 }

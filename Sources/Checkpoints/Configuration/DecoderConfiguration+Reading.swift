@@ -8,8 +8,8 @@ extension DecoderConfiguration {
     static let vocabularyLimit = 2_000_000
     static let positionLimit = 1 << 27
 
-    /// The kinds of decoder, with what transformers' classes assume where a file is silent: files written by it
-    /// may leave out what equals these.
+    /// The kinds of decoder, with what transformers' classes assume where a file is silent: files written by
+    /// it may leave out what equals these.
     private enum Kind: String {
         case qwen2, llama
 

@@ -13,8 +13,8 @@ package struct DecoderConfiguration: Sendable, Equatable {
     package var rmsNormEpsilon: Float
     package var ropeTheta: Float
     package var maximumPositions: Int
-    /// Whether the output projection is the embedding table. Decided by the data: true when the checkpoint has no
-    /// output projection, or one with the same bytes.
+    /// Whether the output projection is the embedding table. Decided by the data: true when the checkpoint
+    /// has no output projection, or one with the same bytes.
     package var tiedEmbeddings: Bool
     /// Biases on query, key and value (Qwen2). Decided by the data.
     package var hasAttentionBias: Bool

@@ -1,5 +1,5 @@
-/// The vision tower: a convolutional stem, stages that halve the side and (usually) double the channels, and a
-/// last expansion with squeeze-and-excitation.
+/// The vision tower: a convolutional stem, stages that halve the side and (usually) double the channels, and
+/// a last expansion with squeeze-and-excitation.
 ///
 /// Read from the tensors, because the published configurations name the architecture but not its numbers.
 package struct FastViTHDConfiguration: Sendable, Equatable {

@@ -71,7 +71,9 @@ extension FastViTHDConfiguration {
                 "mm_hidden_size", configuration: "\(features)", tensors: "\(finalChannels)")
         }
         guard let section = try root.section("vision_config") else { return }
-        if let features = try section.integer("hidden_size", in: 1...Self.hiddenLimit),
+        // Only timm's wrapper means the features by it; MLX's configurations carry an unrelated 1024.
+        if try section.string("architecture") != nil,
+            let features = try section.integer("hidden_size", in: 1...Self.hiddenLimit),
             features != finalChannels
         {
             throw section.contradiction(

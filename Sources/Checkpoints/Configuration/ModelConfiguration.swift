@@ -61,8 +61,8 @@ package struct ModelConfiguration: Sendable, Equatable {
     }
 
     /// The same model at another image side.
-    /// - Throws: `CheckpointError.invalidResolution` unless `side` is a positive multiple of the encoder's stride
-    ///   (64 for FastViTHD), at most 4096.
+    /// - Throws: `CheckpointError.invalidResolution` unless `side` is a positive multiple of the encoder's
+    ///   stride (64 for FastViTHD), at most 4096.
     package func resized(to side: Int) throws(CheckpointError) -> ModelConfiguration {
         guard side > 0, side <= Self.largestImageSide, side.isMultiple(of: vision.stride) else {
             throw .invalidResolution(side: side, stride: vision.stride, limit: Self.largestImageSide)

@@ -1,4 +1,5 @@
-/// What configuration files say about images: side, geometry, normalisation. All optional in one layout or other.
+/// What configuration files say about images: side, geometry, normalisation. All optional in one layout or
+/// other.
 struct VisionSettings {
     var imageSize: Int
     var geometry: ImageGeometry
@@ -17,7 +18,7 @@ struct VisionSettings {
         remarks: inout [String]
     ) throws(CheckpointError) {
         if let processor { try Self.refuseUnsupported(processor) }
-        geometry = try Self.geometry(root, isHuggingFace: isHuggingFace)
+        geometry = try Self.geometry(root, processor: processor, isHuggingFace: isHuggingFace)
         mean = [0, 0, 0]
         standardDeviation = [1, 1, 1]
         if let processor, try processor.bool("do_normalize") ?? true {
@@ -51,11 +52,19 @@ struct VisionSettings {
         }
     }
 
-    /// `image_aspect_ratio`: "pad" pads, any other known value and null crop, as LLaVA's `process_images` does.
-    /// Where the key is absent, Hugging Face's layout crops and the others pad.
+    /// `image_aspect_ratio`: "pad" pads, other known values and null crop, as LLaVA's `process_images` does.
+    /// Where the key is absent, LLaVA's image processor pads when told to; else Hugging Face's layout crops and
+    /// the others pad.
     private static func geometry(
-        _ root: ConfigurationReader, isHuggingFace: Bool
+        _ root: ConfigurationReader, processor: ConfigurationReader?, isHuggingFace: Bool
     ) throws(CheckpointError) -> ImageGeometry {
+        if let processor, try processor.bool("do_pad") == true {
+            let kind = try processor.string("image_processor_type") ?? "unnamed processor"
+            guard kind.hasPrefix("LlavaImageProcessor") else {
+                throw processor.unsupported("do_pad", expected: "LlavaImageProcessor's padding", got: kind)
+            }
+            if !root.has("image_aspect_ratio") { return .pad }
+        }
         guard root.has("image_aspect_ratio") else { return isHuggingFace ? .crop : .pad }
         guard let ratio = try root.string("image_aspect_ratio") else { return .crop }
         switch ratio {
@@ -75,8 +84,8 @@ struct VisionSettings {
         return values.map { Float($0) }
     }
 
-    /// Every place that names the side, most trusted first: the processor's crop, the processor's size, the tower's
-    /// name, the vision configuration.
+    /// Every place that names the side, most trusted first: the processor's crop, the processor's size, the
+    /// tower's name, the vision configuration.
     private static func sides(
         root: ConfigurationReader, processor: ConfigurationReader?
     ) throws(CheckpointError) -> [(side: Int, source: String)] {

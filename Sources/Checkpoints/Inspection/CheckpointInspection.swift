@@ -100,7 +100,9 @@ extension Checkpoint {
         if layout.trainTime {
             found.append("the vision tower has training branches; they are folded at every load")
         }
-        if weights.catalog.tensors["lm_head.weight"] != nil, configuration.text.tiedEmbeddings {
+        if configuration.text.tiedEmbeddings,
+            weights.catalog.tensors.keys.contains(where: { $0.hasSuffix("lm_head.weight") })
+        {
             found.append("the output projection is stored but repeats the embedding table; it is not loaded")
         }
         if let image = configuration.imageTokenID, image >= configuration.text.vocabularySize {

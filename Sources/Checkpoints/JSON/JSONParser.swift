@@ -1,5 +1,5 @@
-/// A strict RFC 8259 reader for files that strangers wrote: no duplicate keys, no invalid UTF-8, bounded nesting
-/// and bounded containers, nothing after the document.
+/// A strict RFC 8259 reader for files that strangers wrote: no duplicate keys, no invalid UTF-8, bounded
+/// nesting and bounded containers, nothing after the document.
 ///
 /// Foundation's reader keeps one of several duplicate keys in silence, which is why it is not used here.
 package struct JSONParser {
@@ -161,7 +161,8 @@ package struct JSONParser {
         throw fault("a string is not closed")
     }
 
-    /// The text from `position` to the closing quote, which is known to exist; leaves `position` on the quote.
+    /// The text from `position` to the closing quote, which is known to exist; leaves `position` on the
+    /// quote.
     private mutating func escapedString() throws(CheckpointError) -> String {
         let start = position
         var text: [UInt8] = []

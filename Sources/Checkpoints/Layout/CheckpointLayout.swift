@@ -1,7 +1,8 @@
 /// Which of the published layouts a checkpoint follows.
 package struct CheckpointLayout: Sendable, Equatable {
     package enum Family: String, Sendable, Equatable {
-        /// Apple's original (`llava_qwen2`): `model.vision_tower.vision_tower.model.*`, `model.mm_projector.*`.
+        /// Apple's original (`llava_qwen2`): `model.vision_tower.vision_tower.model.*`,
+        /// `model.mm_projector.*`.
         case apple
         /// Transformers' `fast_vlm`: timm names, `multi_modal_projector.linear_1`.
         case huggingFace

@@ -1,7 +1,8 @@
 internal import Foundation
 internal import Tensors
 
-/// The stored tensors of a checkpoint under their source names, and what the names and shapes tell about layout.
+/// The stored tensors of a checkpoint under their source names, and what the names and shapes tell about
+/// layout.
 struct CheckpointSources {
     /// By source name; see ``SourceNames``.
     let tensors: [String: StoredTensor]
@@ -9,8 +10,8 @@ struct CheckpointSources {
     /// mlx-vlm's `vision_model` between tower and network.
     let hasMLXNames: Bool
 
-    /// - Throws: `CheckpointError.unexpectedTensor` for a name of no layout, `duplicateTensor` for two names of one
-    ///   weight, `incompleteCheckpoint` when a whole part of the model is missing.
+    /// - Throws: `CheckpointError.unexpectedTensor` for a name of no layout, `duplicateTensor` for two names of
+    ///   one weight, `incompleteCheckpoint` when a whole part of the model is missing.
     init(catalog: TensorCatalog, directory: URL) throws(CheckpointError) {
         let names = SourceNames(storedNames: catalog.tensors.keys)
         var tensors: [String: StoredTensor] = [:]
@@ -51,7 +52,7 @@ struct CheckpointSources {
             throw incomplete(
                 "vision tower",
                 isExport
-                    ? "in Apple's exports it is a CoreML package, which is not read; use the PyTorch checkpoint"
+                    ? "Apple's exports have it as a CoreML package, which is not read; use the PyTorch checkpoint"
                     : "use a checkpoint with the FastViTHD tower inside")
         }
         if !has("decoder.") {
@@ -62,7 +63,8 @@ struct CheckpointSources {
         }
     }
 
-    /// Depthwise kernels tell the two orders apart: [C, 1, k, k] against [C, k, k, 1] with k > 1. All must agree.
+    /// Depthwise kernels tell the two orders apart: [C, 1, k, k] against [C, k, k, 1] with k > 1. All must
+    /// agree.
     private static func kernelOrder(_ tensors: [String: StoredTensor]) throws(CheckpointError) -> KernelOrder
     {
         var votes: [KernelOrder: StoredTensor] = [:]
@@ -74,11 +76,10 @@ struct CheckpointSources {
                 votes[.outputHeightWidthInput] = stored
             }
         }
-        if let first = votes[.outputInputHeightWidth], let second = votes[.outputHeightWidthInput] {
+        if votes[.outputInputHeightWidth] != nil, let turned = votes[.outputHeightWidthInput] {
             throw .unexpectedShape(
-                file: second.file, tensor: second.name,
-                expected: [second.shape[0], 1, second.shape[1], second.shape[2]],
-                got: first.shape.count == 4 ? second.shape : first.shape)
+                file: turned.file, tensor: turned.name,
+                expected: [turned.shape[0], 1, turned.shape[1], turned.shape[2]], got: turned.shape)
         }
         return votes[.outputHeightWidthInput] == nil ? .outputInputHeightWidth : .outputHeightWidthInput
     }

@@ -1,8 +1,8 @@
 /// The one vocabulary into which the names of every layout are translated before weights are assembled.
 ///
 /// A source name is a canonical module path followed by what is stored there: `vision.stem.1` has either
-/// `reparam.weight` (folded already) or `branch.0.conv.weight`, `branch.0.bn.running_mean`, `shortcut…`, `skip…`
-/// (training branches). Where nothing has to be folded, source and canonical names agree.
+/// `reparam.weight` (folded already) or `branch.0.conv.weight`, `branch.0.bn.running_mean`, `shortcut…`,
+/// `skip…` (training branches). Where nothing has to be folded, source and canonical names agree.
 struct SourceNames {
     /// What a stored name means.
     enum Meaning: Equatable {
@@ -57,8 +57,8 @@ struct SourceNames {
         name.split(separator: ".", omittingEmptySubsequences: false)
     }
 
-    /// What follows the tower's prefix, without mlx-swift's `layers` and mlx-vlm's `blocks` of the stem; nil for
-    /// other parts of the model.
+    /// What follows the tower's prefix, without mlx-swift's `layers` and mlx-vlm's `blocks` of the stem; nil
+    /// for other parts of the model.
     private static func visionPath(_ parts: [Substring]) -> [Substring]? {
         var rest = parts[...]
         if rest.starts(with: ["image_encoder", "model"]) {

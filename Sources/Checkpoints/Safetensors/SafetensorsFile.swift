@@ -9,8 +9,8 @@ package import Tensors
 /// 0           8                                                           8 + n     end
 /// ```
 /// Rules, as in the format's own reader: the header is at most 100 MB and begins with `{`; names stand once;
-/// shape × width of the type equals the length, in checked arithmetic; the tensors fill the data without gap or
-/// overlap up to the last byte of the file; `__metadata__` maps strings to strings.
+/// shape × width of the type equals the length, in checked arithmetic; the tensors fill the data without gap
+/// or overlap up to the last byte of the file; `__metadata__` maps strings to strings.
 package struct SafetensorsFile: Sendable {
     /// The longest header that is read.
     package static let headerLimit = 100_000_000

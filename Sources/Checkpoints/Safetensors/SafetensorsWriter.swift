@@ -27,14 +27,15 @@ package enum SafetensorsWriter {
                 try handle.write(contentsOf: Data(tensor.bytes))
             }
             try handle.close()
-            if FileManager.default.fileExists(atPath: url.path) {
-                _ = try FileManager.default.replaceItemAt(url, withItemAt: temporary)
-            } else {
-                try FileManager.default.moveItem(at: temporary, to: url)
-            }
         } catch {
             try? FileManager.default.removeItem(at: temporary)
             throw .unwritableFile(path: url.path, reason: error.localizedDescription)
+        }
+        // Renaming replaces an older file in one step.
+        guard rename(temporary.path, url.path) == 0 else {
+            let reason = String(cString: strerror(errno))
+            try? FileManager.default.removeItem(at: temporary)
+            throw .unwritableFile(path: url.path, reason: reason)
         }
     }
 

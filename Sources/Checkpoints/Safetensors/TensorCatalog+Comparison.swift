@@ -4,9 +4,9 @@ internal import Tensors
 extension TensorCatalog {
     /// Whether there is no output projection, or one that repeats the embedding table byte for byte.
     ///
-    /// Configurations are unreliable here (see Apple's export notes), so the data decide. A few bytes spread over
-    /// the table settle nearly every case; only equal samples lead to a full comparison, whose pages are given
-    /// back to the system as it goes.
+    /// Configurations are unreliable here (see Apple's export notes), so the data decide. A few bytes spread
+    /// over the table settle nearly every case; only equal samples lead to a full comparison, whose pages are
+    /// given back to the system as it goes.
     func repeatsEmbedding(_ sources: [String: StoredTensor]) throws(CheckpointError) -> Bool {
         guard sources["decoder.output.weight"] != nil else { return true }
         for leaf in ["weight", "scales", "biases"] {

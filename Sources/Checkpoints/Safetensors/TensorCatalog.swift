@@ -12,8 +12,8 @@ package struct TensorCatalog: Sendable {
     /// Total bytes of the files.
     package var byteCount: Int { files.reduce(0) { $0 + $1.storage.count } }
 
-    /// Opens the weights of a folder: the shards named by `*.safetensors.index.json` where there is one, else the
-    /// only safetensors file, else a complete set named `…-00001-of-00004.safetensors`.
+    /// Opens the weights of a folder: the shards named by `*.safetensors.index.json` where there is one, else
+    /// the only safetensors file, else a complete set named `…-00001-of-00004.safetensors`.
     /// - Throws: `CheckpointError` when there are no such files, or they contradict the index or one another.
     package init(directory: URL) throws(CheckpointError) {
         let names = try FileAccess.names(in: directory)

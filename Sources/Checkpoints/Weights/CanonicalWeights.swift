@@ -64,8 +64,8 @@ package struct CanonicalWeights: Sendable {
         return try entry.recipe.make(shape: shape, from: catalog)
     }
 
-    /// Tells the system that the file pages behind a weight are not needed soon: call it once the weight has been
-    /// packed elsewhere. They come back from the file when read again.
+    /// Tells the system that the file pages behind a weight are not needed soon: call it once the weight has
+    /// been packed elsewhere. They come back from the file when read again.
     package func releasePages(of name: String) {
         for stored in entries[name]?.recipe.sources ?? [] {
             catalog.files[stored.fileIndex].storage.releasePages(

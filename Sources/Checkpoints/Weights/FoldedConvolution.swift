@@ -2,13 +2,13 @@ internal import Tensors
 
 /// Training branches that are one convolution together.
 ///
-/// Every branch is a convolution (or the identity) with batch normalisation; a smaller kernel sits in the middle
-/// of the larger one:
+/// Every branch is a convolution (or the identity) with batch normalisation; a smaller kernel sits in the
+/// middle of the larger one:
 /// ```
 /// t = γ / √(σ² + ε)      K = Σ sign · W · t      b = Σ sign · (β − μ · t)
 /// ```
-/// RepMixer then is x + s · (mixer(x) − norm(x)), that is K ← I + s · K, b ← s · b; the positional encoding is
-/// x + conv(x). The sums are in float64. Source: FastViT's and timm's `reparameterize`.
+/// RepMixer then is x + s · (mixer(x) − norm(x)), that is K ← I + s · K, b ← s · b; the positional encoding
+/// is x + conv(x). The sums are in float64. Source: FastViT's and timm's `reparameterize`.
 struct FoldedConvolution: Sendable {
     struct Normalization: Sendable {
         let scale: StoredTensor

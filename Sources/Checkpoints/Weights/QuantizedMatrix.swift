@@ -2,8 +2,8 @@ internal import Tensors
 
 /// A matrix in MLX's affine quantisation: w[o, i] = scale[o, i / group] · q[o, i] + bias[o, i / group].
 ///
-/// `packed` is uint32 [outputs, inputs · bits / 32], the first input in the lowest bits; scales and biases are
-/// [outputs, inputs / group]. The linear layer's own bias is another tensor.
+/// `packed` is uint32 [outputs, inputs · bits / 32], the first input in the lowest bits; scales and biases
+/// are [outputs, inputs / group]. The linear layer's own bias is another tensor.
 struct QuantizedMatrix: Sendable {
     let packed: StoredTensor
     let scales: StoredTensor

@@ -1,7 +1,7 @@
 internal import Tensors
 
-/// Collects the recipe of every weight that a configuration calls for, checks types and shapes against the stored
-/// tensors, and keeps book of what has been used.
+/// Collects the recipe of every weight that a configuration calls for, checks types and shapes against the
+/// stored tensors, and keeps book of what has been used.
 struct WeightAssembly {
     /// By source name; see ``SourceNames``.
     let sources: [String: StoredTensor]
@@ -144,8 +144,8 @@ struct WeightAssembly {
 
     // MARK: Pieces
 
-    /// True when the module is stored folded; its weight and bias are then entered. Also true when nothing of the
-    /// module is stored, which is then reported missing.
+    /// True when the module is stored folded; its weight and bias are then entered. Also true when nothing of
+    /// the module is stored, which is then reported missing.
     private mutating func folded(
         _ module: String, outputs: Int, inputs: Int, side: Int
     ) throws(CheckpointError) -> Bool {

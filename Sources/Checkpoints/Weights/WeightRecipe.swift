@@ -46,25 +46,23 @@ enum WeightRecipe: Sendable {
     /// Makes the weight.
     /// - Parameter shape: canonical shape; has as many elements as the recipe yields.
     func make(shape: [Int], from catalog: TensorCatalog) throws(CheckpointError) -> Tensor {
-        do {
-            switch self {
-            case .asStored(let stored):
-                return try catalog.tensor(stored).reshaped(shape)
-            case .turnedKernel(let stored):
-                return try Self.turned(catalog.tensor(stored), shape: shape)
-            case .dequantized(let matrix):
-                return try matrix.values(from: catalog)
-            case .foldedWeight(let convolution):
-                return try Tensor(convolution.weight(from: catalog), shape: shape)
-            case .foldedBias(let convolution):
-                return try Tensor(convolution.bias(from: catalog), shape: shape)
+        switch self {
+        case .asStored(let stored):
+            let tensor = try catalog.tensor(stored)
+            return try CheckpointError.wrapping { () throws(TensorError) in try tensor.reshaped(shape) }
+        case .turnedKernel(let stored):
+            let tensor = try catalog.tensor(stored)
+            return try CheckpointError.wrapping { () throws(TensorError) in
+                try Self.turned(tensor, shape: shape)
             }
-        } catch let error as CheckpointError {
-            throw error
-        } catch let error as TensorError {
-            throw .tensor(error)
-        } catch {
-            throw .missingTensor(tensor: "\(error)", shape: shape, location: "", others: 0)
+        case .dequantized(let matrix):
+            return try matrix.values(from: catalog)
+        case .foldedWeight(let convolution):
+            let values = try convolution.weight(from: catalog)
+            return try CheckpointError.wrapping { () throws(TensorError) in try Tensor(values, shape: shape) }
+        case .foldedBias(let convolution):
+            let values = try convolution.bias(from: catalog)
+            return try CheckpointError.wrapping { () throws(TensorError) in try Tensor(values, shape: shape) }
         }
     }
 
