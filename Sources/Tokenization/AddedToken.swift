@@ -27,8 +27,8 @@ struct AddedTokenMatcher: Sendable {
         case token(Int)
     }
 
-    /// - Parameter tokens: with the bytes to look for, which differ from the content for normalised tokens. The
-    ///   later of two tokens with the same bytes is not found.
+    /// - Parameter tokens: with the bytes to look for, which differ from the content for normalised tokens.
+    ///   The later of two tokens with the same bytes is not found.
     init(_ tokens: [(token: AddedToken, bytes: [UInt8])]) {
         for (token, bytes) in tokens where !bytes.isEmpty {
             startsToken[Int(bytes[0])] = true
@@ -51,7 +51,9 @@ struct AddedTokenMatcher: Sendable {
     var isEmpty: Bool { tokens.isEmpty }
 
     /// The longest token at `position`.
-    private func match(_ bytes: UnsafeBufferPointer<UInt8>, at position: Int) -> (token: AddedToken, end: Int)? {
+    private func match(_ bytes: UnsafeBufferPointer<UInt8>, at position: Int) -> (
+        token: AddedToken, end: Int
+    )? {
         guard startsToken[Int(bytes[position])] else { return nil }
         var node = 0
         var end = position

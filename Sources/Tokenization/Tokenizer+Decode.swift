@@ -111,7 +111,8 @@ struct TextAssembler: Sendable {
             let needed = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : lead >= 0xC0 ? 2 : 1
             guard length < needed, lead >= 0xC2, lead <= 0xF4 else { return 0 }
             guard length > 1 else { return 1 }
-            // The second byte's range depends on the first (no overlong forms, surrogates, or beyond U+10FFFF).
+            // The second byte's range depends on the first (no overlong forms, surrogates, or beyond
+            // U+10FFFF).
             let second = bytes[bytes.count - length + 1]
             let range: ClosedRange<UInt8> =
                 switch lead {
@@ -137,7 +138,9 @@ enum ByteFallback {
 
     /// The byte that a token stands for, or nil for ordinary tokens.
     static func byte(of token: [UInt8]) -> UInt8? {
-        guard token.count == 6, token.starts(with: "<0x".utf8), token[5] == UInt8(ascii: ">") else { return nil }
+        guard token.count == 6, token.starts(with: "<0x".utf8), token[5] == UInt8(ascii: ">") else {
+            return nil
+        }
         return UInt8(String(decoding: token[3..<5], as: UTF8.self), radix: 16)
     }
 }

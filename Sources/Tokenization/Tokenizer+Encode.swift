@@ -36,7 +36,8 @@ private struct EncodingRun {
             switch segment {
             case .token(let id): ids.append(id)
             case .text(let range):
-                normalizeAndEncode(UnsafeBufferPointer(rebasing: bytes[range]), isStart: range.lowerBound == 0)
+                normalizeAndEncode(
+                    UnsafeBufferPointer(rebasing: bytes[range]), isStart: range.lowerBound == 0)
             }
         }
     }
@@ -51,7 +52,9 @@ private struct EncodingRun {
 
     /// Cuts normalised text at the added tokens that are looked for there.
     private mutating func encodeNormalized(_ bytes: UnsafeBufferPointer<UInt8>, isStart: Bool) {
-        guard recognizes, !tokenizer.normalizedMatcher.isEmpty else { return encodeText(bytes, isStart: isStart) }
+        guard recognizes, !tokenizer.normalizedMatcher.isEmpty else {
+            return encodeText(bytes, isStart: isStart)
+        }
         tokenizer.normalizedMatcher.forEachSegment(in: bytes) { segment in
             switch segment {
             case .token(let id): ids.append(id)

@@ -19,8 +19,8 @@ extension TokenizerDefinition {
         }
     }
 
-    /// Apple's checkpoints: vocab.json, merges.txt, added_tokens.json and the flags in tokenizer_config.json. These
-    /// files name no pattern: it is Qwen2's, with NFC.
+    /// Apple's checkpoints: vocab.json, merges.txt, added_tokens.json and the flags in tokenizer_config.json.
+    /// These files name no pattern: it is Qwen2's, with NFC.
     private init(vocabularyIn directory: URL, exists: (String) -> Bool) throws(TokenizationError) {
         let vocabularyURL = directory.appending(path: "vocab.json")
         let mergesURL = directory.appending(path: "merges.txt")
@@ -70,10 +70,12 @@ extension TokenizerDefinition {
     }
 
     /// One merge "a b" a line, after an optional first line "#version: …".
-    private static func merges(textFile url: URL) throws(TokenizationError) -> [(left: String, right: String)] {
+    private static func merges(textFile url: URL) throws(TokenizationError) -> [(left: String, right: String)]
+    {
         let text = String(decoding: try bytes(url), as: UTF8.self)
         var result: [(left: String, right: String)] = []
-        for (number, line) in text.utf8.split(separator: 0x0A, omittingEmptySubsequences: false).enumerated() {
+        for (number, line) in text.utf8.split(separator: 0x0A, omittingEmptySubsequences: false).enumerated()
+        {
             let line = line.last == 0x0D ? line.dropLast() : line
             if line.isEmpty || (number == 0 && line.starts(with: "#version".utf8)) { continue }
             result.append(try merge(Substring(line), index: result.count, file: url.path))
@@ -99,7 +101,8 @@ extension TokenizerDefinition {
             let size = values.fileSize ?? 0
             guard size <= TokenizerLimits.fileBytes else {
                 throw TokenizationError.overLimit(
-                    file: url.path, what: "the size in bytes", limit: TokenizerLimits.fileBytes, got: "\(size)")
+                    file: url.path, what: "the size in bytes", limit: TokenizerLimits.fileBytes,
+                    got: "\(size)")
             }
             data = try Data(contentsOf: url)
         } catch let error as TokenizationError {

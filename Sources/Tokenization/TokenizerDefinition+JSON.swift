@@ -32,7 +32,9 @@ extension TokenizerDefinition {
         beginningOfSequence = try Self.beginningOfSequence(try root.object("post_processor"))
     }
 
-    private static func vocabulary(_ model: JSONFields) throws(TokenizationError) -> [(token: String, id: Int)] {
+    private static func vocabulary(_ model: JSONFields) throws(TokenizationError) -> [(
+        token: String, id: Int
+    )] {
         guard let fields = try model.object("vocab") else {
             throw model.wrong("vocab", expected: "an object", got: "nothing")
         }
@@ -50,7 +52,9 @@ extension TokenizerDefinition {
     }
 
     /// Both published forms: "a b" and ["a", "b"].
-    private static func merges(_ model: JSONFields) throws(TokenizationError) -> [(left: String, right: String)] {
+    private static func merges(_ model: JSONFields) throws(TokenizationError) -> [(
+        left: String, right: String
+    )] {
         guard let values = try model.array("merges") else {
             throw model.wrong("merges", expected: "an array", got: "nothing")
         }
@@ -170,7 +174,8 @@ extension TokenizerDefinition {
             guard try first.fields.bool("use_regex", default: true) else {
                 throw first.fields.unsupported("use_regex", got: "false", supported: "true without a Split")
             }
-            return .byteLevel(.gpt2, addsPrefixSpace: try first.fields.bool("add_prefix_space", default: true))
+            return .byteLevel(
+                .gpt2, addsPrefixSpace: try first.fields.bool("add_prefix_space", default: true))
         case (1, "Metaspace"): return try metaspace(first.fields)
         case (2, "Split") where steps[1].type == "ByteLevel":
             let byteLevel = steps[1].fields
@@ -195,7 +200,8 @@ extension TokenizerDefinition {
         let regex = try step.object("pattern")?.string("Regex") ?? ""
         guard let pattern = SplitPattern(regex: regex) else {
             throw step.unsupported(
-                "pattern.Regex", got: quoted(regex), supported: "the split patterns of Qwen2, Llama 3 and GPT-2")
+                "pattern.Regex", got: quoted(regex),
+                supported: "the split patterns of Qwen2, Llama 3 and GPT-2")
         }
         return pattern
     }
@@ -219,8 +225,13 @@ extension TokenizerDefinition {
         let types = steps.map(\.type)
         if types == ["ByteLevel"] { return .byteLevel }
         let supported = "ByteLevel, Sequence of Replace, ByteFallback, Fuse and perhaps Strip"
-        guard types == ["Replace", "ByteFallback", "Fuse"] || types == ["Replace", "ByteFallback", "Fuse", "Strip"]
-        else { throw root.unsupported("decoder", got: quoted(types.joined(separator: " + ")), supported: supported) }
+        guard
+            types == ["Replace", "ByteFallback", "Fuse"]
+                || types == ["Replace", "ByteFallback", "Fuse", "Strip"]
+        else {
+            throw root.unsupported(
+                "decoder", got: quoted(types.joined(separator: " + ")), supported: supported)
+        }
         let replacement = try literalPattern(steps[0].fields)
         let content = try steps[0].fields.requiredString("content")
         guard content == " " else {
@@ -229,8 +240,10 @@ extension TokenizerDefinition {
         guard steps.count == 4 else { return .sentencePiece(replacement: replacement, stripped: 0) }
         let strip = steps[3].fields
         let stripped = try strip.integer("start") ?? 0
-        guard try strip.requiredString("content") == " ", try strip.integer("stop") ?? 0 == 0, stripped >= 0 else {
-            throw strip.unsupported("start, stop", got: "another setting", supported: "spaces at the start only")
+        guard try strip.requiredString("content") == " ", try strip.integer("stop") ?? 0 == 0, stripped >= 0
+        else {
+            throw strip.unsupported(
+                "start, stop", got: "another setting", supported: "spaces at the start only")
         }
         return .sentencePiece(replacement: replacement, stripped: stripped)
     }
@@ -250,14 +263,16 @@ extension TokenizerDefinition {
                         names.append("")
                     }
                 }
-                guard let text = names.firstIndex(of: ""), text == names.count - 1, text <= 1, result == nil else {
+                guard let text = names.firstIndex(of: ""), text == names.count - 1, text <= 1, result == nil
+                else {
                     throw step.unsupported(
                         "single", got: "\(names.count) parts", supported: "the text after at most one token")
                 }
                 if text == 1 { result = names[0] }
             default:
                 throw step.unsupported(
-                    "type", got: quoted(type), supported: "null, ByteLevel, TemplateProcessing, Sequence of these")
+                    "type", got: quoted(type),
+                    supported: "null, ByteLevel, TemplateProcessing, Sequence of these")
             }
         }
         return result

@@ -5,7 +5,9 @@ import Testing
 @testable import Tokenization
 
 struct DecodingTests {
-    @Test("decodes any ids as tokenizers: broken bytes, unknown ids, special tokens", arguments: ["qwen2", "llama-legacy"])
+    @Test(
+        "decodes any ids as tokenizers: broken bytes, unknown ids, special tokens",
+        arguments: ["qwen2", "llama-legacy"])
     func anyIDs(folder: String) throws {
         let cases: [DecodingCase] = try TokenizerFixture.cases("\(folder)/decode.json")
         let tokenizer = try TokenizerFixture.tokenizer(folder)
@@ -29,27 +31,31 @@ struct DecodingTests {
         let tokenizer = try TokenizerFixture.tokenizer("qwen2")
         var generator = SystemRandomNumberGenerator()
         // Leads, continuations, and the bytes around the edges of what UTF-8 allows.
-        let edges: [UInt8] = [0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC1, 0xC2, 0xDF, 0xE0, 0xE1]
+        let edges: [UInt8] =
+            [0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC1, 0xC2, 0xDF, 0xE0, 0xE1]
             + [0xED, 0xEF, 0xF0, 0xF1, 0xF4, 0xF5, 0xFF]
         for round in 0..<3_000 {
             let bytes = (0..<Int.random(in: 0...24, using: &generator)).map { _ in
                 round % 2 == 0
-                    ? UInt8.random(in: 0...255, using: &generator) : edges.randomElement(using: &generator) ?? 0
+                    ? UInt8.random(in: 0...255, using: &generator)
+                    : edges.randomElement(using: &generator) ?? 0
             }
             let ids = bytes.map { Int(tokenizer.byteSymbols[Int($0)]) }
             try checkStream(ids, bytes, tokenizer)
         }
     }
 
-    /// A piece may hold U+FFFD only for bytes that nothing can complete: replacing the whole, cut at the piece's end,
-    /// must give the same text whatever follows.
+    /// A piece may hold U+FFFD only for bytes that nothing can complete: replacing the whole, cut at the
+    /// piece's end, must give the same text whatever follows.
     private func checkStream(_ ids: [Int], _ bytes: [UInt8], _ tokenizer: Tokenizer) throws {
         var stream = StreamingDetokenizer(tokenizer)
         var text: [UInt8] = []
         for (index, id) in ids.enumerated() {
             text += Array(stream.append(id).utf8)
             // What was handed out must begin the text of every continuation.
-            for next: [UInt8] in [[], [0x80], [0x80, 0x80], [0xBF, 0xBF, 0xBF], [0x90, 0x80, 0x80], [0x41]] {
+            for next: [UInt8] in [
+                [], [0x80], [0x80, 0x80], [0xBF, 0xBF, 0xBF], [0x90, 0x80, 0x80], [0x41],
+            ] {
                 let whole = String(decoding: bytes[...index] + next, as: UTF8.self)
                 #expect(whole.utf8.starts(with: text), "\(bytes[...index]) + \(next)")
             }

@@ -29,7 +29,7 @@ struct EncodingTests {
         for testCase in cases where testCase.variant == "asText" {
             let ids = tokenizer.encode(testCase.text, specialTokens: .asText)
             #expect(ids.allSatisfy { $0 < 151_643 }, "\(testCase.text.debugDescription)")
-            if !testCase.text.contains("<tool_call>") { #expect(ids == testCase.ids) }
+            if !testCase.ids.contains(151_647) { #expect(ids == testCase.ids) }
         }
     }
 
@@ -73,7 +73,8 @@ struct EncodingTests {
         arguments: ["llama-legacy", "llama-first", "llama-always", "llama-unknown"])
     func sentencePiece(folder: String) throws {
         // Put together as text: Foundation's dictionaries would drop canonically equivalent tokens.
-        let legacyText = String(decoding: try Fixture.data("tokenizer/llama-legacy/tokenizer.json"), as: UTF8.self)
+        let legacyText = String(
+            decoding: try Fixture.data("tokenizer/llama-legacy/tokenizer.json"), as: UTF8.self)
         let ownText = String(decoding: try Fixture.data("tokenizer/\(folder)/tokenizer.json"), as: UTF8.self)
         let vocabStart = try #require(legacyText.range(of: "\"vocab\":"))
         let placeholder = "\"vocab\":\"as in llama-legacy\",\"merges\":\"as in llama-legacy\"}}"
@@ -129,5 +130,6 @@ func check(_ cases: [EncodingCase], _ tokenizer: Tokenizer, skipDecoding: Bool =
         }
     }
     #expect(
-        failures.isEmpty, "\(failures.count) of \(cases.count): \(failures.prefix(5).joined(separator: "\n"))")
+        failures.isEmpty, "\(failures.count) of \(cases.count): \(failures.prefix(5).joined(separator: "\n"))"
+    )
 }

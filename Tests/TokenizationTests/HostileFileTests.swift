@@ -94,7 +94,9 @@ struct HostileFileTests {
     func damagedFile(name: String) throws {
         let entry = try #require(Self.corpus.first { $0.name == name })
         let error = try #require(try Self.error(entry.data), "loaded")
-        #expect(String(describing: Mirror(reflecting: error).children.first?.label ?? "") == entry.expected, "\(error)")
+        #expect(
+            String(describing: Mirror(reflecting: error).children.first?.label ?? "") == entry.expected,
+            "\(error)")
         #expect(error.description.hasSuffix(".") == false && error.description.count > 40)
     }
 
@@ -158,14 +160,19 @@ struct HostileFileTests {
                 try Tokenizer(directory: folder)
             }
         }
-        let missing = FileManager.default.temporaryDirectory.appending(path: "no-such-folder-\(UUID().uuidString)")
+        let missing = FileManager.default.temporaryDirectory.appending(
+            path: "no-such-folder-\(UUID().uuidString)")
         #expect(throws: TokenizationError.self) { try Tokenizer(directory: missing) }
     }
 
-    @Test("damaged separate files give typed errors", arguments: ["vocab.json", "merges.txt", "added_tokens.json", "tokenizer_config.json"])
+    @Test(
+        "damaged separate files give typed errors",
+        arguments: ["vocab.json", "merges.txt", "added_tokens.json", "tokenizer_config.json"])
     func separateFiles(name: String) throws {
         let bytes = Dictionary(
-            uniqueKeysWithValues: (0..<256).map { (String(decoding: ByteAlphabet.encoded[$0], as: UTF8.self), $0) })
+            uniqueKeysWithValues: (0..<256).map {
+                (String(decoding: ByteAlphabet.encoded[$0], as: UTF8.self), $0)
+            })
         var files = [
             "vocab.json": try JSONSerialization.data(withJSONObject: bytes.merging(["ab": 256]) { $1 }),
             "merges.txt": Data("#version: 0.2\r\na b\r\n".utf8),

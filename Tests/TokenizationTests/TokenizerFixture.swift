@@ -67,7 +67,8 @@ enum TokenizerFixture {
     static func downloads(_ folder: String) -> URL? {
         let root =
             ProcessInfo.processInfo.environment["FASTVLM_TOKENIZER_DOWNLOADS"].map { URL(filePath: $0) }
-            ?? Fixture.root.deletingLastPathComponent().deletingLastPathComponent().appending(path: "downloads")
+            ?? Fixture.root.deletingLastPathComponent().deletingLastPathComponent().appending(
+                path: "downloads")
         let url = root.appending(path: folder)
         return FileManager.default.fileExists(atPath: url.path) ? url : nil
     }
