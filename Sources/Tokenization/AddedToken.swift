@@ -27,8 +27,8 @@ struct AddedTokenMatcher: Sendable {
         case token(Int)
     }
 
-    /// - Parameter tokens: with the bytes to look for, which differ from the content for normalised tokens. The
-    ///   later of two tokens with the same bytes is not found.
+    /// - Parameter tokens: with the bytes to look for, which differ from the content for normalised tokens.
+    ///   The later of two tokens with the same bytes is not found.
     init(_ tokens: [(token: AddedToken, bytes: [UInt8])]) {
         for (token, bytes) in tokens where !bytes.isEmpty {
             startsToken[Int(bytes[0])] = true

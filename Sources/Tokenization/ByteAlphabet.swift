@@ -23,7 +23,8 @@ enum ByteAlphabet {
             ? [UInt8(scalar)] : [UInt8(0xC0 | scalar >> 6), UInt8(0x80 | scalar & 0x3F)]
     }
 
-    /// Appends the bytes that a token stands for; a token with any scalar outside the alphabet stands for itself.
+    /// Appends the bytes that a token stands for; a token with any scalar outside the alphabet stands for
+    /// itself.
     ///
     /// - Parameter token: valid UTF-8.
     static func decode(_ token: ArraySlice<UInt8>, into result: inout [UInt8]) {

@@ -2,7 +2,8 @@ import HeapModule
 
 /// The merge rules of a byte-pair encoding, applied lowest rank first, leftmost first among equals.
 struct BytePairMerger: Sendable {
-    /// Left id in the upper, right id in the lower 32 bits → rank in the upper, merged id in the lower 32 bits.
+    /// Left id in the upper, right id in the lower 32 bits → rank in the upper, merged id in the lower 32
+    /// bits.
     private var rules: [UInt64: UInt64] = [:]
     private static let none = UInt64.max
     /// Words of at most this many symbols are scanned again for each merge, which beats a heap for them.
@@ -71,8 +72,8 @@ struct BytePairMerger: Sendable {
         }
     }
 
-    /// n log n in the number of symbols: a linked list of symbols and a heap of candidate merges. Each merge takes
-    /// one symbol away and adds at most two candidates, so at most 3n candidates are ever pushed.
+    /// n log n in the number of symbols: a linked list of symbols and a heap of candidate merges. Each merge
+    /// takes one symbol away and adds at most two candidates, so at most 3n candidates are ever pushed.
     func mergeLong(_ scratch: inout Scratch, into result: inout [Int]) {
         let count = scratch.symbols.count
         // `scratch.rules[i]`: the rule for symbol i and the one after it, or none.
@@ -118,7 +119,8 @@ struct BytePairMerger: Sendable {
         if found != Self.none { heap.insert(Self.candidate(found, place)) }
     }
 
-    /// Rank (24 bits, see `TokenizerLimits.merges`) above place (40 bits): ordered as the merges are to be done.
+    /// Rank (24 bits, see `TokenizerLimits.merges`) above place (40 bits): ordered as the merges are to be
+    /// done.
     private static func candidate(_ rule: UInt64, _ place: Int) -> UInt64 {
         (rule >> 32) << 40 | UInt64(truncatingIfNeeded: place)
     }

@@ -53,8 +53,9 @@ struct CanonicalData: Sendable {
     }
 }
 
-/// Normalisation form C in time near-linear in the length, marks included: the standard library's grows with the
-/// square of a run of combining marks (a megabyte of them takes minutes), and follows its own version of Unicode.
+/// Normalisation form C in time near-linear in the length, marks included: Foundation's grows with the
+/// square of a run of mixed combining marks (a megabyte of them takes minutes), and follows another version of
+/// Unicode than `tokenizers`.
 enum CanonicalComposition {
     /// Whether some scalar of the text may change; most text needs no more than this scan.
     ///

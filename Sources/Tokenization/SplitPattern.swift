@@ -1,13 +1,13 @@
 /// The pre-tokenisation patterns this library knows, as configurations of one hand-written scanner.
 ///
-/// All have the shape `contractions | word | number | other | white space`; a regular expression engine is not
-/// needed, and the scan is linear in the length of the text.
+/// All have the shape `contractions | word | number | other | white space`; a regular expression engine is
+/// not needed, and the scan is linear in the length of the text.
 struct SplitPattern: Sendable, Equatable {
     /// Longest run of numbers in one piece: 1 for Qwen2, 3 for Llama 3, unbounded for GPT-2.
     var longestNumber: Int
-    /// Qwen2 and Llama 3 ignore case in contractions, let a word take any one leading scalar that is no letter,
-    /// number or line break, let punctuation take the line breaks after it, and cut white space after line breaks.
-    /// GPT-2 does none of this; there a word, number or punctuation takes one leading space.
+    /// Qwen2 and Llama 3 ignore case in contractions, let a word take any one leading scalar that is no
+    /// letter, number or line break, let punctuation take the line breaks after it, and cut white space after
+    /// line breaks. GPT-2 does none of this; there a word, number or punctuation takes one leading space.
     var isModern: Bool
 
     /// Qwen2, Qwen2.5.

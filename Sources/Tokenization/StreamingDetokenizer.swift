@@ -12,15 +12,16 @@ package struct StreamingDetokenizer: Sendable {
         text = TextAssembler(tokenizer.decoder)
     }
 
-    /// - Returns: the text that is certain now and was not before; often empty within a character of several tokens.
+    /// - Returns: the text that is certain now and was not before; often empty within a character of several
+    ///   tokens.
     package mutating func append(_ id: Int) -> String {
         guard let token = tokenizer.content(of: id, skipSpecialTokens: skipsSpecialTokens) else { return "" }
         text.append(token)
         return text.takeComplete()
     }
 
-    /// - Returns: what was still waiting, unfinished bytes as U+FFFD. The detokeniser can be used for a new text
-    ///   afterwards.
+    /// - Returns: what was still waiting, unfinished bytes as U+FFFD. The detokeniser can be used for a new
+    ///   text afterwards.
     package mutating func finish() -> String {
         text.finish()
         let rest = text.take()

@@ -1,7 +1,7 @@
 /// Tokens by id and ids by token, as UTF-8 in one pool.
 ///
-/// Open addressing with the standard library's seeded hash: keys are bytes, so canonically equivalent tokens stay
-/// apart, and looking up a piece of the text makes no copy of it.
+/// Open addressing with the standard library's seeded hash: keys are bytes, so canonically equivalent tokens
+/// stay apart, and looking up a piece of the text makes no copy of it.
 struct TokenTable: Sendable {
     private var pool: [UInt8] = []
     /// Range of each id in `pool`; start -1 for ids without token.

@@ -49,7 +49,8 @@ package enum TokenizationError: Error, Sendable, Equatable, CustomStringConverti
             "\(file): merge \(merge) needs the token \(token), which the vocabulary lacks; "
                 + "use vocabulary and merges of the same tokenizer"
         case .malformedMerge(let file, let merge, let got):
-            "\(file): merge \(merge) must be two non-empty tokens, got \(got); download the file again"
+            "\(file): merge \(merge) must be two non-empty tokens, got \(got); "
+                + "download the file again"
         case .missingByte(let file, let byte):
             "\(file): the vocabulary has no token for the byte \(byte); byte-level tokenizers need all 256: "
                 + "download the file again"

@@ -111,7 +111,8 @@ struct TextAssembler: Sendable {
             let needed = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : lead >= 0xC0 ? 2 : 1
             guard length < needed, lead >= 0xC2, lead <= 0xF4 else { return 0 }
             guard length > 1 else { return 1 }
-            // The second byte's range depends on the first (no overlong forms, surrogates, or beyond U+10FFFF).
+            // The second byte's range depends on the first (no overlong forms, surrogates, or beyond
+            // U+10FFFF).
             let second = bytes[bytes.count - length + 1]
             let range: ClosedRange<UInt8> =
                 switch lead {

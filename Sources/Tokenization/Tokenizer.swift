@@ -4,14 +4,16 @@ package import Foundation
 package enum SpecialTokenPolicy: Sendable {
     /// `<|im_end|>` in the text becomes its one id: for prompts the program itself writes.
     case recognize
-    /// Every added token is ordinary text: for text from outside, which must not be able to end its own turn. Unlike
-    /// `encode_special_tokens` of `tokenizers` this also holds for added tokens that are not marked special.
+    /// Every added token is ordinary text: for text from outside, which must not be able to end its own turn.
+    /// Unlike `encode_special_tokens` of `tokenizers` this also holds for added tokens that are not marked
+    /// special.
     case asText
 }
 
 /// Text ⇄ token ids, equal to Hugging Face `tokenizers` (without its post-processor: `encode` adds no token).
 ///
-/// Byte-level BPE (Qwen2, Llama 3, GPT-2) and SentencePiece-style BPE (Llama 2, Vicuna). Immutable after loading.
+/// Byte-level BPE (Qwen2, Llama 3, GPT-2) and SentencePiece-style BPE (Llama 2, Vicuna). Immutable after
+/// loading.
 ///
 /// ```swift
 /// let tokenizer = try Tokenizer(directory: checkpoint)
@@ -21,7 +23,8 @@ package enum SpecialTokenPolicy: Sendable {
 package struct Tokenizer: Sendable {
     let vocabulary: TokenTable
     let merger: BytePairMerger
-    /// Initial symbol of each byte: byte-level tokens, or the `<0xNN>` tokens of byte fallback; -1 when missing.
+    /// Initial symbol of each byte: byte-level tokens, or the `<0xNN>` tokens of byte fallback; -1 when
+    /// missing.
     let byteSymbols: [Int32]
     let normalizer: TextNormalizer
     let preTokenizer: TokenizerDefinition.PreTokenizer
@@ -40,8 +43,8 @@ package struct Tokenizer: Sendable {
     package let beginningOfSequence: Int?
     private let addedIDs: [[UInt8]: Int]
 
-    /// Reads tokenizer.json, or vocab.json and merges.txt with added_tokens.json and tokenizer_config.json, from a
-    /// checkpoint folder.
+    /// Reads tokenizer.json, or vocab.json and merges.txt with added_tokens.json and tokenizer_config.json,
+    /// from a checkpoint folder.
     ///
     /// - Throws: `TokenizationError` that names the file and what is wrong with it.
     package init(directory: URL) throws(TokenizationError) {
@@ -68,7 +71,8 @@ package struct Tokenizer: Sendable {
         } else {
             unknown = nil
         }
-        (added, addedIDs) = try Self.index(definition.addedTokens, table, file: file)
+        let normalizer = normalizer
+        (added, addedIDs) = try Self.index(definition.addedTokens, table, normalizer, file: file)
         vocabularyCount = max(table.idCount, (added.keys.max() ?? -1) + 1)
         if let token = definition.beginningOfSequence {
             guard let id = addedIDs[Array(token.utf8)] ?? table.id(of: token) else {
@@ -80,7 +84,6 @@ package struct Tokenizer: Sendable {
         } else {
             beginningOfSequence = nil
         }
-        let normalizer = normalizer
         rawMatcher = AddedTokenMatcher(
             definition.addedTokens.filter { !$0.isNormalized }.map { ($0, Array($0.content.utf8)) })
         normalizedMatcher = AddedTokenMatcher(
@@ -146,22 +149,26 @@ package struct Tokenizer: Sendable {
         return symbols
     }
 
-    /// Added tokens by id and by content; each must agree with the vocabulary where that knows it too.
+    /// Added tokens by id and by content; each must agree with the vocabulary where that knows it too. As in
+    /// `tokenizers`, the token of an id is the normalised content, the content as written leads to the id.
     private static func index(
-        _ tokens: [AddedToken], _ table: TokenTable, file: String
+        _ tokens: [AddedToken], _ table: TokenTable, _ normalizer: TextNormalizer, file: String
     ) throws(TokenizationError) -> (byID: [Int: AddedToken], byContent: [[UInt8]: Int]) {
         var byID: [Int: AddedToken] = [:]
         var byContent: [[UInt8]: Int] = [:]
         for token in tokens {
             let content = Array(token.content.utf8)
             let known = table.id(of: content) ?? byContent[content] ?? token.id
-            let holder =
-                table.bytes(of: token.id).map(Array.init) ?? byID[token.id].map { Array($0.content.utf8) }
-            guard known == token.id, holder ?? content == content else {
+            let isTaken = table.bytes(of: token.id).map { Array($0) != content } ?? (byID[token.id] != nil)
+            guard known == token.id, !isTaken || byContent[content] == token.id else {
                 throw .conflict(file: file, token: quoted(token.content), ids: [token.id, known])
             }
-            byID[token.id] = token
             byContent[content] = token.id
+            byID[token.id] = token
+            if token.isNormalized {
+                byID[token.id]?.content = String(
+                    decoding: normalizer.normalized(token.content), as: UTF8.self)
+            }
         }
         return (byID, byContent)
     }

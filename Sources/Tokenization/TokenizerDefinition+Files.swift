@@ -19,8 +19,8 @@ extension TokenizerDefinition {
         }
     }
 
-    /// Apple's checkpoints: vocab.json, merges.txt, added_tokens.json and the flags in tokenizer_config.json. These
-    /// files name no pattern: it is Qwen2's, with NFC.
+    /// Apple's checkpoints: vocab.json, merges.txt, added_tokens.json and the flags in tokenizer_config.json.
+    /// These files name no pattern: it is Qwen2's, with NFC.
     private init(vocabularyIn directory: URL, exists: (String) -> Bool) throws(TokenizationError) {
         let vocabularyURL = directory.appending(path: "vocab.json")
         let mergesURL = directory.appending(path: "merges.txt")

@@ -2,8 +2,8 @@
 struct TokenizerDefinition {
     /// How text becomes words for the byte-pair encoding.
     enum PreTokenizer: Equatable {
-        /// Byte-level: split by a pattern, then one symbol per byte. `addsPrefixSpace`: a space is put before text
-        /// that does not start with one.
+        /// Byte-level: split by a pattern, then one symbol per byte. `addsPrefixSpace`: a space is put before
+        /// text that does not start with one.
         case byteLevel(SplitPattern, addsPrefixSpace: Bool)
         /// SentencePiece: one symbol per scalar, the whole text one word.
         case wholeText

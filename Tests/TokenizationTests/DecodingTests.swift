@@ -45,8 +45,8 @@ struct DecodingTests {
         }
     }
 
-    /// A piece may hold U+FFFD only for bytes that nothing can complete: replacing the whole, cut at the piece's end,
-    /// must give the same text whatever follows.
+    /// A piece may hold U+FFFD only for bytes that nothing can complete: replacing the whole, cut at the
+    /// piece's end, must give the same text whatever follows.
     private func checkStream(_ ids: [Int], _ bytes: [UInt8], _ tokenizer: Tokenizer) throws {
         var stream = StreamingDetokenizer(tokenizer)
         var text: [UInt8] = []

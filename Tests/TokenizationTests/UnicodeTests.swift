@@ -57,17 +57,21 @@ struct CanonicalCompositionTests {
         #expect(different.isEmpty, "\(different.count): \(different.prefix(20))")
     }
 
+    @Test("Hangul syllables with a trailing consonant stay whole between marks")
+    func hangul() {
+        #expect(Self.normalized("\u{AC01}\u{308}e\u{301}") == [0xAC01, 0x308, 0xE9])
+        #expect(Self.normalized("\u{AC00}\u{11A8}\u{11A8}") == [0xAC01, 0x11A8])
+    }
+
     @Test("strings of marks and letters normalise as Foundation does, with the quick check agreeing")
     func randomStrings() {
         var generator = SystemRandomNumberGenerator()
         let marks =
             (0x300...0x345).compactMap { Unicode.Scalar($0) } + ["\u{5B0}", "\u{93C}", "\u{94D}", "\u{3099}"]
         let bases: [Unicode.Scalar] =
-            ["a", "e", "o", "U", "s", "\u{E4}", "\u{1EA1}", "\u{1100}", "\u{1161}", "\u{11A8}"]
-            + [
-                "\u{AC00}", "\u{AC01}", "\u{304B}", "\u{9C7}", "\u{9BE}", "\u{9D7}", "\u{2126}", "\u{212B}",
-                "\u{958}",
-            ]
+            ["a", "e", "o", "U", "s", "\u{E4}", "\u{1EA1}", "\u{1100}", "\u{1161}"]
+            + ["\u{AC00}", "\u{304B}", "\u{9C7}", "\u{9BE}", "\u{9D7}", "\u{2126}", "\u{212B}", "\u{958}"]
+        // No trailing Hangul consonants: Foundation on Linux takes U+AC01 apart and not together again.
         for _ in 0..<4_000 {
             var text = String.UnicodeScalarView()
             for _ in 0..<Int.random(in: 1...9, using: &generator) {

@@ -5,6 +5,9 @@ import unicodedata
 
 # Escapes are those of Python; they are resolved after the lines are cut.
 SENTENCES = r"""The quick brown fox jumps over the lazy dog; it doesn't care, and they'll say we're "done".
+<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n
+<|im_end|>\n<|im_start|>assistant\n
+\nWhat are these?<|im_end|>\nDescribe the image.
 What is written on the sign? Describe the image in detail, please.
 Dans la forêt, l'élève naïf a mangé une crêpe à Noël; où êtes-vous allés hier soir?
 Die Straßenbahn fährt über die Brücke, während Müllers größter Kürbis wächst.
@@ -48,7 +51,7 @@ CONTRACTIONS = ["'s", "'t", "'re", "'ve", "'m", "'ll", "'d", "'S", "'T", "'RE", 
 MARKS = [chr(c) for c in range(0x300, 0x370)] + [
     "\u05b0", "\u05bc", "\u0651", "\u064b", "\u093c", "\u094d", "\u0e38", "\u0f71", "\u302a", "\u3099", "\u309a",
     "\u1dc0", "\u20d0", "\ufe20", "\u07fd", "\u0c3c", "\u1ac1", "\U0001d165", "\U00011938", "\u0345", "\u0334"]
-BASES = list("aeiouAEIOUncsqxzKÅåøØ") + ["\u0928", "\u09c7", "\u0bc6", "\u1100", "\u1161", "\u11a8", "\uac00", "\u304b",
+BASES = list("aeiouAEIOUncsqxzKÅåøØ") + ["\u0928", "\u09c7", "\u0bc6", "\u1100", "\u1161", "\u11a8", "\uac00", "\uac01", "\u304b",
                                        "\u30cf", "\u03b1", "\u0438", "\u0627", "\u1ea0", "\u01d5", "\U000105d2"]
 BY_CATEGORY = {}
 for _c in range(0x110000):
