@@ -34,7 +34,7 @@ struct DecodingTests {
         let edges: [UInt8] =
             [0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC1, 0xC2, 0xDF, 0xE0, 0xE1]
             + [0xED, 0xEF, 0xF0, 0xF1, 0xF4, 0xF5, 0xFF]
-        for round in 0..<3_000 {
+        for round in 0..<1_000 {
             let bytes = (0..<Int.random(in: 0...24, using: &generator)).map { _ in
                 round % 2 == 0
                     ? UInt8.random(in: 0...255, using: &generator)
@@ -45,21 +45,23 @@ struct DecodingTests {
         }
     }
 
-    /// A piece may hold U+FFFD only for bytes that nothing can complete: replacing the whole, cut at the
-    /// piece's end, must give the same text whatever follows.
+    /// A piece may hold U+FFFD only for bytes that nothing can complete: whatever comes after it, the text of all
+    /// bytes must begin with what was handed out.
     private func checkStream(_ ids: [Int], _ bytes: [UInt8], _ tokenizer: Tokenizer) throws {
+        let continuations: [[UInt8]] = [
+            [], [0x80], [0x80, 0x80], [0xBF, 0xBF, 0xBF], [0x90, 0x80, 0x80], [0x41],
+        ]
         var stream = StreamingDetokenizer(tokenizer)
         var text: [UInt8] = []
+        var isStable = true
         for (index, id) in ids.enumerated() {
             text += Array(stream.append(id).utf8)
-            // What was handed out must begin the text of every continuation.
-            for next: [UInt8] in [
-                [], [0x80], [0x80, 0x80], [0xBF, 0xBF, 0xBF], [0x90, 0x80, 0x80], [0x41],
-            ] {
+            for next in continuations {
                 let whole = String(decoding: bytes[...index] + next, as: UTF8.self)
-                #expect(whole.utf8.starts(with: text), "\(bytes[...index]) + \(next)")
+                isStable = isStable && whole.utf8.starts(with: text)
             }
         }
+        #expect(isStable, "\(bytes)")
         text += Array(stream.finish().utf8)
         #expect(text == Array(String(decoding: bytes, as: UTF8.self).utf8), "\(bytes)")
         #expect(text == Array(tokenizer.decode(ids).utf8), "\(bytes)")
@@ -70,7 +72,7 @@ struct DecodingTests {
         let tokenizer = try TokenizerFixture.tokenizer(folder)
         let known = (0..<tokenizer.vocabularyCount).filter { tokenizer.token(of: $0) != nil }
         var generator = SystemRandomNumberGenerator()
-        for round in 0..<2_000 {
+        for round in 0..<1_000 {
             let skips = round % 2 == 0
             let ids = (0..<Int.random(in: 0...20, using: &generator)).map { _ in
                 switch Int.random(in: 0...9, using: &generator) {

@@ -24,18 +24,24 @@ struct LongTextTests {
         let decoded = tokenizer.decode(ids, skipSpecialTokens: false)
         #expect(decoded.utf8.count > 100_000)
         if CanonicalCompositionTests.isUnchanged(text) { #expect(decoded.utf8.elementsEqual(text.utf8)) }
-        var stream = StreamingDetokenizer(tokenizer, skipSpecialTokens: false)
-        var streamed = 0
-        for id in ids { streamed += stream.append(id).utf8.count }
-        streamed += stream.finish().utf8.count
-        #expect(streamed == decoded.utf8.count)
     }
 
-    @Test("encodes a megabyte as one SentencePiece word")
+    @Test("streams a megabyte of characters of three tokens each")
+    func longStream() throws {
+        let tokenizer = try TokenizerFixture.tokenizer("qwen2")
+        let bytes = String(repeating: "你", count: (1 << 20) / 3).utf8
+        var stream = StreamingDetokenizer(tokenizer)
+        var streamed = 0
+        for byte in bytes { streamed += stream.append(Int(tokenizer.byteSymbols[Int(byte)])).utf8.count }
+        #expect(streamed == bytes.count)
+        #expect(stream.finish().isEmpty)
+    }
+
+    @Test("encodes a quarter megabyte as one SentencePiece word")
     func sentencePiece() throws {
         let tokenizer = try TokenizerFixture.tokenizer("llama-legacy")
         for unit in ["a", " ", "hello world ", "🐼"] {
-            let text = String(repeating: unit, count: (1 << 19) / unit.utf8.count)
+            let text = String(repeating: unit, count: (1 << 18) / unit.utf8.count)
             let ids = tokenizer.encode(text)
             #expect(tokenizer.decode(ids).utf8.elementsEqual(text.utf8))
         }

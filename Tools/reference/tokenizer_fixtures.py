@@ -4,10 +4,11 @@
     python Tools/reference/tokenizer_fixtures.py --wheel downloads/dashscope-*.whl
 
 It writes
-  * downloads/qwen2/           tokenizer.json with the real 151,643 tokens and 151,387 merges, and 50,000 more cases
+  * downloads/qwen2/           tokenizer.json with the real 151,643 tokens and 151,387 merges, 50,000 more cases
+  * downloads/qwen2-pairs/     the same with merges written as pairs
   * downloads/qwen2-files/     the same as vocab.json, merges.txt, added_tokens.json, tokenizer_config.json
-  * Tests/Fixtures/tokenizer/  the committed fixtures: 5,000 strings with their real ids, and the part of the
-                               vocabulary and merges that gives the same ids for them; smaller tokenizers for the rest
+  * Tests/Fixtures/tokenizer/  the committed fixtures: 5,400 strings with their real ids, and the part of the
+                               vocabulary and merges that gives the same ids; smaller tokenizers for the rest
 
 `swift test --filter TokenizationTests` uses downloads/ when it is there (or the folder that the environment
 variable FASTVLM_TOKENIZER_DOWNLOADS names).
@@ -20,6 +21,7 @@ import json
 import random
 import re
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import tokenizers
@@ -131,8 +133,8 @@ def add_neighbours(word, merges, pairs):
 
 
 def reduced(ranks, merges, words):
-    """All merges that are ever looked up for the words, those that lose against a better one too, in their old order,
-    and the tokens they need with the ids of the full vocabulary."""
+    """All merges that are ever looked up for the words, those that lose against a better one too, in their old
+    order, and the tokens they need with the ids of the full vocabulary."""
     order = {pair: i for i, pair in enumerate(merges)}
     pairs = set()
     for word in words:
@@ -311,19 +313,32 @@ def llama_document(model, prefix, byte_fallback, extra=()):
     }
 
 
-def trained_llama_model():
-    """A SentencePiece-like vocabulary: special tokens, bytes, merges trained on the strings, characters."""
-    trainer_side = Tokenizer(tokenizers.models.BPE())
-    trainer_side.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace("\u2581", "always", True)
-    special = ["<unk>", "<s>", "</s>"] + [f"<0x{b:02X}>" for b in range(256)]
-    trainer = tokenizers.trainers.BpeTrainer(vocab_size=2500, special_tokens=special, show_progress=False,
-                                             limit_alphabet=600)
-    trainer_side.train_from_iterator(corpus() * 3, trainer)
-    model = json.loads(trainer_side.to_str())["model"]
+def trained_llama_model(merge_count=1600, alphabet_size=600):
+    """A SentencePiece-like vocabulary: special tokens, bytes, characters, merges trained on the sentences. Trained
+    here because the trainer of `tokenizers` breaks ties differently from run to run."""
+    text = "".join("\u2581" + sentence.replace(" ", "\u2581") for sentence in corpus())
+    words = [list("\u2581" + piece) for piece in text.split("\u2581")]
+    counts = Counter(c for word in words for c in word)
+    alphabet = sorted(counts, key=lambda c: (-counts[c], c))[:alphabet_size]
+    words = [[c for c in word if c in set(alphabet)] for word in words]
+    merges = []
+    for _ in range(merge_count):
+        pairs = Counter(pair for word in words for pair in zip(word, word[1:]))
+        best = min(pairs, key=lambda pair: (-pairs[pair], pair), default=None)
+        if best is None:
+            break
+        merges.append(best)
+        for word in words:
+            i = 0
+            while i < len(word) - 1:
+                if (word[i], word[i + 1]) == best:
+                    word[i:i + 2] = [best[0] + best[1]]
+                i += 1
+    tokens = ["<unk>", "<s>", "</s>"] + [f"<0x{b:02X}>" for b in range(256)] + [a + b for a, b in merges] + alphabet
     # Canonically equivalent, yet different tokens.
-    for token in ("\u00e9", "e\u0301", "\u212b", "\u00c5"):
-        model["vocab"].setdefault(token, len(model["vocab"]))
-    return {"vocab": model["vocab"], "merges": model["merges"]}
+    tokens += ["\u00e9", "e\u0301", "\u212b", "\u00c5"]
+    vocab = {token: id for id, token in enumerate(dict.fromkeys(tokens))}
+    return {"vocab": vocab, "merges": [list(pair) for pair in merges]}
 
 
 def llama_fixture(writer, strings, rng):
@@ -351,7 +366,8 @@ def llama_fixture(writer, strings, rng):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--wheel", type=Path, required=True, help="the dashscope wheel")
     parser.add_argument("--downloads", type=Path, default=ROOT / "downloads")
     parser.add_argument("--fixtures", type=Path, default=ROOT / "Tests/Fixtures/tokenizer")

@@ -1,8 +1,8 @@
 """Writes Sources/Tokenization/UnicodeTables.swift: the character data behind the split patterns and NFC.
 
-Hugging Face `tokenizers` fixes the version of Unicode that a tokenizer sees (its regular expressions and its NFC
-do not even use the same one), so the tables are asked from `tokenizers` itself, scalar by scalar, instead of
-from the Swift runtime, whose version changes with the tool chain.
+Hugging Face `tokenizers` fixes the version of Unicode that a tokenizer sees (its regular expressions and its
+NFC do not even use the same one), so the tables are asked from `tokenizers` itself, scalar by scalar, instead
+of from the Swift runtime, whose version changes with the tool chain.
 
     python Tools/reference/unicode_tables.py          # about a minute
 """
@@ -58,7 +58,7 @@ def combining_classes(nfd):
 
 
 def decompositions(nfd, nfc):
-    """(scalar, first, second or 0) of one canonical step; first has bit 31 set where NFC does not recompose."""
+    """(scalar, first, second or 0) of one canonical step; bit 31 of first: NFC does not recompose."""
     result = []
     for c in SCALARS:
         full = nfd(chr(c))
@@ -86,18 +86,22 @@ def swift_array(name, comment, rows):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=ROOT / "Sources/Tokenization/UnicodeTables.swift")
     arguments = parser.parse_args()
     nfd, nfc = normalizers.NFD().normalize_str, normalizers.NFC().normalize_str
     arrays = [
-        swift_array("classRanges", ["First and last scalar and `ScalarClass` raw value of every range of letters (1),",
-                                    "numbers (2) and white space (3)."], class_ranges()),
-        swift_array("combiningClassRanges", ["First and last scalar and canonical combining class, where it is not 0."],
+        swift_array("classRanges",
+                    ["First and last scalar and `ScalarClass` raw value of every range of letters (1),",
+                     "numbers (2) and white space (3)."], class_ranges()),
+        swift_array("combiningClassRanges",
+                    ["First and last scalar and canonical combining class, where it is not 0."],
                     combining_classes(nfd)),
-        swift_array("decompositions", ["Scalar, first and second (0: none) scalar of its one-step canonical",
-                                       "decomposition. Bit 31 of the first marks those that NFC does not recompose.",
-                                       "Hangul syllables are not listed."], decompositions(nfd, nfc)),
+        swift_array("decompositions",
+                    ["Scalar, first and second (0: none) scalar of its one-step canonical",
+                     "decomposition. Bit 31 of the first marks those that NFC does not recompose.",
+                     "Hangul syllables are not listed."], decompositions(nfd, nfc)),
     ]
     header = (
         "// Made by Tools/reference/unicode_tables.py from what `tokenizers` "
