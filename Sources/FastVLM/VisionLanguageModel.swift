@@ -2,6 +2,7 @@ internal import Checkpoints
 internal import Foundation
 internal import Generation
 internal import ImageInput
+internal import Logging
 internal import Models
 internal import Tensors
 internal import Tokenization
@@ -127,7 +128,10 @@ public final class VisionLanguageModel: Sendable {
         let start = clock.now
         let directory = try source.directory()
         let checkpoint = try Checkpoint(directory: directory)
+        for remark in checkpoint.remarks { options.logger.notice("\(remark)") }
         let tokenizer = try Tokenizer(directory: directory)
+        options.logger.info(
+            "\(checkpoint.layout) checkpoint in \(directory.path); headers and tokenizer read in \((clock.now - start).seconds) s")
         let configuration = try adjusted(checkpoint.configuration, options)
         let template = try ChatTemplate(
             named: options.template ?? configuration.conversationTemplate
@@ -140,6 +144,8 @@ public final class VisionLanguageModel: Sendable {
             guard !cancellation.isCancelled else { throw CancellationError() }
             options.progress?(fraction)
         }
+        options.logger.info(
+            "weights packed for \(compute.instructionSet.rawValue) in \((clock.now - start).seconds) s")
         let geometry: ImageGeometry =
             options.geometry.map { $0 == .pad ? .pad : .crop } ?? configuration.geometry
         return Loaded(

@@ -13,7 +13,8 @@ package struct TensorCatalog: Sendable {
     package var byteCount: Int { files.reduce(0) { $0 + $1.storage.count } }
 
     /// Opens the weights of a folder: the shards named by `*.safetensors.index.json` where there is one, else
-    /// the only safetensors file, else a complete set named `…-00001-of-00004.safetensors`.
+    /// the only safetensors file, else a complete set named `…-00001-of-00004.safetensors`, else
+    /// `model.safetensors`.
     /// - Throws: `CheckpointError` when there are no such files, or they contradict the index or one another.
     package init(directory: URL) throws(CheckpointError) {
         let names = try FileAccess.names(in: directory)
@@ -32,6 +33,9 @@ package struct TensorCatalog: Sendable {
             }
         } else {
             selected = try Self.unindexed(weights, among: names, directory: directory)
+            for name in weights where !selected.contains(name) {
+                remarks.append("\(name) stands beside \(selected[0]) and is not read")
+            }
         }
         var files: [SafetensorsFile] = []
         for (index, name) in selected.enumerated() {
@@ -66,6 +70,8 @@ package struct TensorCatalog: Sendable {
         _ weights: [String], among names: [String], directory: URL
     ) throws(CheckpointError) -> [String] {
         if weights.count == 1 || isCompleteSet(weights) { return weights }
+        // The name that every writer of this layout uses; other files beside it are something else.
+        if weights.contains("model.safetensors") { return ["model.safetensors"] }
         guard weights.isEmpty else { throw .ambiguousWeights(directory: directory.path, found: weights) }
         let foreign = names.filter { name in
             [".bin", ".pt", ".pth", ".ckpt", ".gguf", ".npz", ".onnx", ".mlpackage", ".h5", ".msgpack"]
