@@ -11,7 +11,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 kernels=$here/../../Sources/CKernels
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-flags="-std=gnu11 -O2 -Wall -Wextra -Werror -I$kernels -I$kernels/include"
+flags="-std=gnu11 -O2 -Wall -Wextra -Werror -Wno-psabi -I$kernels -I$kernels/include"
 common="$kernels/pack.c $kernels/reference/*.c $here/check_kernels.c"
 if [ "${SIMDE:-0}" = 1 ]; then
     # -mavx2: SIMDe then builds each 512-bit operation from two 256-bit ones; -ffp-contract=off: as written.

@@ -8,7 +8,7 @@
 // Both products run on the GEMM micro-kernels. K is transposed and V copied into panels per block. All sums are
 // float32. A few queries (decoding) take a direct path that reads K and V in place.
 
-enum { KEYS = 128, DIRECT_QUERIES = 3 };
+enum { KEYS = 256, DIRECT_QUERIES = 3 };
 
 // 8×8 numbers, transposed.
 INLINE void transpose8(const float *x, size_t x_stride, float *y, size_t y_stride) {
@@ -79,9 +79,17 @@ INLINE void soften(
     }
     const V offset = v_set(-next);
     V sum = v_zero();
-    for (size_t j = 0; j < whole; j += W) {
-        const V p = v_exp(v_fma(v_load(scores + j), factor, offset));
-        v_store(scores + j, p);
+    size_t done = 0;
+    for (; done + 4 * W <= whole; done += 4 * W) {
+        V p[4];
+        FV_UNROLL for (size_t i = 0; i < 4; i++) p[i] = v_fma(v_load(scores + done + i * W), factor, offset);
+        v_exp_all(p, 4);
+        FV_UNROLL for (size_t i = 0; i < 4; i++) v_store(scores + done + i * W, p[i]);
+        sum = v_add(sum, v_add(v_add(p[0], p[1]), v_add(p[2], p[3])));
+    }
+    for (; done < whole; done += W) {
+        const V p = v_exp(v_fma(v_load(scores + done), factor, offset));
+        v_store(scores + done, p);
         sum = v_add(sum, p);
     }
     if (rest) {
@@ -161,7 +169,7 @@ static void FV_NAME(attention)(const struct fv_attention *t) {
     float *keys = t->scratch;
     float *values = keys + KEYS * t->dimension;
     float *scores = values + KEYS * o_stride;
-    float *o = scores + ROWS * (KEYS + 32);
+    float *o = scores + MR * (KEYS + 32);
     const size_t score_stride = KEYS + 32; // not a power of two: rows fall into different cache sets
     float largest[ROWS], total[ROWS];
     for (size_t i = 0; i < t->queries; i++) {
@@ -181,11 +189,11 @@ static void FV_NAME(attention)(const struct fv_attention *t) {
             const size_t mr = t->queries - row < MR ? t->queries - row : MR;
             for (size_t j = 0; j < count; j += NR) {
                 tiles_f32[mr](
-                    t->dimension, t->q + row * t->q_stride, t->q_stride, keys + j * t->dimension,
-                    scores + row * score_stride + j, score_stride, 0);
+                    t->dimension, t->q + row * t->q_stride, t->q_stride, keys + j * t->dimension, scores + j,
+                    score_stride, 0);
             }
             for (size_t i = row; i < row + mr; i++) {
-                float *line = scores + i * score_stride;
+                float *line = scores + (i - row) * score_stride;
                 const size_t limit = t->visible + i + 1; // keys that this query sees
                 const size_t visible = !t->causal || limit >= first + count ? count : limit > first ? limit - first : 0;
                 if (visible == 0) {
@@ -196,8 +204,7 @@ static void FV_NAME(attention)(const struct fv_attention *t) {
             }
             for (size_t c = 0; c < o_stride; c += NR) {
                 tiles_f32[mr](
-                    count, scores + row * score_stride, score_stride, values + c * KEYS, o + row * o_stride + c,
-                    o_stride, 1);
+                    count, scores, score_stride, values + c * KEYS, o + row * o_stride + c, o_stride, 1);
             }
         }
     }
@@ -212,6 +219,6 @@ static void FV_NAME(attention)(const struct fv_attention *t) {
 
 static size_t FV_NAME(attention_scratch)(size_t keys, size_t dimension) {
     const size_t o_stride = (dimension + NR - 1) / NR * NR;
-    const size_t blocked = KEYS * dimension + KEYS * o_stride + ROWS * (KEYS + 32) + ROWS * o_stride;
+    const size_t blocked = KEYS * dimension + KEYS * o_stride + MR * (KEYS + 32) + ROWS * o_stride;
     return (blocked > keys ? blocked : keys) * 4 + 64;
 }

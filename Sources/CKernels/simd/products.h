@@ -58,21 +58,41 @@ static void finish(const struct fv_gemm *g, const float *c, size_t row, size_t m
 }
 
 // gelu(c + bias) of one tile of hidden numbers; bias is padded with zeros, and so is the hidden activation.
-INLINE void finish_hidden_float(const float *c, size_t mr, const float *bias, float *target, size_t stride) {
-    for (size_t v = 0; v < NR; v += W) {
-        const V b = bias ? v_load(bias + v) : v_zero();
-        for (size_t i = 0; i < mr; i++) v_store(target + i * stride + v, v_gelu(v_add(v_load(c + i * NR + v), b)));
+INLINE void hidden_pair(const float *c, const float *bias, V x[4], const size_t rows) {
+    FV_UNROLL for (size_t i = 0; i < rows; i++) {
+        x[2 * i] = v_load(c + i * NR);
+        x[2 * i + 1] = v_load(c + i * NR + W);
+        if (bias) {
+            x[2 * i] = v_add(x[2 * i], v_load(bias));
+            x[2 * i + 1] = v_add(x[2 * i + 1], v_load(bias + W));
+        }
     }
+    v_gelu_all(x, 2 * rows);
+}
+
+#define FV_HIDDEN(STORE)                                                                                        \
+    V x[4];                                                                                                     \
+    size_t i = 0;                                                                                               \
+    for (; i + 2 <= mr; i += 2) {                                                                               \
+        hidden_pair(c + i * NR, bias, x, 2);                                                                    \
+        STORE(target + i * stride, x[0]);                                                                       \
+        STORE(target + i * stride + W, x[1]);                                                                   \
+        STORE(target + (i + 1) * stride, x[2]);                                                                 \
+        STORE(target + (i + 1) * stride + W, x[3]);                                                             \
+    }                                                                                                           \
+    if (i < mr) {                                                                                               \
+        hidden_pair(c + i * NR, bias, x, 1);                                                                    \
+        STORE(target + i * stride, x[0]);                                                                       \
+        STORE(target + i * stride + W, x[1]);                                                                   \
+    }
+
+static void finish_hidden_float(const float *c, size_t mr, const float *bias, float *target, size_t stride) {
+    FV_HIDDEN(v_store)
 }
 
 #if FV_HAS_DPBF16
-INLINE void finish_hidden_rounded(const float *c, size_t mr, const float *bias, uint16_t *target, size_t stride) {
-    for (size_t v = 0; v < NR; v += W) {
-        const V b = bias ? v_load(bias + v) : v_zero();
-        for (size_t i = 0; i < mr; i++) {
-            v_store_rounded(target + i * stride + v, v_gelu(v_add(v_load(c + i * NR + v), b)));
-        }
-    }
+static void finish_hidden_rounded(const float *c, size_t mr, const float *bias, uint16_t *target, size_t stride) {
+    FV_HIDDEN(v_store_rounded)
 }
 #endif
 

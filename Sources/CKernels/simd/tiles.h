@@ -46,14 +46,16 @@ INLINE void tile_bf16(
     int accumulate) {
     FV_TILE_BEGIN(mr)
     for (size_t j = 0; j + 2 <= k; j += 2, b += 2 * NR) {
-        const VI w0 = v_load_words(b), w1 = v_load_words(b + 2 * W);
-        const V low0 = v_low(w0), low1 = v_low(w1);
+        const V low0 = v_low(v_load_words(b)), low1 = v_low(v_load_words(b + 2 * W));
         FV_UNROLL for (size_t i = 0; i < mr; i++) {
             const V x = v_set(a[i * a_stride + j]);
             sums[i][0] = v_fma(x, low0, sums[i][0]);
             sums[i][1] = v_fma(x, low1, sums[i][1]);
         }
-        const V high0 = v_high(w0), high1 = v_high(w1);
+        // Read again rather than kept: there is no register left for them.
+        const uint16_t *again = b;
+        __asm__("" : "+r"(again));
+        const V high0 = v_high(v_load_words(again)), high1 = v_high(v_load_words(again + 2 * W));
         FV_UNROLL for (size_t i = 0; i < mr; i++) {
             const V x = v_set(a[i * a_stride + j + 1]);
             sums[i][0] = v_fma(x, high0, sums[i][0]);

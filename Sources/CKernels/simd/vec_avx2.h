@@ -14,6 +14,9 @@
 typedef __m256 V;
 typedef __m256i VI;
 
+// Pretends to change a register, so that the value must be in one here.
+#define V_PIN(x) __asm__ volatile("" : "+x"(x))
+
 #define INLINE static inline __attribute__((always_inline, unused))
 
 INLINE V v_load(const float *p) { return _mm256_loadu_ps(p); }

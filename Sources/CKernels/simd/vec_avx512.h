@@ -10,6 +10,12 @@
 typedef __m512 V;
 typedef __m512i VI;
 
+#if FV_SIMDE
+#define V_PIN(x) (void)(x)
+#else
+#define V_PIN(x) __asm__ volatile("" : "+v"(x))
+#endif
+
 #define INLINE static inline __attribute__((always_inline, unused))
 
 INLINE V v_load(const float *p) { return _mm512_loadu_ps(p); }
