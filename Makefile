@@ -33,6 +33,18 @@ fixtures: $(PYTHON) ## Make the committed fixtures anew (needs PyTorch; download
 	    test ! -f Tools/reference/$${generator}_fixtures.py || \
 	    $(PYTHON) Tools/reference/$${generator}_fixtures.py || exit 1; done
 
+FULL_CHECKPOINT = downloads/fastvlm-0.5b-random
+
+$(FULL_CHECKPOINT)/expected.safetensors: $(PYTHON)
+	$(PYTHON) -m pip download -q --no-deps -d downloads dashscope
+	$(PYTHON) Tools/reference/full_checkpoint.py --expected
+
+verify-full: setup $(FULL_CHECKPOINT)/expected.safetensors ## FastVLM-0.5B dimensions against transformers (7 GB of memory)
+	FASTVLM_FULL_CHECKPOINT=$(CURDIR)/$(FULL_CHECKPOINT) $(SWIFT_TEST) --filter FullWidthTests
+
+bench: build $(FULL_CHECKPOINT)/expected.safetensors ## Time to first token beside transformers, in turns
+	$(PYTHON) Benchmarks/peers/compare_ttft.py $(FULL_CHECKPOINT) $(FULL_CHECKPOINT)/image-1024.png
+
 sanitize: setup ## Run the tests under the address sanitizer
 	swift test -c debug --sanitize=address --scratch-path .build-sanitize
 

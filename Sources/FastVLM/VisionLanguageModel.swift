@@ -131,7 +131,8 @@ public final class VisionLanguageModel: Sendable {
         for remark in checkpoint.remarks { options.logger.notice("\(remark)") }
         let tokenizer = try Tokenizer(directory: directory)
         options.logger.info(
-            "\(checkpoint.layout) checkpoint in \(directory.path); headers and tokenizer read in \((clock.now - start).seconds) s")
+            "\(checkpoint.layout) checkpoint in \(directory.path); headers and tokenizer read in \((clock.now - start).seconds) s"
+        )
         let configuration = try adjusted(checkpoint.configuration, options)
         let template = try ChatTemplate(
             named: options.template ?? configuration.conversationTemplate

@@ -47,13 +47,17 @@ struct CommandLineTests {
 
     /// Beside the test bundle.
     private static var program: URL? {
-        let folders = [Bundle.main.bundleURL, URL(filePath: CommandLine.arguments[0]).deletingLastPathComponent()]
+        let folders = [
+            Bundle.main.bundleURL, URL(filePath: CommandLine.arguments[0]).deletingLastPathComponent(),
+        ]
         return folders.map { $0.appending(path: "fastvlm") }
             .first { FileManager.default.isExecutableFile(atPath: $0.path) }
     }
 
     private func describe(_ arguments: [String], input: Data = Data()) throws -> Outcome {
-        try run(["describe", "--model", Self.model, "--precision", "float32", "--max-tokens", "8"] + arguments, input: input)
+        try run(
+            ["describe", "--model", Self.model, "--precision", "float32", "--max-tokens", "8"] + arguments,
+            input: input)
     }
 
     @Test("describe prints the answer on stdout and the timing on stderr")
@@ -81,7 +85,9 @@ struct CommandLineTests {
         let usage = try #require(object["usage"] as? [String: Any])
         #expect(usage["image_tokens"] as? Int == 9 && usage["completion_tokens"] as? Int == 8)
         let timings = try #require(object["timings"] as? [String: Any])
-        for key in ["decode_image", "preprocess", "encode", "project", "prefill", "time_to_first_token", "total"] {
+        for key in [
+            "decode_image", "preprocess", "encode", "project", "prefill", "time_to_first_token", "total",
+        ] {
             #expect(timings[key] is Double, "\(key)")
         }
         #expect((object["tokens"] as? [[String: Any]])?.first?["log_probability"] is Double)
@@ -114,7 +120,8 @@ struct CommandLineTests {
         let whole = try Data(contentsOf: URL(filePath: Self.image))
         let cases: [(String, Data)] = [
             ("empty.png", Data()), ("truncated.png", whole.prefix(whole.count / 2)),
-            ("text.jpg", Data("this is no picture".utf8)), ("gif.png", Data("GIF89a\u{1}\u{0}\u{1}\u{0}".utf8)),
+            ("text.jpg", Data("this is no picture".utf8)),
+            ("gif.png", Data("GIF89a\u{1}\u{0}\u{1}\u{0}".utf8)),
         ]
         for (name, data) in cases {
             let file = folder.appending(path: name)
@@ -172,7 +179,9 @@ struct CommandLineTests {
         let ids = try #require(try outcome.object()["token_ids"] as? [Int])
         let back = try run(["tokenize", "--decode", "--model", Self.model] + ids.map(String.init))
         #expect(back.text == "How are you?\n")
-        #expect(try run(["tokenize", "<|im_end|>", "--special", "--model", Self.model]).text == "288\t<|im_end|>\n")
+        #expect(
+            try run(["tokenize", "<|im_end|>", "--special", "--model", Self.model]).text
+                == "288\t<|im_end|>\n")
     }
 
     @Test("inspect and info describe checkpoint and machine")

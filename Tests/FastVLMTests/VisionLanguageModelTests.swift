@@ -39,7 +39,8 @@ struct VisionLanguageModelTests {
         #expect(answer.text == joined && !joined.isEmpty)
         #expect(answer.tokens.count == 12 && answer.finishReason == .length)
         #expect(answer.usage.imageTokens == 9 && answer.usage.cachedTokens == 0)
-        #expect(answer.timings.timeToFirstToken > 0 && answer.timings.encode > 0 && answer.timings.prefill > 0)
+        #expect(
+            answer.timings.timeToFirstToken > 0 && answer.timings.encode > 0 && answer.timings.prefill > 0)
         #expect(answer.timings.timeToFirstToken <= answer.timings.total)
         #expect(answer.timings.perToken.count == 11)
     }
@@ -80,7 +81,9 @@ struct VisionLanguageModelTests {
         let model = try await load()
         let prompts = (0..<6).map { "Question \($0)?" }
         var alone: [String] = []
-        for prompt in prompts { alone.append(try await model.answer(prompt, images: [Self.image], options: short()).text) }
+        for prompt in prompts {
+            alone.append(try await model.answer(prompt, images: [Self.image], options: short()).text)
+        }
         let together = try await withThrowingTaskGroup(of: (Int, String).self) { group in
             for (index, prompt) in prompts.enumerated() {
                 group.addTask {
@@ -117,10 +120,12 @@ struct VisionLanguageModelTests {
         }
         let first = try await model.answer("Hi", images: [Self.image], options: hot)
         let second = try await model.answer("Hi", images: [Self.image], options: hot)
-        let other = try await model.answer("Hi", images: [Self.image], options: short {
-            $0.temperature = 1.5
-            $0.seed = 12
-        })
+        let other = try await model.answer(
+            "Hi", images: [Self.image],
+            options: short {
+                $0.temperature = 1.5
+                $0.seed = 12
+            })
         #expect(first.text == second.text)
         #expect(first.text != other.text)
     }
@@ -142,8 +147,10 @@ struct VisionLanguageModelTests {
     func placeholders() async throws {
         let model = try await load()
         let placed = short { $0.placesImages = true }
-        let one = try await model.answer("<image> and <image>", images: [Self.image, Self.other], options: placed)
-        let two = try await model.answer("<image> and <image>", images: [Self.other, Self.image], options: placed)
+        let one = try await model.answer(
+            "<image> and <image>", images: [Self.image, Self.other], options: placed)
+        let two = try await model.answer(
+            "<image> and <image>", images: [Self.other, Self.image], options: placed)
         #expect(one.usage.imageTokens == 18)
         #expect(one.text != two.text)
         await #expect(throws: FastVLMError.self) {
@@ -161,7 +168,8 @@ struct VisionLanguageModelTests {
         defer { try? FileManager.default.removeItem(at: file) }
         try encoded.write(to: file)
         let header = String(decoding: try Data(contentsOf: file).dropFirst(8).prefix(300), as: UTF8.self)
-        #expect(header.contains("\"features\"") && header.contains("[9,128]") && header.contains("\"projected\""))
+        #expect(
+            header.contains("\"features\"") && header.contains("[9,128]") && header.contains("\"projected\""))
     }
 
     @Test("The resolution can be any multiple of 64, and only that")
@@ -181,9 +189,13 @@ struct VisionLanguageModelTests {
             } catch { return (error as? FastVLMError)?.kind }
         }
         #expect(await kind { _ = try await load("no-such-folder") } == .model)
-        #expect(await kind { _ = try await model.answer("x", images: [.file(URL(filePath: "none.png"))]) } == .image)
+        #expect(
+            await kind { _ = try await model.answer("x", images: [.file(URL(filePath: "none.png"))]) }
+                == .image)
         #expect(await kind { _ = try await model.answer("") } == .request)
-        #expect(await kind { _ = try await model.answer("x", options: short { $0.maximumTokens = 0 }) } == .request)
+        #expect(
+            await kind { _ = try await model.answer("x", options: short { $0.maximumTokens = 0 }) }
+                == .request)
         #expect(await kind { _ = try await load { $0.contextLength = 1 << 30 } } == .request)
         #expect(await kind { _ = try await load { $0.template = "none" } } == .request)
     }
@@ -207,7 +219,9 @@ struct VisionLanguageModelTests {
         #expect(injected.usage.promptTokens > plain.usage.promptTokens + 2)
     }
 
-    @Test("A report describes a checkpoint without loading it", arguments: ["tiny-hf", "tiny-apple", "tiny-mlx-q4"])
+    @Test(
+        "A report describes a checkpoint without loading it",
+        arguments: ["tiny-hf", "tiny-apple", "tiny-mlx-q4"])
     func report(folder: String) throws {
         let report = try CheckpointReport(contentsOf: .directory(Fixture.url("models/\(folder)")))
         #expect(report.tokensPerImage == 9 && report.visionWidths == [4, 8, 16, 32, 64])
