@@ -115,6 +115,8 @@ package final class GenerationEngine {
         let encoded = clock.now
         try compute.checkCancellation()
         try network.projector(output, into: projected, workspace: workspace, on: compute)
+        // A flag raised within the projector leaves its output undefined.
+        try compute.checkCancellation()
         durations.encode += encoded - start
         durations.project += clock.now - encoded
     }

@@ -64,8 +64,8 @@ package struct Decoder: Sendable {
     ///   - cache: what came before; advanced by the new positions
     ///   - logits: [1, n], overwritten with the scores of vocabulary rows 0..<n
     ///   - progress: told how many of the new positions are done, after each layer of a chunk
-    /// - Throws: `TensorError.cancelled` between layers (the cache then still holds only what it held before the
-    ///   current chunk), `allocationFailed`.
+    /// - Throws: `TensorError.cancelled` when the flag was raised before the logits were complete (the cache then
+    ///   holds only whole chunks, or all of them), `allocationFailed`.
     package func prefill(
         _ embeddings: Matrix, cache: KeyValueCache, logits: Matrix, workspace: Workspace,
         on compute: Compute, progress: (Double) -> Void = { _ in }
@@ -84,6 +84,8 @@ package struct Decoder: Sendable {
                 let done = Double(start) + Double(chunk.rows) * Double(index + 1) / Double(layers.count)
                 progress(done / Double(embeddings.rows))
             }
+            // A flag raised within the last layer leaves keys and values undefined.
+            try compute.checkCancellation()
             cache.advance(by: chunk.rows)
             start = end
         }
@@ -94,6 +96,7 @@ package struct Decoder: Sendable {
             embeddings.rows(embeddings.rows - 1..<embeddings.rows), weight: norm,
             epsilon: configuration.rmsNormEpsilon, into: last)
         compute.logits(last, untiedOutput ?? embedding, into: logits)
+        try compute.checkCancellation()
     }
 
     /// Nothing reads the last layer's output except at the very last position, so only that row is computed there;
