@@ -69,7 +69,8 @@ package struct Sampler {
             }
         }
         guard let best = Self.argmax(logits) else { return nil }
-        let id = options.temperature == 0 ? best : draw(logits, best: best)
+        // Below the normal range the inverse is infinite; such a temperature is greedy anyway.
+        let id = options.temperature < .leastNormalMagnitude ? best : draw(logits, best: best)
         if options.repetitionPenalty != 1 { seen.insert(id) }
         return id
     }

@@ -67,8 +67,9 @@ package final class KeyValueCache {
 
     private func rows(layer: Int, half: Int, positions: Int) -> Matrix {
         precondition(positions <= capacity, "positions beyond the reserved capacity")
-        // Storage is never empty, so the base address exists.
-        let base = storage[layer].mutableBytes.bindMemory(to: Float.self).baseAddress.unsafelyUnwrapped
+        guard let base = storage[layer].mutableBytes.bindMemory(to: Float.self).baseAddress else {
+            preconditionFailure("an allocated storage has an address")
+        }
         return Matrix(
             pointer: base + half * capacity * width, rows: positions, columns: width, rowStride: width)
     }
