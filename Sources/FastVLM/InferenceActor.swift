@@ -65,7 +65,7 @@ actor InferenceActor {
         turn.options.apply(to: &request)
         request.history = conversation.history
         // Everything about the request that can be refused is refused before images are decoded.
-        try request.sampling.validate()
+        try request.validate()
         try checkContext(request.prompt, cached: conversation.cache.count)
 
         var stages = ImagePreparation.Durations()
@@ -88,9 +88,7 @@ actor InferenceActor {
         }
         remember(outcome, request: request, in: conversation)
         // A token that ends the turn is chosen but never shown.
-        if let last = outcome.ids.last, outcome.ids.count > tokens.count {
-            tokens.append(AnswerToken(id: last, logProbability: nil, alternatives: []))
-        }
+        if let ending = outcome.ending, let token = AnswerToken(ending) { tokens.append(token) }
         let end = clock.now
         return Answer(
             text: text, tokens: tokens, finishReason: outcome.finish == .stop ? .stop : .length,

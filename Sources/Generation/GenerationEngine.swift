@@ -23,6 +23,19 @@ package struct GenerationRequest: Sendable {
         self.prompt = prompt
         self.images = images
     }
+
+    /// Checks the options, which needs neither network nor images.
+    /// - Throws: `GenerationError.invalidOption` that names the first option out of range.
+    package func validate() throws(GenerationError) {
+        try sampling.validate()
+        guard maximumTokens > 0 else {
+            throw .invalidOption(name: "max tokens", expected: "at least 1", got: "\(maximumTokens)")
+        }
+        if let count = probabilities, !(0...20).contains(count) {
+            throw .invalidOption(name: "top log-probabilities", expected: "0 to 20", got: "\(count)")
+        }
+        _ = try StopMatcher(stopStrings)
+    }
 }
 
 /// A piece of an answer as it comes.
@@ -61,8 +74,8 @@ package struct GenerationOutcome: Sendable {
     package var promptPositions = 0
     package var imagePositions = 0
     package var durations = StageDurations()
-    /// Tokens whose keys and values are in the cache after the prompt: every generated one but the last.
-    package var cachedAnswerIDs: [Int] = []
+    /// The token that ended the answer; it is the last of `ids` and never emitted. Nil for other endings.
+    package var ending: GeneratedPiece?
 }
 
 /// Runs the networks for one request after the other. Owns the scratch memory, hence not Sendable: whoever
@@ -188,6 +201,8 @@ package final class GenerationEngine {
             outcome.ids.append(id.id)
             if stopIDs.contains(id.id) {
                 outcome.finish = .stop
+                outcome.ending = GeneratedPiece(
+                    text: "", id: id.id, probability: id.probability, alternatives: id.alternatives)
                 break
             }
             let (piece, stopped) = text.append(id)
@@ -202,7 +217,6 @@ package final class GenerationEngine {
             network.decoder.embed([id.id], into: step, on: compute)
             try network.decoder.prefill(
                 step, cache: cache, logits: logits, workspace: workspace, on: compute)
-            outcome.cachedAnswerIDs.append(id.id)
             outcome.durations.decode.append(clock.now - start)
         }
         if let rest = text.finish() { emit(rest) }
@@ -214,12 +228,7 @@ package final class GenerationEngine {
     private func admit(
         _ request: GenerationRequest, cached: Int, outcome: inout GenerationOutcome
     ) throws(GenerationError) -> Int {
-        guard request.maximumTokens > 0 else {
-            throw .invalidOption(name: "max tokens", expected: "at least 1", got: "\(request.maximumTokens)")
-        }
-        if let count = request.probabilities, !(0...20).contains(count) {
-            throw .invalidOption(name: "top log-probabilities", expected: "0 to 20", got: "\(count)")
-        }
+        try request.validate()
         let text = request.prompt.tokenIDs
         guard text.allSatisfy({ (0..<network.configuration.text.vocabularySize).contains($0) }),
             request.prompt.imageIndices.allSatisfy(request.images.indices.contains)
