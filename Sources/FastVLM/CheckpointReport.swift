@@ -2,7 +2,8 @@ internal import Checkpoints
 internal import Foundation
 internal import Tensors
 
-/// What a checkpoint folder holds. Making one checks everything that loading checks, but reads no weights.
+/// What a checkpoint folder holds. Making one checks configuration, headers, names and shapes as loading does, but
+/// reads neither weights nor the tokenizer's files.
 ///
 /// ```swift
 /// print(try CheckpointReport(contentsOf: .directory(url)))

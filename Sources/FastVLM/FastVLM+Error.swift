@@ -49,6 +49,7 @@ public struct FastVLMError: Error, Sendable, Hashable, CustomStringConvertible {
             } else {
                 FastVLMError(.request, "\(error)")
             }
+        case TensorError.unexpectedShape, TensorError.mappingFailed: FastVLMError(.model, "\(error)")
         case let error as TensorError: FastVLMError(.system, "\(error)")
         default: FastVLMError(.system, "\(error)")
         }

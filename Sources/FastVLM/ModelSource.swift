@@ -63,7 +63,7 @@ public struct LoadOptions: Sendable {
     }
 
     public var precision: Precision = .bfloat16
-    /// Worker threads; nil takes one per core. Answers do not depend on it.
+    /// Worker threads, 1 to 1,024; nil takes one per core. Answers do not depend on it.
     public var threads: Int?
     /// Pixels per side that images are brought to, a multiple of 64; nil takes the checkpoint's.
     public var imageSize: Int?
@@ -86,6 +86,13 @@ public struct LoadOptions: Sendable {
     public var logger = Logger(label: "fastvlm") { _ in SwiftLogNoOpLogHandler() }
 
     public init() {}
+
+    /// Many more threads than any machine has cores would only use up the system's.
+    /// - Throws: `FastVLMError` of kind `request` for a number of threads out of range.
+    static func check(threads: Int?) throws {
+        guard let threads, !(1...1024).contains(threads) else { return }
+        throw FastVLMError(.request, "threads must be between 1 and 1024, got \(threads)")
+    }
 }
 
 /// An image to look at. The format (JPEG, PNG, WebP, PPM) is recognised by content.

@@ -14,9 +14,11 @@ public struct SystemInformation: Sendable, Hashable, Codable {
     public let physicalMemory: UInt64
 
     /// - Parameter threads: as in ``LoadOptions/threads``.
-    /// - Throws: `FastVLMError` of kind `system` when `FASTVLM_ISA` names what is not there.
+    /// - Throws: `FastVLMError` of kind `system` when `FASTVLM_ISA` names what is not there, of kind `request` when
+    ///   the number of threads is out of range.
     public init(threads: Int? = nil) throws {
         do {
+            try LoadOptions.check(threads: threads)
             let compute = try Compute(threads: threads)
             processor = Compute.processorDescription()
             instructionSet = compute.instructionSet.rawValue

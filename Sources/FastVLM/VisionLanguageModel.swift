@@ -126,6 +126,7 @@ public final class VisionLanguageModel: Sendable {
     ) throws -> Loaded {
         let clock = ContinuousClock()
         let start = clock.now
+        try LoadOptions.check(threads: options.threads)
         let directory = try source.directory()
         let checkpoint = try Checkpoint(directory: directory)
         for remark in checkpoint.remarks { options.logger.notice("\(remark)") }
@@ -134,9 +135,7 @@ public final class VisionLanguageModel: Sendable {
             "\(checkpoint.layout) checkpoint in \(directory.path); headers and tokenizer read in \((clock.now - start).seconds) s"
         )
         let configuration = try adjusted(checkpoint.configuration, options)
-        let template = try ChatTemplate(
-            named: options.template ?? configuration.conversationTemplate
-                ?? (tokenizer.id(of: "<|im_start|>") == nil ? "vicuna_v1" : "qwen_2"))
+        let template = try chosenTemplate(options, configuration, tokenizer)
         let compute = try Compute(threads: options.threads)
         let network = try VisionLanguageNetwork(
             checkpoint.weights, configuration: configuration,
@@ -163,12 +162,34 @@ public final class VisionLanguageModel: Sendable {
             compute: compute)
     }
 
+    /// The template that the caller names, else the checkpoint's, else the one that fits the tokenizer.
+    private static func chosenTemplate(
+        _ options: LoadOptions, _ configuration: ModelConfiguration, _ tokenizer: Tokenizer
+    ) throws -> ChatTemplate {
+        if let name = options.template { return try ChatTemplate(named: name) }
+        guard let name = configuration.conversationTemplate else {
+            return tokenizer.id(of: "<|im_start|>") == nil ? .vicuna1 : .qwen2
+        }
+        do {
+            return try ChatTemplate(named: name)
+        } catch {
+            throw FastVLMError(.model, "config.json, conversation_template: \(error)")
+        }
+    }
+
     /// The checkpoint's configuration with what the caller asked for instead.
     private static func adjusted(
         _ configuration: ModelConfiguration, _ options: LoadOptions
     ) throws -> ModelConfiguration {
         var configuration = configuration
-        if let side = options.imageSize { configuration = try configuration.resized(to: side) }
+        if let side = options.imageSize {
+            do {
+                configuration = try configuration.resized(to: side)
+            } catch {
+                // The caller asked for it; the checkpoint is not at fault.
+                throw FastVLMError(.request, "\(error)")
+            }
+        }
         let limit = configuration.maximumSequenceLength
         let asked = options.contextLength ?? min(limit, 8192)
         guard (1...limit).contains(asked) else {
