@@ -31,7 +31,7 @@ struct Chat: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let waiting = try imageSources(images)
+        let waiting = try imageSources(images, fileLimit: model.fileLimit)
         let (model, verbosity, options) = (model, verbosity, sampling.options)
         let output = OutputStyle(json: json, streaming: !json)
         try await running {
@@ -65,7 +65,7 @@ private struct Dialogue {
 
     static func nextLine() -> String? {
         if Terminal.inputIsTerminal { Terminal.note("> ", terminator: "") }
-        return readLine()
+        return Terminal.line()
     }
 
     /// - Returns: false to leave.

@@ -44,7 +44,7 @@ struct Describe: AsyncParsableCommand {
 
     func run() async throws {
         let (names, question) = split()
-        let images = try imageSources(names)
+        let images = try imageSources(names, fileLimit: model.fileLimit)
         let (model, verbosity, options) = (model, verbosity, sampling.options)
         let output = OutputStyle(json: json, streaming: stream ?? !json)
         try await running {
@@ -118,16 +118,16 @@ struct OutputStyle: Sendable {
                 if json {
                     try Terminal.json(AnswerLine(answer, model: model.information))
                 } else if !streaming {
-                    Terminal.answer(answer.text, terminator: "\n")
+                    try Terminal.answer(answer.text, terminator: "\n")
                 } else if !endsWithNewline || answer.text.isEmpty {
-                    Terminal.answer("\n")
+                    try Terminal.answer("\n")
                 }
                 if !verbosity.quiet { Terminal.note(summary(answer)) }
             } else if streaming {
                 if json {
                     try Terminal.json(PieceLine(text: piece.text, token: piece.token))
                 } else if !piece.text.isEmpty {
-                    Terminal.answer(piece.text)
+                    try Terminal.answer(piece.text)
                     endsWithNewline = piece.text.hasSuffix("\n")
                 }
             }

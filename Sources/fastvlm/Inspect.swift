@@ -4,8 +4,8 @@ import Foundation
 
 struct Inspect: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Show what a checkpoint folder holds, and whether it would load.",
-        discussion: "Reads headers and configuration only, no weights.")
+        abstract: "Show what a checkpoint folder holds, and whether its weights would load.",
+        discussion: "Reads headers and configuration only, no weights and no tokenizer.")
 
     @Argument(help: "A checkpoint folder (default: the embedded model).", completion: .directory)
     var directory: String?
@@ -21,7 +21,7 @@ struct Inspect: AsyncParsableCommand {
             if json {
                 try Terminal.json(report, pretty: true)
             } else {
-                Terminal.answer("\(report)", terminator: "\n")
+                try Terminal.answer("\(report)", terminator: "\n")
             }
         }
     }
@@ -43,7 +43,7 @@ struct Info: AsyncParsableCommand {
             let information = try SystemInformation(threads: threads)
             if json { return try Terminal.json(information, pretty: true) }
             let memory = String(format: "%.1f GiB", Double(information.physicalMemory) / Double(1 << 30))
-            Terminal.answer(
+            try Terminal.answer(
                 """
                 processor         \(information.processor)
                 instruction set   \(information.instructionSet) \

@@ -60,6 +60,8 @@ struct ModelOptions: ParsableArguments {
     @Option(help: "Most MiB an image file may have.")
     var maxFileMib = 64
 
+    var fileLimit: Int { maxFileMib << 20 }
+
     func validate() throws {
         if let threads, !(1...1024).contains(threads) {
             throw ValidationError("--threads must be between 1 and 1024, got \(threads).")
@@ -82,7 +84,7 @@ struct ModelOptions: ParsableArguments {
         options.contextLength = context
         options.appliesOrientation = !ignoreOrientation
         options.maximumPixels = maxMegapixels * 1_000_000
-        options.maximumFileBytes = maxFileMib << 20
+        options.maximumFileBytes = fileLimit
         if verbosity.verbose {
             options.logger = Logger(label: "fastvlm") { StreamLogHandler.standardError(label: $0) }
         }

@@ -5,12 +5,19 @@ import Synchronization
 
 /// Writing to the two streams: the answer to stdout, everything else to stderr.
 enum Terminal {
-    static func answer(_ text: String, terminator: String = "") {
-        FileHandle.standardOutput.write(Data((text + terminator).utf8))
+    /// - Throws: `ExitCode` 74 when stdout cannot be written, as on a full disk.
+    static func answer(_ text: String, terminator: String = "") throws {
+        do {
+            try FileHandle.standardOutput.write(contentsOf: Data((text + terminator).utf8))
+        } catch {
+            note("fastvlm: cannot write to stdout: \(error.localizedDescription)")
+            throw ExitCode(74)
+        }
     }
 
+    /// Nobody can be told when stderr cannot be written.
     static func note(_ text: String, terminator: String = "\n") {
-        FileHandle.standardError.write(Data((text + terminator).utf8))
+        try? FileHandle.standardError.write(contentsOf: Data((text + terminator).utf8))
     }
 
     static let errorIsTerminal = isatty(STDERR_FILENO) == 1
@@ -22,7 +29,24 @@ enum Terminal {
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         if pretty { encoder.outputFormatting.insert(.prettyPrinted) }
         encoder.keyEncodingStrategy = .convertToSnakeCase
-        answer(String(decoding: try encoder.encode(value), as: UTF8.self), terminator: "\n")
+        try answer(String(decoding: try encoder.encode(value), as: UTF8.self), terminator: "\n")
+    }
+
+    /// Whether the program waits for a line of stdin, which cancelling a task does not interrupt.
+    private static let isReading = Mutex(false)
+
+    /// The next line of stdin; nil at its end.
+    static func line() -> String? {
+        isReading.withLock { $0 = true }
+        defer { isReading.withLock { $0 = false } }
+        return readLine()
+    }
+
+    /// Ends the program if it waits for a line.
+    static func leaveIfReading() {
+        guard isReading.withLock({ $0 }) else { return }
+        note("")
+        exit(130)
     }
 }
 
@@ -64,7 +88,10 @@ func running(_ work: @escaping @Sendable () async throws -> Void) async throws {
     signal(SIGINT, SIG_IGN)
     let task = Task { try await work() }
     let source = DispatchSource.makeSignalSource(signal: SIGINT, queue: .global())
-    source.setEventHandler { task.cancel() }
+    source.setEventHandler {
+        task.cancel()
+        Terminal.leaveIfReading()
+    }
     source.resume()
     defer { source.cancel() }
     do {
@@ -84,7 +111,8 @@ func running(_ work: @escaping @Sendable () async throws -> Void) async throws {
 }
 
 /// Images named on the command line; `-` is stdin, once.
-func imageSources(_ names: [String]) throws -> [ImageSource] {
+/// - Parameter fileLimit: most bytes that the decoder accepts.
+func imageSources(_ names: [String], fileLimit: Int) throws -> [ImageSource] {
     guard names.filter({ $0 == "-" }).count <= 1 else {
         throw ValidationError("Only one image can come from stdin.")
     }
@@ -94,16 +122,23 @@ func imageSources(_ names: [String]) throws -> [ImageSource] {
             throw ValidationError(
                 "'-' reads an image from stdin, but stdin is a terminal; pipe a file into it.")
         }
-        return .data(try readStandardInput())
+        return .data(try readStandardInput(limit: fileLimit))
     }
 }
 
-/// Stdin up to a limit far above any image that the decoder accepts by default.
-private func readStandardInput(limit: Int = 4096 << 20) throws -> Data {
+/// Stdin up to its end, or `limit` + 1 bytes of it, by which the reader sees that there are too many.
+func readStandardInput(limit: Int) throws -> Data {
     var data = Data()
-    while let chunk = try FileHandle.standardInput.read(upToCount: 1 << 20), !chunk.isEmpty {
-        data.append(chunk)
-        guard data.count <= limit else { throw ValidationError("Stdin holds more than \(limit >> 20) MiB.") }
+    do {
+        while data.count <= limit,
+            let chunk = try FileHandle.standardInput.read(upToCount: min(1 << 20, limit + 1 - data.count)),
+            !chunk.isEmpty
+        {
+            data.append(chunk)
+        }
+    } catch {
+        Terminal.note("fastvlm: cannot read stdin: \(error.localizedDescription)")
+        throw ExitCode(65)
     }
     return data
 }

@@ -28,10 +28,7 @@ struct Tokenize: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let input =
-            text == ["-"]
-            ? String(decoding: try FileHandle.standardInput.readToEnd() ?? Data(), as: UTF8.self)
-            : text.joined(separator: " ")
+        let input = text == ["-"] ? try Self.textOfStandardInput() : text.joined(separator: " ")
         let (from, special, decode, json) = (from, special, decode, json)
         let parsed = try decode ? Self.ids(input) : []
         try await running {
@@ -42,13 +39,20 @@ struct Tokenize: AsyncParsableCommand {
             if json {
                 try Terminal.json(Report(text: decoded, tokenIds: ids, tokens: spellings))
             } else if decode {
-                Terminal.answer(decoded, terminator: "\n")
+                try Terminal.answer(decoded, terminator: "\n")
             } else {
                 for (id, spelling) in zip(ids, spellings) {
-                    Terminal.answer("\(id)\t\(spelling)", terminator: "\n")
+                    try Terminal.answer("\(id)\t\(spelling)", terminator: "\n")
                 }
             }
         }
+    }
+
+    private static func textOfStandardInput() throws -> String {
+        let limit = 64 << 20
+        let data = try readStandardInput(limit: limit)
+        guard data.count <= limit else { throw ValidationError("Stdin holds more than \(limit >> 20) MiB.") }
+        return String(decoding: data, as: UTF8.self)
     }
 
     private static func ids(_ text: String) throws -> [Int] {
