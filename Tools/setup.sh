@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes sure that what the build needs is there: a Swift 6.1+ toolchain and the image libraries.
-# Installs missing Debian packages by itself and says so; changes nothing when all is there.
+# Installs missing Debian or Ubuntu packages by itself and says so; changes nothing when all is there.
 set -euo pipefail
 
 if ! command -v swift >/dev/null; then
@@ -12,7 +12,8 @@ missing=()
 need() { # header, Debian package
     [ -n "$(find /usr/include /usr/local/include -path "*/$1" -print -quit 2>/dev/null)" ] || missing+=("$2")
 }
-need jpeglib.h libjpeg62-turbo-dev
+# On both systems this name stands for libjpeg-turbo, whose own packages are called differently.
+need jpeglib.h libjpeg-dev
 need png.h libpng-dev
 need webp/demux.h libwebp-dev
 command -v pkg-config >/dev/null || missing+=(pkg-config)
