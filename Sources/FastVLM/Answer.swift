@@ -17,6 +17,12 @@ public struct AnswerPiece: Sendable, CustomStringConvertible {
 }
 
 /// A generated token.
+///
+/// ```swift
+/// options.logProbabilities = 3
+/// let answer = try await model.answer("What is this?", images: [.file(url)], options: options)
+/// for token in answer.tokens { print(token.id, token.logProbability ?? 0, token.alternatives) }
+/// ```
 public struct AnswerToken: Sendable, Hashable, Codable {
     public let id: Int
     /// Natural logarithm of its probability under the model (temperature 1); when asked for.
@@ -31,6 +37,11 @@ public struct AnswerToken: Sendable, Hashable, Codable {
 }
 
 /// A finished answer.
+///
+/// ```swift
+/// let answer = try await model.answer("What is this?", images: [.file(url)])
+/// print(answer.text, answer.finishReason, answer.usage.completionTokens)
+/// ```
 public struct Answer: Sendable, Hashable, Codable {
     /// Why it ended.
     public enum FinishReason: String, Sendable, Hashable, Codable {
@@ -49,6 +60,11 @@ public struct Answer: Sendable, Hashable, Codable {
 }
 
 /// How many positions and tokens an answer took.
+///
+/// ```swift
+/// let usage = answer.usage
+/// print("\(usage.imageTokens) of \(usage.promptTokens) positions are images, \(usage.cachedTokens) were kept")
+/// ```
 public struct Usage: Sendable, Hashable, Codable {
     /// Positions of this prompt that were computed, images included.
     public let promptTokens: Int
@@ -60,6 +76,11 @@ public struct Usage: Sendable, Hashable, Codable {
 }
 
 /// Seconds that each stage took. ``timeToFirstToken`` counts from image bytes to the first token's choice.
+///
+/// ```swift
+/// let timings = answer.timings
+/// print("encoder \(timings.encode) s of \(timings.timeToFirstToken) s, then \(timings.tokensPerSecond) per second")
+/// ```
 public struct Timings: Sendable, Hashable, Codable {
     /// Reading and decoding image files.
     public let decodeImage: Double

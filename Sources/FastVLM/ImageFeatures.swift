@@ -3,6 +3,11 @@ public import Foundation
 internal import Tensors
 
 /// What the encoder saw in one image: its visual tokens before and after the projector.
+///
+/// ```swift
+/// let encoded = try await model.encode(.file(url))
+/// try encoded.write(to: URL(filePath: "features.safetensors"))
+/// ```
 public struct ImageFeatures: Sendable {
     /// Seconds per stage.
     public struct Seconds: Sendable, Hashable, Codable {

@@ -3,6 +3,10 @@ public import Foundation
 internal import Generation
 
 /// What was loaded, for people and for logs.
+///
+/// ```swift
+/// print(model.information.layout, model.information.tokensPerImage, model.information.loadSeconds)
+/// ```
 public struct ModelInformation: Sendable, Hashable, Codable {
     public let directory: URL
     /// Whether it is the small model that ships with the package.

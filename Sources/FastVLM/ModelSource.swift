@@ -2,6 +2,11 @@ public import Foundation
 public import Logging
 
 /// Where a model comes from.
+///
+/// ```swift
+/// let small = try await VisionLanguageModel(contentsOf: .embedded)
+/// let large = try await VisionLanguageModel(contentsOf: .directory(URL(filePath: "FastVLM-0.5B")))
+/// ```
 public enum ModelSource: Sendable, Hashable {
     /// The small model that is part of this package. It has seen drawn and typeset pictures, no photographs.
     case embedded
@@ -45,6 +50,13 @@ enum EmbeddedModelLocation {
 }
 
 /// How a model is loaded.
+///
+/// ```swift
+/// var options = LoadOptions()
+/// options.precision = .float32
+/// options.imageSize = 512
+/// let model = try await VisionLanguageModel(contentsOf: .directory(folder), options: options)
+/// ```
 public struct LoadOptions: Sendable {
     /// The arithmetic of weights.
     public enum Precision: String, Sendable, Hashable, CaseIterable {
@@ -96,6 +108,10 @@ public struct LoadOptions: Sendable {
 }
 
 /// An image to look at. The format (JPEG, PNG, WebP, PPM) is recognised by content.
+///
+/// ```swift
+/// let answer = try await model.answer("What changed?", images: [.file(before), .data(bytesOfAfter)])
+/// ```
 public enum ImageSource: Sendable, Hashable {
     /// A file.
     case file(URL)

@@ -2,6 +2,11 @@ internal import Foundation
 internal import Tensors
 
 /// What the kernels found on this machine.
+///
+/// ```swift
+/// let system = try SystemInformation()
+/// print(system.processor, system.instructionSet, system.threads)
+/// ```
 public struct SystemInformation: Sendable, Hashable, Codable {
     /// Processor and the features that matter here.
     public let processor: String
