@@ -68,7 +68,7 @@ public struct LoadOptions: Sendable {
 
     /// How an image becomes a square.
     public enum Geometry: String, Sendable, Hashable, CaseIterable {
-        /// Centred on a black square: nothing is lost (Apple's script).
+        /// Centred on a square of the mean colour, black in the published models: nothing is lost (Apple's script).
         case pad
         /// Shortest side to the model's resolution, then the centre (Hugging Face's processor).
         case crop
