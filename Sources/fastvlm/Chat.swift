@@ -31,7 +31,7 @@ struct Chat: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let waiting = try imageSources(images, fileLimit: model.fileLimit)
+        let waiting = try imageSources(images, fileLimit: self.model.fileLimit)
         let (model, verbosity, options) = (model, verbosity, sampling.options)
         let output = OutputStyle(json: json, streaming: !json)
         try await running {

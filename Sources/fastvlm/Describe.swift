@@ -44,7 +44,7 @@ struct Describe: AsyncParsableCommand {
 
     func run() async throws {
         let (names, question) = split()
-        let images = try imageSources(names, fileLimit: model.fileLimit)
+        let images = try imageSources(names, fileLimit: self.model.fileLimit)
         let (model, verbosity, options) = (model, verbosity, sampling.options)
         let output = OutputStyle(json: json, streaming: stream ?? !json)
         try await running {

@@ -29,7 +29,7 @@ struct Encode: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let sources = try imageSources([image], fileLimit: model.fileLimit)
+        let sources = try imageSources([image], fileLimit: self.model.fileLimit)
         let (model, verbosity, output, json) = (model, verbosity, output, json)
         try await running {
             let loaded = try await model.load(verbosity)
