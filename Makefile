@@ -4,7 +4,7 @@ SWIFT_TEST = swift test -c release -Xswiftc -enable-testing --scratch-path .buil
 PYTHON_ENVIRONMENT = .venv
 PYTHON = $(PYTHON_ENVIRONMENT)/bin/python
 
-.PHONY: demo test build setup format lint fixtures bench verify-full sanitize clean
+.PHONY: demo test build setup format lint fixtures bench verify-full verify-avx512 sanitize clean
 
 demo: build ## Build, then answer questions about the sample images with the embedded model
 	@Tools/demo.sh
@@ -44,6 +44,10 @@ verify-full: setup $(FULL_CHECKPOINT)/expected.safetensors ## FastVLM-0.5B dimen
 
 bench: build $(FULL_CHECKPOINT)/expected.safetensors ## Time to first token beside transformers, in turns
 	$(PYTHON) Benchmarks/peers/compare_ttft.py $(FULL_CHECKPOINT) $(FULL_CHECKPOINT)/image-1024.png
+
+verify-avx512: ## Check the AVX-512 kernels through an emulation of their instructions (libsimde-dev)
+	@[ -e /usr/include/simde ] || apt-get install -y -qq libsimde-dev
+	SIMDE=1 Tests/KernelCheck/run.sh
 
 sanitize: setup ## Run the tests under the address sanitizer
 	swift test -c debug --sanitize=address --scratch-path .build-sanitize

@@ -40,9 +40,12 @@ let package = Package(
             name: "CWebPDemux", pkgConfig: "libwebpdemux", providers: [.apt(["libwebp-dev"])]),
         .target(name: "CImageCodecs", dependencies: ["CJPEG", "CPNG", "CWebP", "CWebPDemux"]),
         room("Tensors", ["CKernels"]),
-        room("Checkpoints", ["Tensors"]),
+        room("StrictJSON", []),
+        room("Checkpoints", ["Tensors", "StrictJSON"]),
         room("ImageInput", ["Tensors", "CImageCodecs"]),
-        room("Tokenization", [.product(name: "HeapModule", package: "swift-collections")]),
+        room(
+            "Tokenization",
+            ["StrictJSON", .product(name: "HeapModule", package: "swift-collections")]),
         room("Models", ["Tensors", "Checkpoints"]),
         room("Generation", ["Models", "Tokenization", "ImageInput", "Tensors"]),
         room(
@@ -68,6 +71,7 @@ let package = Package(
 
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
         tests("TensorsTests", ["Tensors", "CKernels"]),
+        tests("StrictJSONTests", ["StrictJSON"]),
         tests("CheckpointsTests", ["Checkpoints", "Tensors"]),
         tests("ImageInputTests", ["ImageInput", "Tensors"]),
         tests("TokenizationTests", ["Tokenization"]),

@@ -23,12 +23,13 @@ package struct Message: Sendable, Hashable {
 
     package init(_ role: Role, _ text: String) { self.init(role, [.text(text)]) }
 
-    /// A user's turn: its images, then its text.
+    /// A user's turn: its images, then a line break and its text, as in training (`<image>\n{question}`).
     package static func user(_ text: String, images: Range<Int>) -> Message {
-        Message(.user, images.map(ContentPart.image) + (text.isEmpty ? [] : [.text(text)]))
+        let parts = text.isEmpty ? [] : [ContentPart.text(images.isEmpty ? text : "\n" + text)]
+        return Message(.user, images.map(ContentPart.image) + parts)
     }
 
-    /// A user's turn whose text says with `<image>` where each image goes.
+    /// A user's turn whose text says with `<image>` where each image goes; the text around stays as it is.
     /// - Throws: `GenerationError.placeholderMismatch` unless there is exactly one for each image.
     package static func user(
         placing text: String, images: Range<Int>
@@ -137,7 +138,7 @@ package enum ChatTemplate: String, Sendable, Hashable, CaseIterable {
 
     /// The user's turn and the head of the answer.
     private func userTurn(_ message: Message) -> [Piece] {
-        let content = Self.separated(message.content)
+        let content = Self.pieces(message.content)
         switch self {
         case .qwen2:
             return [.special("<|im_start|>"), .text("user\n")] + content
@@ -166,22 +167,13 @@ package enum ChatTemplate: String, Sendable, Hashable, CaseIterable {
         }
     }
 
-    /// Images stand together; a line break separates them from the text that follows, as in training
-    /// (`<image>\n{question}`). A text before an image stays as it is.
-    private static func separated(_ content: [ContentPart]) -> [Piece] {
-        var pieces: [Piece] = []
-        var afterImage = false
-        for part in content {
+    private static func pieces(_ content: [ContentPart]) -> [Piece] {
+        content.map { part in
             switch part {
-            case .image(let index):
-                pieces.append(.image(index))
-                afterImage = true
-            case .text(let text):
-                pieces.append(.text(afterImage ? "\n" + text : text))
-                afterImage = false
+            case .image(let index): .image(index)
+            case .text(let text): .text(text)
             }
         }
-        return pieces
     }
 
     private static func plainText(_ message: Message) -> String {

@@ -184,7 +184,8 @@ package final class GenerationEngine {
         var text = try AnswerText(tokenizer, stops: request.stopStrings)
 
         let logits = try workspace.matrix(1, usableVocabulary)
-        try cache.reserve(cache.count + outcome.promptPositions + limit)
+        // Sized to what is needed soon; a longer answer makes it grow.
+        try cache.reserve(cache.count + outcome.promptPositions + min(limit, 256))
         try prefill(
             request, cache: cache, logits: logits, outcome: &outcome, compute: compute, progress: progress)
 

@@ -33,7 +33,8 @@ package struct SamplingOptions: Sendable, Hashable {
         try require(topP > 0 && topP <= 1, "top-p", "above 0 and at most 1", "\(topP)")
         try require(minP >= 0 && minP <= 1, "min-p", "between 0 and 1", "\(minP)")
         try require(
-            repetitionPenalty > 0 && repetitionPenalty.isFinite, "repetition penalty", "a positive number",
+            repetitionPenalty >= 0.01 && repetitionPenalty <= 100, "repetition penalty",
+            "between 0.01 and 100",
             "\(repetitionPenalty)")
     }
 }

@@ -19,10 +19,11 @@ package struct VisionLanguageNetwork: Sendable {
         let loader = WeightLoader(source, precision: precision, compute: compute)
         self.configuration = configuration
         self.precision = precision
-        encoder = try FastViTHD(loader, configuration: configuration.vision)
         // Rough shares of the loading time, for a steady progress bar: the decoder is most of the bytes.
         let encoderShare = 0.25
-        try progress(encoderShare)
+        encoder = try FastViTHD(loader, configuration: configuration.vision) { fraction in
+            try progress(encoderShare * fraction)
+        }
         projector = try Projector(
             loader, inputs: configuration.vision.finalChannels, outputs: configuration.text.hiddenSize)
         decoder = try Decoder(

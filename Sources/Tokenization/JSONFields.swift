@@ -1,18 +1,21 @@
+import StrictJSON
+
 /// The members of one JSON object with its place in the file, so that every wrong value is reported by name.
 struct JSONFields {
     let file: String
     /// Dotted path of the object, empty for the document itself.
     let path: String
-    let members: [(key: String, value: JSONValue)]
+    let object: JSONObject
 
     init(_ value: JSONValue, file: String, path: String) throws(TokenizationError) {
-        guard case .object(let members) = value else {
+        guard case .object(let object) = value else {
             throw .wrongValue(
-                file: file, key: path.isEmpty ? "the document" : path, expected: "an object", got: value.kind)
+                file: file, key: path.isEmpty ? "the document" : path, expected: "an object",
+                got: value.summary)
         }
         self.file = file
         self.path = path
-        self.members = members
+        self.object = object
     }
 
     func place(_ key: String) -> String { path.isEmpty ? key : "\(path).\(key)" }
@@ -25,25 +28,22 @@ struct JSONFields {
         .unsupported(file: file, key: place(key), got: got, supported: supported)
     }
 
-    /// The member `key`; nil when missing or null. A key that is there twice is an error.
-    func value(_ key: String) throws(TokenizationError) -> JSONValue? {
-        var found: JSONValue?
-        for member in members where member.key.utf8.elementsEqual(key.utf8) {
-            guard found == nil else { throw wrong(key, expected: "given once", got: "several") }
-            found = member.value
-        }
-        if case .null? = found { return nil }
-        return found
+    /// The member `key`; nil when missing or null.
+    func value(_ key: String) -> JSONValue? {
+        guard let value = object[key], !value.isNull else { return nil }
+        return value
     }
 
     func object(_ key: String) throws(TokenizationError) -> JSONFields? {
-        guard let value = try value(key) else { return nil }
+        guard let value = value(key) else { return nil }
         return try JSONFields(value, file: file, path: place(key))
     }
 
     func array(_ key: String) throws(TokenizationError) -> [JSONValue]? {
-        guard let value = try value(key) else { return nil }
-        guard case .array(let values) = value else { throw wrong(key, expected: "an array", got: value.kind) }
+        guard let value = value(key) else { return nil }
+        guard case .array(let values) = value else {
+            throw wrong(key, expected: "an array", got: value.summary)
+        }
         return values
     }
 
@@ -58,8 +58,10 @@ struct JSONFields {
     }
 
     func string(_ key: String) throws(TokenizationError) -> String? {
-        guard let value = try value(key) else { return nil }
-        guard case .string(let text) = value else { throw wrong(key, expected: "a string", got: value.kind) }
+        guard let value = value(key) else { return nil }
+        guard case .string(let text) = value else {
+            throw wrong(key, expected: "a string", got: value.summary)
+        }
         return text
     }
 
@@ -69,17 +71,17 @@ struct JSONFields {
     }
 
     func bool(_ key: String, default fallback: Bool) throws(TokenizationError) -> Bool {
-        guard let value = try value(key) else { return fallback }
+        guard let value = value(key) else { return fallback }
         guard case .bool(let flag) = value else {
-            throw wrong(key, expected: "true or false", got: value.kind)
+            throw wrong(key, expected: "true or false", got: value.summary)
         }
         return flag
     }
 
     func integer(_ key: String) throws(TokenizationError) -> Int? {
-        guard let value = try value(key) else { return nil }
+        guard let value = value(key) else { return nil }
         guard case .integer(let number) = value else {
-            throw wrong(key, expected: "an integer", got: value.kind)
+            throw wrong(key, expected: "an integer", got: value.summary)
         }
         return number
     }
@@ -89,7 +91,7 @@ struct JSONFields {
         guard case .integer(let id) = value, id >= 0 else {
             throw .wrongValue(
                 file: file, key: "the id of \(quoted(token))", expected: "an integer of at least 0",
-                got: value.kind)
+                got: value.summary)
         }
         guard id < TokenizerLimits.ids else {
             throw .overLimit(

@@ -1,3 +1,5 @@
+import StrictJSON
+
 /// What can be wrong with the tokenizer files of a checkpoint. Encoding and decoding themselves never fail.
 package enum TokenizationError: Error, Sendable, Equatable, CustomStringConvertible {
     /// The folder holds neither tokenizer.json nor vocab.json with merges.txt.
@@ -8,8 +10,8 @@ package enum TokenizationError: Error, Sendable, Equatable, CustomStringConverti
     case unreadable(file: String, reason: String)
     /// A file, a number or a token is larger than this library accepts.
     case overLimit(file: String, what: String, limit: Int, got: String)
-    /// The bytes are not JSON.
-    case notJSON(file: String, byte: Int, reason: String)
+    /// Text that is not JSON, at a byte offset; also a key that stands twice.
+    case invalidJSON(file: String, offset: Int, reason: String)
     /// A value is missing or has the wrong type.
     case wrongValue(file: String, key: String, expected: String, got: String)
     /// The file asks for something that this library does not implement, such as another split pattern.
@@ -35,8 +37,8 @@ package enum TokenizationError: Error, Sendable, Equatable, CustomStringConverti
             "\(file): cannot be read (\(reason)); check the path and its permissions"
         case .overLimit(let file, let what, let limit, let got):
             "\(file): \(what) may be at most \(limit), got \(got); the file is damaged or not a tokenizer"
-        case .notJSON(let file, let byte, let reason):
-            "\(file): not valid JSON at byte \(byte): \(reason); download the file again"
+        case .invalidJSON(let file, let offset, let reason):
+            "\(file): not valid JSON at byte \(offset): \(reason); download the file again"
         case .wrongValue(let file, let key, let expected, let got):
             "\(file): \(key) must be \(expected), got \(got); download the file again or correct it"
         case .unsupported(let file, let key, let got, let supported):
@@ -68,8 +70,8 @@ enum TokenizerLimits {
     static let merges = (1 << 24) - 1
     /// UTF-8 bytes of one added token: the text scan may look this far ahead at each position.
     static let addedTokenBytes = 512
-    /// Nesting of JSON values.
-    static let jsonDepth = 32
+    /// tokenizer.json and its relatives: merges are elements, tokens are members.
+    static let json = JSONLimits(depth: 32, elements: merges, members: ids)
     /// How much of a foreign value an error message repeats.
     static let quotedCharacters = 120
 }

@@ -1,4 +1,5 @@
 import Foundation
+import StrictJSON
 
 /// Finding and reading the tokenizer files of a checkpoint folder.
 extension TokenizerDefinition {
@@ -48,7 +49,8 @@ extension TokenizerDefinition {
     private static func controlToken(
         _ content: String, _ id: Int, file: String
     ) throws(TokenizationError) -> AddedToken {
-        let fields = try JSONFields(.object([("special", .bool(true))]), file: file, path: quoted(content))
+        let fields = try JSONFields(
+            .object(JSONObject("special", .bool(true))), file: file, path: quoted(content))
         return try addedToken(fields, content, id)
     }
 
@@ -57,8 +59,9 @@ extension TokenizerDefinition {
         let root = try JSONFields(json(url), file: url.path, path: "")
         guard let decoder = try root.object("added_tokens_decoder") else { return [] }
         var tokens: [AddedToken] = []
-        for (key, value) in decoder.members {
-            let fields = try JSONFields(value, file: url.path, path: decoder.place(key))
+        for member in decoder.object.members {
+            let key = member.key
+            let fields = try JSONFields(member.value, file: url.path, path: decoder.place(key))
             let content = try fields.requiredString("content")
             guard let number = Int(key) else {
                 throw decoder.wrong(quoted(key), expected: "a token id as key", got: quoted(key))
@@ -72,7 +75,9 @@ extension TokenizerDefinition {
     /// One merge "a b" a line, after an optional first line "#version: …".
     private static func merges(textFile url: URL) throws(TokenizationError) -> [(left: String, right: String)]
     {
-        let text = String(decoding: try bytes(url), as: UTF8.self)
+        guard let text = String(validating: try contents(url), as: UTF8.self) else {
+            throw .unreadable(file: url.path, reason: "it is not UTF-8 text")
+        }
         var result: [(left: String, right: String)] = []
         for (number, line) in text.utf8.split(separator: 0x0A, omittingEmptySubsequences: false).enumerated()
         {
@@ -85,12 +90,20 @@ extension TokenizerDefinition {
     }
 
     private static func json(_ url: URL) throws(TokenizationError) -> JSONValue {
-        try JSONReader.parse(try bytes(url), file: url.path)
+        let data = try contents(url)
+        // `Data` passes on untyped errors only; a result keeps the type.
+        let document = data.withUnsafeBytes { text in
+            Result { () throws(StrictJSONError) in try JSONParser.parse(text, limits: TokenizerLimits.json) }
+        }
+        do {
+            return try document.get()
+        } catch {
+            throw .invalidJSON(file: url.path, offset: error.offset, reason: error.reason)
+        }
     }
 
-    /// The bytes of a text file, checked for size and UTF-8.
-    private static func bytes(_ url: URL) throws(TokenizationError) -> [UInt8] {
-        let data: Data
+    /// The bytes of a regular file of bounded size.
+    private static func contents(_ url: URL) throws(TokenizationError) -> Data {
         do {
             // Model caches are full of symbolic links; a pipe or device would never end.
             let values = try url.resolvingSymlinksInPath().resourceValues(
@@ -104,15 +117,11 @@ extension TokenizerDefinition {
                     file: url.path, what: "the size in bytes", limit: TokenizerLimits.fileBytes,
                     got: "\(size)")
             }
-            data = try Data(contentsOf: url)
+            return try Data(contentsOf: url)
         } catch let error as TokenizationError {
             throw error
         } catch {
             throw .unreadable(file: url.path, reason: error.localizedDescription)
         }
-        guard String(bytes: data, encoding: .utf8) != nil else {
-            throw .notJSON(file: url.path, byte: 0, reason: "the file is not UTF-8 text")
-        }
-        return [UInt8](data)
     }
 }

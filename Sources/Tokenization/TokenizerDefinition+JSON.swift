@@ -1,3 +1,5 @@
+import StrictJSON
+
 /// Reading of Hugging Face's tokenizer.json.
 extension TokenizerDefinition {
     /// - Parameters:
@@ -14,8 +16,8 @@ extension TokenizerDefinition {
             let affix = try model.string(key) ?? ""
             guard affix.isEmpty else { throw model.unsupported(key, got: quoted(affix), supported: "null") }
         }
-        if let dropout = try model.value("dropout"), dropout.kind != JSONValue.integer(0).kind {
-            throw model.unsupported("dropout", got: dropout.kind, supported: "null")
+        if let dropout = model.value("dropout"), dropout.double != 0 {
+            throw model.unsupported("dropout", got: dropout.summary, supported: "null")
         }
         vocabularyFile = file
         mergesFile = file
@@ -44,9 +46,10 @@ extension TokenizerDefinition {
     /// An object from token to id.
     static func tokensWithIDs(_ fields: JSONFields) throws(TokenizationError) -> [(token: String, id: Int)] {
         var result: [(token: String, id: Int)] = []
-        result.reserveCapacity(fields.members.count)
-        for (token, value) in fields.members {
-            result.append((token, try JSONFields.tokenID(value, file: fields.file, token: token)))
+        result.reserveCapacity(fields.object.members.count)
+        for member in fields.object.members {
+            let id = try JSONFields.tokenID(member.value, file: fields.file, token: member.key)
+            result.append((member.key, id))
         }
         return result
     }
@@ -68,9 +71,9 @@ extension TokenizerDefinition {
             case .array(let parts):
                 guard parts.count == 2, case .string(let left) = parts[0], case .string(let right) = parts[1],
                     !left.isEmpty, !right.isEmpty
-                else { throw .malformedMerge(file: model.file, merge: index, got: value.kind) }
+                else { throw .malformedMerge(file: model.file, merge: index, got: value.summary) }
                 result.append((left, right))
-            default: throw .malformedMerge(file: model.file, merge: index, got: value.kind)
+            default: throw .malformedMerge(file: model.file, merge: index, got: value.summary)
             }
         }
         return result
@@ -99,7 +102,7 @@ extension TokenizerDefinition {
         var tokens: [AddedToken] = []
         for fields in try root.objects("added_tokens") ?? [] {
             let content = try fields.requiredString("content")
-            guard let id = try fields.value("id") else {
+            guard let id = fields.value("id") else {
                 throw fields.wrong("id", expected: "an integer", got: "nothing")
             }
             tokens.append(

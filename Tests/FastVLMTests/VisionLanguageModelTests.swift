@@ -95,20 +95,27 @@ struct VisionLanguageModelTests {
         #expect(prompts.indices.map { together[$0] } == alone.map(Optional.some))
     }
 
-    @Test("Cancelling the task that iterates a stream ends it early")
+    @Test("Cancelling a turn leaves the conversation as it was")
     func cancellation() async throws {
         let model = try await load()
+        let undisturbed = model.chat()
+        let disturbed = model.chat()
+        for session in [undisturbed, disturbed] {
+            _ = try await session.answer("What is this?", images: [Self.image], options: short())
+        }
+        // The task is cancelled from the start: the flag is raised while the turn waits or runs.
         let task = Task {
+            withUnsafeCurrentTask { $0?.cancel() }
             var finished = false
-            for try await piece in model.stream("Go on.", options: short { $0.maximumTokens = 6000 }) {
-                finished = piece.answer != nil
-                if !finished { withUnsafeCurrentTask { $0?.cancel() } }
+            for try await piece in disturbed.stream("Go on.", options: short { $0.maximumTokens = 6000 }) {
+                finished = finished || piece.answer != nil
             }
             return finished
         }
         #expect(try await task.value == false)
-        // The model is free again.
-        _ = try await model.answer("Hi", options: short())
+        let expected = try await undisturbed.answer("And now?", options: short())
+        let got = try await disturbed.answer("And now?", options: short())
+        #expect(got.text == expected.text && got.usage == expected.usage)
     }
 
     @Test("Sampling repeats with its seed, greedy decoding always")

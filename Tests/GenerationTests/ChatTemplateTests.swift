@@ -65,7 +65,7 @@ struct ChatTemplateTests {
         #expect(
             message.content == [.text("left "), .image(0), .text(" right "), .image(1), .text("?")])
         let pieces = try ChatTemplate.plain.render([message])
-        #expect(flat(pieces) == "left ⟨0⟩\n right ⟨1⟩\n?\n")
+        #expect(flat(pieces) == "left ⟨0⟩ right ⟨1⟩?\n")
     }
 
     @Test("<image> in a user's text is text unless asked for")

@@ -7,13 +7,17 @@ import Tensors
 import Testing
 import Tokenization
 
+private let fullCheckpoint = ProcessInfo.processInfo.environment["FASTVLM_FULL_CHECKPOINT"].map {
+    URL(filePath: $0)
+}
+
 /// The published dimensions with random weights against transformers, float32 and bfloat16, at 512 and 1024.
 ///
 /// The checkpoint is 1.5 GB and is not committed: `make verify-full` makes it, then runs this suite with
 /// `FASTVLM_FULL_CHECKPOINT` naming the folder. Without the variable the suite is skipped.
 @Suite(
     "FastVLM-0.5B dimensions equal transformers'",
-    .enabled(if: FullWidthTests.folder != nil, "make verify-full sets FASTVLM_FULL_CHECKPOINT"), .serialized)
+    .enabled(if: fullCheckpoint != nil, "make verify-full sets FASTVLM_FULL_CHECKPOINT"), .serialized)
 struct FullWidthTests {
     static let folder = ProcessInfo.processInfo.environment["FASTVLM_FULL_CHECKPOINT"].map {
         URL(filePath: $0)
@@ -21,7 +25,7 @@ struct FullWidthTests {
 
     @Test("Features, projection, last logits and greedy ids", arguments: [512, 1024], Precision.allCases)
     func parity(side: Int, precision: Precision) throws {
-        let folder = try #require(Self.folder)
+        let folder = try #require(fullCheckpoint)
         let expected = try SafetensorsFile(contentsOf: folder.appending(path: "expected.safetensors"))
         func values(_ name: String) throws -> [Float] {
             try expected.tensor(#require(expected.tensors.first { $0.name == "\(name).\(side)" })).floats()

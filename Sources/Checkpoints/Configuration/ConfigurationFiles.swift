@@ -1,4 +1,5 @@
 internal import Foundation
+internal import StrictJSON
 
 /// The small files beside the weights that say how to use them.
 struct ConfigurationFiles {

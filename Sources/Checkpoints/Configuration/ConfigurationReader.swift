@@ -1,3 +1,5 @@
+internal import StrictJSON
+
 /// Reads values of a configuration file by key, with ranges; says file and key when something is wrong.
 ///
 /// A reader may have a fallback: Apple and MLX keep the decoder's values at the root or under `text_config`.
@@ -7,46 +9,46 @@ struct ConfigurationReader: Sendable {
 
     let file: String
     private let path: String
-    private let members: [String: JSONValue]
-    private let fallback: [String: JSONValue]
+    private let object: JSONObject
+    private let fallback: JSONObject?
 
     init(_ document: JSONValue, file: String) throws(CheckpointError) {
-        guard let members = document.members else {
+        guard let object = document.object else {
             throw .invalidConfiguration(
                 file: file, key: "(root)", expected: "an object", got: document.summary)
         }
-        self.init(members, file: file, path: "", fallback: [:])
+        self.init(object, file: file, path: "", fallback: nil)
     }
 
-    private init(_ members: [String: JSONValue], file: String, path: String, fallback: [String: JSONValue]) {
-        self.members = members
+    private init(_ object: JSONObject, file: String, path: String, fallback: JSONObject?) {
+        self.object = object
         self.file = file
         self.path = path
         self.fallback = fallback
     }
 
-    var keys: [String] { members.keys.sorted() }
-    var isEmpty: Bool { members.isEmpty }
+    var keys: [String] { object.members.map(\.key).sorted() }
+    var isEmpty: Bool { object.isEmpty }
 
     /// The value, from here or from the fallback; nil when absent or null.
     func value(_ key: String) -> JSONValue? {
-        if let value = members[key], !value.isNull { return value }
-        if let value = fallback[key], !value.isNull { return value }
+        if let value = object[key], !value.isNull { return value }
+        if let value = fallback?[key], !value.isNull { return value }
         return nil
     }
 
     /// Whether the key stands here, be it null.
-    func has(_ key: String) -> Bool { members[key] != nil }
+    func has(_ key: String) -> Bool { object[key] != nil }
 
     /// A nested object; nil when absent or null.
     func section(_ key: String, fallingBackHere: Bool = false) throws(CheckpointError) -> ConfigurationReader?
     {
         guard let value = value(key) else { return nil }
-        guard let nested = value.members else {
+        guard let nested = value.object else {
             throw invalid(key, expected: "an object", got: value.summary)
         }
         return ConfigurationReader(
-            nested, file: file, path: "\(path)\(key).", fallback: fallingBackHere ? members : [:])
+            nested, file: file, path: "\(path)\(key).", fallback: fallingBackHere ? object : nil)
     }
 
     // MARK: Typed values

@@ -1,3 +1,5 @@
+internal import StrictJSON
+
 /// The decoder's numbers: from config.json, completed and checked by the tensors.
 extension DecoderConfiguration {
     static let hiddenLimit = 65536

@@ -1,3 +1,5 @@
+internal import StrictJSON
+
 /// Brings together what the files say and what the tensors show.
 extension ModelConfiguration {
     /// - Parameters:

@@ -1,3 +1,5 @@
+internal import StrictJSON
+
 /// What configuration files say about images: side, geometry, normalisation. All optional in one layout or
 /// other.
 struct VisionSettings {

@@ -1,10 +1,15 @@
 internal import Foundation
+internal import StrictJSON
 internal import Tensors
 
 /// Files of a checkpoint folder: regular ones only, with a limit where they are read whole.
 enum FileAccess {
     /// Configuration files are a few kilobytes; the index of a large model a few hundred.
     static let textLimit = 64 << 20
+    /// config.json and its relatives.
+    static let configurationLimits = JSONLimits(depth: 32, elements: 1 << 20, members: 1 << 20)
+    /// A safetensors header: tensors → tensor → shape.
+    static let headerLimits = JSONLimits(depth: 4, elements: 16, members: 200_000)
 
     /// Maps a regular file. Links are followed: model stores keep files as links to blobs.
     static func map(_ url: URL) throws(CheckpointError) -> Storage {
@@ -27,7 +32,18 @@ enum FileAccess {
         guard storage.count <= textLimit else {
             throw .oversizedFile(path: url.path, bytes: storage.count, limit: textLimit)
         }
-        return try JSONParser.parse(storage.bytes, file: url.lastPathComponent)
+        return try json(storage.bytes, file: url.lastPathComponent, limits: configurationLimits)
+    }
+
+    /// Reads a JSON document from memory; `file` is named in errors.
+    static func json(
+        _ text: UnsafeRawBufferPointer, file: String, limits: JSONLimits
+    ) throws(CheckpointError) -> JSONValue {
+        do {
+            return try JSONParser.parse(text, limits: limits)
+        } catch {
+            throw .invalidJSON(file: file, offset: error.offset, reason: error.reason)
+        }
     }
 
     /// Reads a JSON document when the file is there.

@@ -1,4 +1,5 @@
 package import Foundation
+internal import StrictJSON
 package import Tensors
 
 /// One memory-mapped safetensors file whose header has been checked against every rule of the format.
@@ -32,12 +33,12 @@ package struct SafetensorsFile: Sendable {
         storage = try FileAccess.map(url)
         let header = try Self.header(of: storage, file: name)
         let dataStart = 8 + header.length
-        metadata = try Self.metadata(header.members["__metadata__"], file: name)
+        metadata = try Self.metadata(header.object["__metadata__"], file: name)
         var found: [StoredTensor] = []
-        found.reserveCapacity(header.members.count)
-        for (tensor, description) in header.members where tensor != "__metadata__" {
+        found.reserveCapacity(header.object.members.count)
+        for member in header.object.members where member.key != "__metadata__" {
             let entry = try Self.entry(
-                tensor, description, file: name, fileIndex: index, dataStart: dataStart)
+                member.key, member.value, file: name, fileIndex: index, dataStart: dataStart)
             found.append(entry)
         }
         found.sort { ($0.byteOffset, $0.byteCount, $0.name) < ($1.byteOffset, $1.byteCount, $1.name) }
@@ -70,7 +71,7 @@ package struct SafetensorsFile: Sendable {
 
     private static func header(
         of storage: Storage, file: String
-    ) throws(CheckpointError) -> (members: [String: JSONValue], length: Int) {
+    ) throws(CheckpointError) -> (object: JSONObject, length: Int) {
         func invalid(_ reason: String) -> CheckpointError {
             .invalidSafetensors(file: file, tensor: "", reason: reason)
         }
@@ -85,27 +86,28 @@ package struct SafetensorsFile: Sendable {
         }
         let text = UnsafeRawBufferPointer(rebasing: storage.bytes[8..<8 + length])
         guard text.first == UInt8(ascii: "{") else { throw invalid("the header does not begin with '{'") }
-        guard let members = try JSONParser.parse(text, file: file, limits: .header).members else {
+        guard let object = try FileAccess.json(text, file: file, limits: FileAccess.headerLimits).object
+        else {
             throw invalid("the header is not an object")
         }
-        return (members, length)
+        return (object, length)
     }
 
-    private static func metadata(_ value: JSONValue?, file: String) throws(CheckpointError) -> [String:
-        String]
+    private static func metadata(_ value: JSONValue?, file: String) throws(CheckpointError)
+        -> [String: String]
     {
         guard let value else { return [:] }
         var metadata: [String: String] = [:]
-        guard let members = value.members else {
+        guard let object = value.object else {
             throw .invalidSafetensors(file: file, tensor: "__metadata__", reason: "not an object")
         }
-        for (key, value) in members {
-            guard let text = value.string else {
+        for member in object.members {
+            guard let text = member.value.string else {
                 throw .invalidSafetensors(
-                    file: file, tensor: "__metadata__", reason: "\"\(key)\" is \(value.summary), not a string"
-                )
+                    file: file, tensor: "__metadata__",
+                    reason: "\"\(member.key)\" is \(member.value.summary), not a string")
             }
-            metadata[key] = text
+            metadata[member.key] = text
         }
         return metadata
     }
@@ -116,18 +118,18 @@ package struct SafetensorsFile: Sendable {
         func invalid(_ reason: String) -> CheckpointError {
             .invalidSafetensors(file: file, tensor: tensor, reason: reason)
         }
-        guard let members = description.members else { throw invalid("its entry is \(description.summary)") }
-        for key in members.keys where key != "dtype" && key != "shape" && key != "data_offsets" {
+        guard let object = description.object else { throw invalid("its entry is \(description.summary)") }
+        for key in object.members.map(\.key) where key != "dtype" && key != "shape" && key != "data_offsets" {
             throw invalid("unknown key \"\(key)\"")
         }
-        guard let typeName = members["dtype"]?.string else {
+        guard let typeName = object["dtype"]?.string else {
             throw invalid("dtype is missing or not a string")
         }
         guard let dataType = DataType(rawValue: typeName) else {
             let known = DataType.allCases.map(\.rawValue).joined(separator: ", ")
             throw .unexpectedDataType(file: file, tensor: tensor, expected: "one of \(known)", got: typeName)
         }
-        guard let extents = members["shape"]?.elements else {
+        guard let extents = object["shape"]?.elements else {
             throw invalid("shape is missing or not a list")
         }
         guard extents.count <= rankLimit else { throw invalid("\(extents.count) dimensions") }
@@ -138,7 +140,7 @@ package struct SafetensorsFile: Sendable {
             }
             shape.append(extent)
         }
-        guard let offsets = members["data_offsets"]?.elements, offsets.count == 2,
+        guard let offsets = object["data_offsets"]?.elements, offsets.count == 2,
             case .integer(let begin) = offsets[0], case .integer(let end) = offsets[1]
         else { throw invalid("data_offsets is not two whole numbers") }
         guard begin >= 0, begin <= end, end <= Int.max - dataStart else {

@@ -1,4 +1,5 @@
 package import Foundation
+internal import StrictJSON
 package import Tensors
 
 /// Every tensor of a checkpoint folder, from one file or many, by stored name. Headers only.
@@ -111,20 +112,23 @@ package struct TensorCatalog: Sendable {
     private static func weightMap(_ url: URL) throws(CheckpointError) -> [String: String] {
         let file = url.lastPathComponent
         let document = try FileAccess.json(url)
-        guard let entries = document["weight_map"]?.members, !entries.isEmpty else {
+        guard let entries = document["weight_map"]?.object, !entries.isEmpty else {
             throw .invalidIndex(
                 file: file, entry: "weight_map", expected: "an object from tensor to file",
                 got: document["weight_map"]?.summary ?? "nothing")
         }
         var map: [String: String] = [:]
-        for (tensor, value) in entries {
-            guard let name = value.string, isPlainName(name) else {
+        for entry in entries.members {
+            guard let name = entry.value.string, isPlainName(name) else {
                 throw .invalidIndex(
-                    file: file, entry: tensor,
+                    file: file, entry: entry.key,
                     expected: "the plain name of a .safetensors file in this folder",
-                    got: value.summary)
+                    got: entry.value.summary)
             }
-            map[tensor] = name
+            guard map.updateValue(name, forKey: entry.key) == nil else {
+                throw .invalidIndex(
+                    file: file, entry: entry.key, expected: "one name", got: "canonically equivalent ones")
+            }
         }
         return map
     }

@@ -1,3 +1,4 @@
+internal import StrictJSON
 internal import Tensors
 
 /// What config.json says about MLX's affine quantisation, and how it is checked against the tensors.
@@ -38,7 +39,7 @@ struct QuantizationRule: Sendable {
                 got: "\(bits) bits in groups of \(groupSize)")
         }
         global = .init(bits: bits, groupSize: groupSize)
-        hasOverrides = section.keys.contains { section.value($0)?.members != nil }
+        hasOverrides = section.keys.contains { section.value($0)?.object != nil }
     }
 
     /// Checks the three tensors of a quantised matrix; bits and group size follow from their shapes.

@@ -63,18 +63,19 @@ package struct Decoder: Sendable {
     ///   - embeddings: [new positions, hiddenSize], at least one row; overwritten
     ///   - cache: what came before; advanced by the new positions
     ///   - logits: [1, n], overwritten with the scores of vocabulary rows 0..<n
+    ///   - chunk: positions that go through the layers together
     ///   - progress: told how many of the new positions are done, after each layer of a chunk
     /// - Throws: `TensorError.cancelled` when the flag was raised before the logits were complete (the cache then
     ///   holds only whole chunks, or all of them), `allocationFailed`.
     package func prefill(
         _ embeddings: Matrix, cache: KeyValueCache, logits: Matrix, workspace: Workspace,
-        on compute: Compute, progress: (Double) -> Void = { _ in }
+        on compute: Compute, chunk size: Int = Decoder.prefillChunk, progress: (Double) -> Void = { _ in }
     ) throws(TensorError) {
-        precondition(embeddings.rows > 0, "prefill needs at least one position")
+        precondition(embeddings.rows > 0 && size > 0, "prefill needs at least one position")
         try cache.reserve(cache.count + embeddings.rows)
         var start = 0
         while start < embeddings.rows {
-            let end = min(start + Self.prefillChunk, embeddings.rows)
+            let end = min(start + size, embeddings.rows)
             let chunk = embeddings.rows(start..<end)
             for (index, layer) in layers.enumerated() {
                 try compute.checkCancellation()

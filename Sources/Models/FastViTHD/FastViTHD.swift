@@ -12,13 +12,19 @@ package struct FastViTHD: Sendable {
     private let stages: [Stage]
     private let final: FinalConvolution
 
-    /// - Parameter loader: at the root of the canonical names; reads `vision.*`.
-    package init(_ loader: WeightLoader, configuration: FastViTHDConfiguration) throws {
+    /// - Parameters:
+    ///   - loader: at the root of the canonical names; reads `vision.*`
+    ///   - progress: told the fraction of the stages loaded; may throw to stop loading
+    package init(
+        _ loader: WeightLoader, configuration: FastViTHDConfiguration,
+        progress: (Double) throws -> Void = { _ in }
+    ) throws {
         self.configuration = configuration
         let vision = loader.part("vision")
         stem = try Stem(vision.part("stem"), channels: configuration.widths[0])
         stages = try configuration.widths.indices.map { index in
-            try Stage(vision.part("stages.\(index)"), index: index, configuration: configuration)
+            try progress(Double(index) / Double(configuration.widths.count))
+            return try Stage(vision.part("stages.\(index)"), index: index, configuration: configuration)
         }
         final = try FinalConvolution(vision, configuration: configuration)
     }

@@ -1,0 +1,38 @@
+/// Why a text is not taken as JSON, with the offset of the first fault in bytes from the start of the text.
+///
+/// The text has no name here: who reads a file adds its name.
+package enum StrictJSONError: Error, Sendable, Equatable {
+    /// The grammar of RFC 8259 is broken.
+    case malformed(offset: Int, reason: String)
+    /// A string whose bytes are not UTF-8.
+    case notUTF8(offset: Int)
+    /// A key that its object already has. The offset is that of the second one.
+    case duplicateKey(offset: Int, key: String)
+    /// Deeper or longer than `JSONLimits` allow.
+    case overLimit(offset: Int, what: String, limit: Int)
+
+    /// Bytes from the start of the text; at most its length.
+    package var offset: Int {
+        switch self {
+        case .malformed(let offset, _), .notUTF8(let offset), .duplicateKey(let offset, _),
+            .overLimit(let offset, _, _):
+            offset
+        }
+    }
+
+    /// What is wrong, without the place.
+    package var reason: String {
+        switch self {
+        case .malformed(_, let reason): reason
+        case .notUTF8: "a string is not UTF-8"
+        case .duplicateKey(_, let key): "the key \(JSONValue.string(key).summary) stands twice"
+        case .overLimit(_, let what, let limit): "more than \(limit) \(what)"
+        }
+    }
+}
+
+extension StrictJSONError: CustomStringConvertible {
+    package var description: String {
+        "not valid JSON at byte \(offset): \(reason); correct the text or fetch it again"
+    }
+}
