@@ -11,7 +11,8 @@ extension Compute {
     ) {
         precondition(x.channels == w.inputChannels && y.channels == w.outputChannels, "channels do not agree")
         precondition(
-            y.height == (x.height + w.stride - 1) / w.stride && y.width == (x.width + w.stride - 1) / w.stride,
+            y.height == (x.height + w.stride - 1) / w.stride
+                && y.width == (x.width + w.stride - 1) / w.stride,
             "extents do not agree")
         let call = fv_depthwise(
             x: x.pointer, height: x.height, width: x.width, channels: x.channels, y: y.pointer,
@@ -38,7 +39,8 @@ extension Compute {
     package func stem(_ x: FeatureMap, _ w: StemWeights, activation: Activation, into y: FeatureMap) {
         precondition(x.channels == w.inputChannels && y.channels == w.outputChannels, "channels do not agree")
         precondition(
-            y.height == (x.height + w.stride - 1) / w.stride && y.width == (x.width + w.stride - 1) / w.stride,
+            y.height == (x.height + w.stride - 1) / w.stride
+                && y.width == (x.width + w.stride - 1) / w.stride,
             "extents do not agree")
         let panels = w.matrix.panels
         precondition(panels.instructionSet == instructionSet, "weights packed for another instruction set")

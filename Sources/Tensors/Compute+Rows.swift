@@ -49,7 +49,9 @@ extension Compute {
     ///   - y: [ids.count, channels]
     package func gather(_ ids: [Int], from table: EmbeddingTable, into y: Matrix) {
         precondition(y.rows == ids.count && y.columns == table.channels, "shapes do not agree")
-        guard let base = table.tensor.bytes.baseAddress, let type = table.tensor.dataType.kernelType else { return }
+        guard let base = table.tensor.bytes.baseAddress, let type = table.tensor.dataType.kernelType else {
+            return
+        }
         for (index, id) in ids.enumerated() {
             precondition(id >= 0 && id < table.rows, "no row \(id) in the table")
             let source = base + id * table.channels * table.tensor.dataType.byteWidth

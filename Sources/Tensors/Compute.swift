@@ -50,7 +50,11 @@ package struct Compute: @unchecked Sendable {
     package init(threads: Int? = nil, instructionSet: InstructionSet? = nil) throws(TensorError) {
         let word = getenv("FASTVLM_ISA").map { String(cString: $0) }
         let requested: InstructionSet
-        if let instructionSet { requested = instructionSet } else { requested = try Self.instructionSet(named: word) }
+        if let instructionSet {
+            requested = instructionSet
+        } else {
+            requested = try Self.instructionSet(named: word)
+        }
         guard let kernels = requested.kernels else { throw Self.unavailable(requested.rawValue) }
         self.kernels = kernels
         self.instructionSet = requested

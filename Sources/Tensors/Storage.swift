@@ -29,8 +29,8 @@ package final class Storage: @unchecked Sendable {
         memset(base, 0, Self.padded(byteCount))
     }
 
-    /// Memory with arbitrary content, aligned to 64 bytes: for makers that write every byte, perhaps on several
-    /// threads, so that no page is touched twice.
+    /// Memory with arbitrary content, aligned to 64 bytes: for makers that write every byte, perhaps on
+    /// several threads, so that no page is touched twice.
     /// - Throws: `TensorError.allocationFailed` for a negative or unobtainable size.
     package init(uninitializedByteCount byteCount: Int) throws(TensorError) {
         guard byteCount >= 0, byteCount <= Int.max - 4096 else {
@@ -64,7 +64,8 @@ package final class Storage: @unchecked Sendable {
         guard size > 0 else {
             throw .mappingFailed(path: path, reason: "the file is empty")
         }
-        guard let pointer = mmap(nil, size, PROT_READ, MAP_PRIVATE, descriptor, 0), pointer != MAP_FAILED else {
+        guard let pointer = mmap(nil, size, PROT_READ, MAP_PRIVATE, descriptor, 0), pointer != MAP_FAILED
+        else {
             throw .mappingFailed(path: path, reason: Self.systemReason())
         }
         base = pointer

@@ -15,7 +15,9 @@ package struct Tensor: Sendable {
 
     /// A view of `storage`.
     /// - Throws: `TensorError.unexpectedShape` when the elements would not fit, or an extent is negative.
-    package init(_ dataType: DataType, shape: [Int], storage: Storage, byteOffset: Int = 0) throws(TensorError) {
+    package init(_ dataType: DataType, shape: [Int], storage: Storage, byteOffset: Int = 0)
+        throws(TensorError)
+    {
         guard let bytes = Self.checkedByteCount(dataType, shape: shape), byteOffset >= 0,
             bytes <= storage.count, byteOffset <= storage.count - bytes
         else {
@@ -41,7 +43,8 @@ package struct Tensor: Sendable {
     }
 
     /// A float32 tensor filled in place.
-    package init(float32 shape: [Int], fill: (UnsafeMutableBufferPointer<Float>) -> Void) throws(TensorError) {
+    package init(float32 shape: [Int], fill: (UnsafeMutableBufferPointer<Float>) -> Void) throws(TensorError)
+    {
         guard let bytes = Self.checkedByteCount(.float32, shape: shape) else {
             throw .unexpectedShape(what: "tensor", expected: "a size that fits in memory", got: "\(shape)")
         }
@@ -75,7 +78,8 @@ package struct Tensor: Sendable {
                         Float(
                             bitPattern: UInt32(
                                 source.loadUnaligned(fromByteOffset: index * 2, as: UInt16.self)) << 16)
-                    case .float16: Self.float(half: source.loadUnaligned(fromByteOffset: index * 2, as: UInt16.self))
+                    case .float16:
+                        Self.float(half: source.loadUnaligned(fromByteOffset: index * 2, as: UInt16.self))
                     case .int8: Float(Int8(bitPattern: source[index]))
                     case .uint8: Float(source[index])
                     case .int32: Float(source.loadUnaligned(fromByteOffset: index * 4, as: Int32.self))

@@ -26,14 +26,16 @@ import Testing
                     #expect(compute.threads == threads)
                     let up = try PackedMatrix(w1, precision: precision, compute: compute)
                     let down = try PackedMatrix(w2, precision: precision, compute: compute)
-                    let gated = try PackedGatedMatrix(gate: w1, up: w1, precision: precision, compute: compute)
+                    let gated = try PackedGatedMatrix(
+                        gate: w1, up: w1, precision: precision, compute: compute)
                     let convolution = try DepthwiseWeights(
                         weight: taps, bias: nil, inputChannels: channels, stride: 1)
                     let input = Guarded(rows, channels, values: x)
                     let image = Guarded(rows, channels)
                     compute.depthwise(input.map(side, side), convolution, into: image.map(side, side))
                     compute.feedForwardAdding(
-                        image.matrix, expand: up, expandBias: nil, project: down, projectBias: nil, scale: nil,
+                        image.matrix, expand: up, expandBias: nil, project: down, projectBias: nil,
+                        scale: nil,
                         to: input.matrix)
                     let attended = Guarded(rows, channels)
                     compute.attention(

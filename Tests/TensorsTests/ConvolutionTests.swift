@@ -86,8 +86,13 @@ import Testing
 
     @Test(
         "the dense first convolution equals float64 loops",
-        arguments: [(9, 12, 3, 16, 3, 2), (8, 8, 3, 33, 3, 2), (7, 5, 2, 5, 5, 1), (40, 70, 3, 24, 3, 2), (1, 1, 1, 1, 1, 1)])
-    func stem(_ height: Int, _ width: Int, _ channels: Int, _ outputs: Int, _ kernel: Int, _ stride: Int) throws {
+        arguments: [
+            (9, 12, 3, 16, 3, 2), (8, 8, 3, 33, 3, 2), (7, 5, 2, 5, 5, 1), (40, 70, 3, 24, 3, 2),
+            (1, 1, 1, 1, 1, 1),
+        ])
+    func stem(_ height: Int, _ width: Int, _ channels: Int, _ outputs: Int, _ kernel: Int, _ stride: Int)
+        throws
+    {
         var random = Random()
         let x = random.floats(height * width * channels)
         let w = random.floats(outputs * channels * kernel * kernel, scale: 0.3)

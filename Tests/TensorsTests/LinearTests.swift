@@ -22,7 +22,8 @@ import Testing
     ]
 
     /// x·Wᵀ + bias in float64 on weights as they are stored.
-    static func product(_ x: [Float], _ w: [Float], _ bias: [Float]?, _ s: Shape, _ p: Precision) -> [Double] {
+    static func product(_ x: [Float], _ w: [Float], _ bias: [Float]?, _ s: Shape, _ p: Precision) -> [Double]
+    {
         let weights = w.map { Double(p == .bfloat16 ? rounded($0) : $0) }
         return (0..<s.rows * s.outputs).map { index in
             let (row, output) = (index / s.outputs, index % s.outputs)
@@ -55,7 +56,8 @@ import Testing
                 for activation in [Activation.none, .gelu, .silu, .relu] {
                     let result = Guarded(s.rows, s.outputs)
                     compute.linear(
-                        input.matrix, packed, bias: try Vector(b), activation: activation, into: result.matrix)
+                        input.matrix, packed, bias: try Vector(b), activation: activation, into: result.matrix
+                    )
                     #expect(
                         normalisedError(result.values, biased.map { apply(activation, $0) })
                             < tolerance(set, precision),
@@ -135,7 +137,9 @@ import Testing
     ]
 
     /// `outputs` is the hidden width here.
-    @Test("a fused feed-forward network equals two products with gelu between, in place too", arguments: networks)
+    @Test(
+        "a fused feed-forward network equals two products with gelu between, in place too",
+        arguments: networks)
     func feedForward(_ s: Shape) throws {
         var random = Random()
         let channels = s.inputs
@@ -221,7 +225,8 @@ import Testing
                 for (index, value) in w.enumerated() {
                     let place = offset + index * type.byteWidth
                     switch type {
-                    case .float32: storage.mutableBytes.storeBytes(of: value, toByteOffset: place, as: Float.self)
+                    case .float32:
+                        storage.mutableBytes.storeBytes(of: value, toByteOffset: place, as: Float.self)
                     case .bfloat16:
                         storage.mutableBytes.storeBytes(
                             of: UInt16(value.bitPattern >> 16), toByteOffset: place, as: UInt16.self)

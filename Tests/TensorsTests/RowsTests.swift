@@ -19,7 +19,8 @@ import Testing
             let variance = values.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(columns)
             let square = values.reduce(0) { $0 + $1 * $1 } / Double(columns)
             for c in 0..<columns {
-                layer.append((values[c] - mean) / (variance + 1e-5).squareRoot() * Double(w[c]) + Double(b[c]))
+                layer.append(
+                    (values[c] - mean) / (variance + 1e-5).squareRoot() * Double(w[c]) + Double(b[c]))
                 root.append(values[c] / (square + 1e-6).squareRoot() * Double(w[c]))
             }
         }
@@ -107,7 +108,9 @@ import Testing
         let values = random.floats(rows * channels).map(rounded)
         let x = random.floats(channels)
         var expected = [Double](repeating: 0, count: rows)
-        for index in values.indices { expected[index / channels] += Double(values[index]) * Double(x[index % channels]) }
+        for index in values.indices {
+            expected[index / channels] += Double(values[index]) * Double(x[index % channels])
+        }
         let wide = try Tensor(values, shape: [rows, channels])
         // A bfloat16 table at an odd address, as a file may hold it.
         let storage = try Storage(byteCount: 1 + 2 * values.count)
