@@ -11,7 +11,7 @@
 #include "simd/simde_gaps.h"
 #else
 #include <immintrin.h>
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c,bmi2"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma,f16c,bmi2"))), apply_to = function)
 #endif
 
 #define FV_NAME(operation) FV_JOIN(operation, avx512)

@@ -15,7 +15,8 @@ static inline float load(const void *base, enum fv_type type, size_t index) {
     return 0;
 }
 
-void fv_convert(const void *source, enum fv_type source_type, void *target, enum fv_type target_type, size_t count) {
+void fv_convert(
+    const void *source, enum fv_type source_type, void *target, enum fv_type target_type, size_t count) {
     if (source_type == target_type) {
         memcpy(target, source, count * (source_type == FV_FLOAT32 ? 4 : 2));
         return;
@@ -45,7 +46,8 @@ static void pack_row_bf16(const struct fv_pack *pack, const void *base, size_t f
     const size_t nr = pack->nr, inputs = pack->inputs, pairs = inputs / 2;
     if (pack->source_type == FV_BFLOAT16) {
         const char *row = (const char *)base + 2 * first;
-        for (size_t k = 0; k < pairs; k++) memcpy(column + k * nr, row + 4 * k, 4); // little endian: k low, k+1 high
+        // Little endian: k in the low half, k+1 in the high one.
+        for (size_t k = 0; k < pairs; k++) memcpy(column + k * nr, row + 4 * k, 4);
     } else {
         for (size_t k = 0; k < pairs; k++) {
             const uint32_t low = fv_round_bf16(load(base, pack->source_type, first + 2 * k));

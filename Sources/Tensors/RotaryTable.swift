@@ -17,8 +17,8 @@ package struct RotaryTable: Sendable {
     ///   - headDimension: even.
     ///   - theta: base of the frequencies.
     ///   - positions: positions 0 ..< positions can be rotated.
-    /// - Throws: `TensorError.unexpectedShape` for an odd or non-positive head dimension, negative positions or
-    ///   a base that is not positive; `TensorError.allocationFailed`.
+    /// - Throws: `TensorError.unexpectedShape` for an odd or non-positive head dimension, negative positions
+    ///   or a base that is not positive; `TensorError.allocationFailed`.
     package init(headDimension: Int, theta: Double, positions: Int) throws(TensorError) {
         guard headDimension > 0, headDimension % 2 == 0, positions >= 0, theta > 0, theta.isFinite else {
             throw .unexpectedShape(

@@ -29,8 +29,8 @@ package final class Storage: @unchecked Sendable {
         memset(base, 0, Self.padded(byteCount))
     }
 
-    /// Memory with arbitrary content, aligned to 64 bytes: for makers that write every byte, perhaps on several
-    /// threads, so that no page is touched twice.
+    /// Memory with arbitrary content, aligned to 64 bytes: for makers that write every byte, perhaps on
+    /// several threads, so that no page is touched twice.
     /// - Throws: `TensorError.allocationFailed` for a negative or unobtainable size.
     package init(uninitializedByteCount byteCount: Int) throws(TensorError) {
         guard byteCount >= 0, byteCount <= Int.max - 4096 else {

@@ -22,7 +22,8 @@ extension TensorError: CustomStringConvertible {
         case .unexpectedShape(let what, let expected, let got):
             "\(what): expected \(expected), got \(got); the file does not belong to this configuration"
         case .unavailableInstructionSet(let requested, let available):
-            "FASTVLM_ISA=\(requested) is not available here; choose one of \(available.joined(separator: ", "))"
+            "FASTVLM_ISA=\(requested) is not available here; "
+                + "choose one of \(available.joined(separator: ", "))"
         case .cancelled:
             "the work was cancelled"
         }

@@ -12,16 +12,17 @@ internal import Synchronization
 /// Threads that share the tasks of one job at a time.
 ///
 /// The calling thread takes part as thread 0; `threads - 1` workers spin for a moment after each job, because
-/// the next one usually follows within microseconds, and then sleep. Tasks are handed out in ascending order to
-/// whoever is free, so results may depend on the task number but never on the thread number. Jobs from several
-/// callers run one after the other. A task must not start a job on the same pool.
+/// the next one usually follows within microseconds, and then sleep. Tasks are handed out in ascending order
+/// to whoever is free, so results may depend on the task number but never on the thread number. Jobs from
+/// several callers run one after the other. A task must not start a job on the same pool.
 package final class ThreadPool: Sendable {
     /// Threads that work on a job, the caller included.
     package let threads: Int
     private let job: Job
     private let workers: [Worker]
 
-    /// - Parameter threads: at least 1, the calling thread included. Where the system grants fewer, fewer run.
+    /// - Parameter threads: at least 1, the calling thread included. Where the system grants fewer, fewer
+    ///   run.
     package init(threads: Int) {
         let job = Job(threads: max(threads, 1))
         var workers: [Worker] = []
@@ -59,11 +60,11 @@ package final class ThreadPool: Sendable {
 
 /// The one job that a pool works on, and the means to announce it.
 ///
-/// `gate` holds the job's number (upper bits), whether it may still be joined (bit 16) and how many workers are
-/// inside (lower 16 bits). A worker joins with one compare-and-exchange; the caller closes the gate once the
-/// tasks have run out and waits only for those inside, so that a worker that the system has not scheduled does
-/// not hold anybody up. `body`, `tasks` and `scratch` are written only while the gate is closed and nobody is
-/// inside, and read only by those inside: that makes `@unchecked Sendable` true.
+/// `gate` holds the job's number (upper bits), whether it may still be joined (bit 16) and how many workers
+/// are inside (lower 16 bits). A worker joins with one compare-and-exchange; the caller closes the gate once
+/// the tasks have run out and waits only for those inside, so that a worker that the system has not scheduled
+/// does not hold anybody up. `body`, `tasks` and `scratch` are written only while the gate is closed and
+/// nobody is inside, and read only by those inside: that makes `@unchecked Sendable` true.
 private final class Job: @unchecked Sendable {
     typealias Body = (Int, Int, UnsafeMutableRawPointer) -> Void
 
@@ -177,8 +178,8 @@ private final class Job: @unchecked Sendable {
         sleep.unlock()
     }
 
-    /// Nobody is inside when this is called. A block that cannot be had ends the program: it is a few MiB, and
-    /// operations have no way to fail.
+    /// Nobody is inside when this is called. A block that cannot be had ends the program: it is a few MiB,
+    /// and operations have no way to fail.
     private func reserve(_ bytes: Int) {
         guard bytes > scratchBytes else { return }
         for index in scratch.indices {

@@ -1,5 +1,5 @@
-/// A float32 vector that kernels read: a bias, a norm's weight, a layer scale. Padded with zeros to a multiple
-/// of 64, so that a kernel may load whole registers beyond `count`.
+/// A float32 vector that kernels read: a bias, a norm's weight, a layer scale. Padded with zeros to a
+/// multiple of 64, so that a kernel may load whole registers beyond `count`.
 package struct Vector: Sendable {
     package let count: Int
     private let storage: Storage

@@ -1,7 +1,7 @@
 // Compares every kernel of a function table with the scalar reference, over odd shapes, strides and tails.
 //
-// The Swift tests do the same for what the processor can run. This program exists for what it cannot: built with
-// FV_SIMDE=1 it holds the AVX-512 kernels, every instruction emulated by SIMDe; see run.sh.
+// The Swift tests do the same for what the processor can run. This program exists for what it cannot: built
+// with FV_SIMDE=1 it holds the AVX-512 kernels, every instruction emulated by SIMDe; see run.sh.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -4,8 +4,8 @@
 #   Tests/KernelCheck/run.sh [SEED]        what this processor can run
 #   SIMDE=1 Tests/KernelCheck/run.sh       the AVX-512 kernels, emulated (needs Debian's libsimde-dev)
 #
-# The emulated build compiles the very same sources; only the header of the intrinsics differs, and two bfloat16
-# instructions that SIMDe lacks have stand-ins in simd/dpbf16.h. Set CC to another clang if need be.
+# The emulated build compiles the very same sources; only the header of the intrinsics differs, and two
+# bfloat16 instructions that SIMDe lacks have stand-ins in simd/dpbf16.h. Set CC to another clang if need be.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 kernels=$here/../../Sources/CKernels

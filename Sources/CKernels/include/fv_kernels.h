@@ -1,11 +1,11 @@
 // The function table: every arithmetic operation, once per instruction set.
 //
-// A call does one tile of work on one thread; who calls splits the work. Nothing here allocates, keeps state or
-// starts threads. Activations are float32; strides count elements; `scratch` is 64-byte aligned, belongs to the
-// calling thread and has at least the bytes that the operation's `…_scratch` function answers.
+// A call does one tile of work on one thread; who calls splits the work. Nothing here allocates, keeps state
+// or starts threads. Activations are float32; strides count elements; `scratch` is 64-byte aligned, belongs
+// to the calling thread and has at least the bytes that the operation's `…_scratch` function answers.
 //
-// Results do not depend on how rows and panels are cut into calls: each number is accumulated in an order that
-// only its own operands fix.
+// Results do not depend on how rows and panels are cut into calls: each number is accumulated in an order
+// that only its own operands fix.
 #ifndef FV_KERNELS_H
 #define FV_KERNELS_H
 
@@ -92,7 +92,8 @@ struct fv_depthwise {
     size_t row_count;
 };
 
-/// Dense k×k convolution on few input channels as im2col + GEMM; padding k/2; packed inputs ordered [ky][kx][c].
+/// Dense k×k convolution on few input channels as im2col + GEMM; padding k/2; packed inputs ordered
+/// [ky][kx][c].
 struct fv_stem {
     const float *_Nonnull x;
     size_t height;
@@ -188,7 +189,8 @@ struct fv_kernels {
         const struct fv_rows *_Nonnull, const float *_Nonnull gate, enum fv_activation activation);
     /// y[0][c] = mean over the rows of x.
     void (*_Nonnull column_means)(const struct fv_rows *_Nonnull);
-    /// y[r] = x · table[r] for rows first ..< first + count of a row-major table [.., columns], perhaps unaligned.
+    /// y[r] = x · table[r] for rows first ..< first + count of a row-major table [.., columns], perhaps
+    /// unaligned.
     void (*_Nonnull dot_rows_f32)(
         const void *_Nonnull table, size_t first, size_t count, size_t columns, const float *_Nonnull x,
         float *_Nonnull y);

@@ -5,8 +5,8 @@
 //                 l = l·f + rowsum P        O = O·f + P·V
 //     at the end: y = O / l
 //
-// Both products run on the GEMM micro-kernels. K is transposed and V copied into panels per block. All sums are
-// float32. A few queries (decoding) take a direct path that reads K and V in place.
+// Both products run on the GEMM micro-kernels. K is transposed and V copied into panels per block. All sums
+// are float32. A few queries (decoding) take a direct path that reads K and V in place.
 
 enum { KEYS = 256, DIRECT_QUERIES = 3 };
 
@@ -195,11 +195,13 @@ static void FV_NAME(attention)(const struct fv_attention *t) {
             for (size_t i = row; i < row + mr; i++) {
                 float *line = scores + (i - row) * score_stride;
                 const size_t limit = t->visible + i + 1; // keys that this query sees
-                const size_t visible = !t->causal || limit >= first + count ? count : limit > first ? limit - first : 0;
+                size_t visible = count;
+                if (t->causal && limit < first + count) visible = limit > first ? limit - first : 0;
                 if (visible == 0) {
                     for (size_t j = 0; j < count; j += W) v_store(line + j, v_zero());
                 } else {
-                    soften(line, visible, count, t->scale, largest + i, total + i, o + i * o_stride, o_stride);
+                    float *sums = o + i * o_stride;
+                    soften(line, visible, count, t->scale, largest + i, total + i, sums, o_stride);
                 }
             }
             for (size_t c = 0; c < o_stride; c += NR) {

@@ -5,8 +5,9 @@
 //     y [row][x][c..c+W)           │  │  │  │  │  in registers   │  │  │  │  │  │  │  │  loaded once per row
 //                                  └──┴──┴──┴──┘                 └──┴──┴──┴──┴──┴──┴──┘  (stride 1)
 //
-// Each sum starts with the bias and runs over the taps row by row, in float32. Tiles that touch the border or a
-// part of a vector run the same loops with checks per input column, which are hoisted out of the channels' way.
+// Each sum starts with the bias and runs over the taps row by row, in float32. Tiles that touch the border or
+// a part of a vector run the same loops with checks per input column, which are hoisted out of the channels'
+// way.
 
 // Channels that pass through one band of rows before the next ones: k rows × their width stay in the
 // second-level cache.
@@ -58,7 +59,9 @@ INLINE void dw_tile(
     const size_t left = d->channels - at.channel, n = left < W ? left : W;
     V sums[DW_TILE][2];
     FV_UNROLL for (size_t t = 0; t < tile; t++) {
-        FV_UNROLL for (size_t q = 0; q < multiplier; q++) sums[t][q] = v_load(d->bias + q * d->plane + at.channel);
+        FV_UNROLL for (size_t q = 0; q < multiplier; q++) {
+            sums[t][q] = v_load(d->bias + q * d->plane + at.channel);
+        }
     }
     for (size_t ky = 0; ky < kernel; ky++) {
         const ptrdiff_t row = (ptrdiff_t)(at.row * stride + ky) - pad;
@@ -67,7 +70,8 @@ INLINE void dw_tile(
         const float *x = d->x + (row * (ptrdiff_t)d->width + first) * channels + (ptrdiff_t)at.channel;
         const float *w = d->weights + ky * kernel * multiplier * d->plane + at.channel;
         if (known && stride == 1 && multiplier == 1) {
-            // Slide: every input column goes into up to `kernel` outputs; the row's weights stay in registers.
+            // Slide: every input column goes into up to `kernel` outputs; the row's weights stay in
+            // registers.
             V taps[7];
             FV_UNROLL for (size_t kx = 0; kx < kernel; kx++) taps[kx] = v_load(w + kx * d->plane);
             FV_UNROLL for (size_t j = 0; j < tile + kernel - 1; j++, x += channels) {
@@ -101,12 +105,12 @@ INLINE void dw_tile(
 
 typedef void dw_tile_function(const struct fv_depthwise *, struct dw_place);
 
-#define FV_DW(k, s, m)                                                                                          \
-    static void dw_inner_##k##_##s##_##m(const struct fv_depthwise *d, struct dw_place at) {                    \
-        dw_tile(d, at, k, s, m, DW_TILE / m, 0, 1);                                                                \
-    }                                                                                                           \
-    static void dw_edge_##k##_##s##_##m(const struct fv_depthwise *d, struct dw_place at) {                     \
-        dw_tile(d, at, k, s, m, DW_TILE / m, 1, 1);                                                                \
+#define FV_DW(k, s, m)                                                                                       \
+    static void dw_inner_##k##_##s##_##m(const struct fv_depthwise *d, struct dw_place at) {                 \
+        dw_tile(d, at, k, s, m, DW_TILE / m, 0, 1);                                                          \
+    }                                                                                                        \
+    static void dw_edge_##k##_##s##_##m(const struct fv_depthwise *d, struct dw_place at) {                  \
+        dw_tile(d, at, k, s, m, DW_TILE / m, 1, 1);                                                          \
     }
 FV_DW(3, 1, 1)
 FV_DW(3, 1, 2)
@@ -126,8 +130,8 @@ static void dw_any_2(const struct fv_depthwise *d, struct dw_place at) {
     dw_tile(d, at, d->kernel, d->stride, 2, DW_TILE / 2, 1, 0);
 }
 
-// Asks for what the next output row reads newly and writes, a block of channels at a time: the hardware follows
-// rows of whole lines, not pieces of them.
+// Asks for what the next output row reads newly and writes, a block of channels at a time: the hardware
+// follows rows of whole lines, not pieces of them.
 INLINE void prefetch_next_row(
     const struct fv_depthwise *d, size_t row, size_t x0, size_t tile, size_t channel, size_t end) {
     const size_t outputs = d->channels * d->multiplier, next = row * d->stride + d->kernel / 2 + 1;
@@ -138,7 +142,9 @@ INLINE void prefetch_next_row(
     if (row + 1 == d->out_height) return;
     for (size_t t = 0; t < tile && x0 + t < d->out_width; t++) {
         const float *y = d->y + ((row + 1) * d->out_width + x0 + t) * outputs;
-        for (size_t c = channel * d->multiplier; c < end * d->multiplier; c += 16) __builtin_prefetch(y + c, 1, 2);
+        for (size_t c = channel * d->multiplier; c < end * d->multiplier; c += 16) {
+            __builtin_prefetch(y + c, 1, 2);
+        }
     }
 }
 
@@ -162,7 +168,7 @@ static void FV_NAME(depthwise)(const struct fv_depthwise *d) {
         for (size_t row = d->first_row; row < d->first_row + d->row_count; row++) {
             for (size_t x0 = 0; x0 < d->out_width; x0 += tile) {
                 const size_t left = d->out_width - x0, count = left < tile ? left : tile;
-                const size_t last = (x0 + tile - 1) * d->stride + pad; // last input column that a whole tile reads
+                const size_t last = (x0 + tile - 1) * d->stride + pad; // last column that a whole tile reads
                 const int inside = count == tile && x0 * d->stride >= pad && last < d->width;
                 prefetch_next_row(d, row, x0, tile, block, end);
                 for (size_t channel = block; channel < end; channel += W) {

@@ -105,7 +105,8 @@ static void FV_PUBLIC(ffn)(const struct fv_ffn *f) {
                 const size_t row = tile * MR, mr = f->rows - row < MR ? f->rows - row : MR;
                 FV_TILES[mr](f->inputs, a + row * stride, stride, base, c, NR, 0);
                 const float *bias = f->expand_bias ? f->expand_bias + h + panel * NR : 0;
-                FV_LOCAL(finish_hidden)(c, mr, bias, middle + row * hidden_stride + panel * NR, hidden_stride);
+                FV_INPUT *target = middle + row * hidden_stride + panel * NR;
+                FV_LOCAL(finish_hidden)(c, mr, bias, target, hidden_stride);
             }
         }
         for (size_t panel = 0; panel < panels; panel++) {

@@ -41,9 +41,9 @@ INLINE V v_silu(V x) {
     return v_unless_below(x, v_set(-87.3f), v_div(x, v_add(v_set(1), v_exp(v_sub(v_zero(), x)))));
 }
 
-// x·Φ(x) with Φ(x) = 1/2 + x·g(x²); g is the minimax polynomial of degree 13 on |x| <= 5.2 in t = x²/13.52 − 1
-// (weighted so that the error of x·Φ(x) is even relative to |x|). Beyond −5.2 the result is 0, beyond 5.2 it is
-// x. Error at most 2.5e-7 · max(1, |x|).
+// x·Φ(x) with Φ(x) = 1/2 + x·g(x²); g is the minimax polynomial of degree 13 on |x| <= 5.2 in t = x²/13.52 −
+// 1 (weighted so that the error of x·Φ(x) is even relative to |x|). Beyond −5.2 the result is 0, beyond 5.2
+// it is x. Error at most 2.5e-7 · max(1, |x|).
 INLINE void v_gelu_all(V *x, const size_t n) {
     static const float c[] = {
         -0x1.017f04p-11f, 0x1.4ecc28p-10f, -0x1.396614p-10f, 0x1.d21ab0p-10f, -0x1.3b8948p-8f, 0x1.192d40p-7f,

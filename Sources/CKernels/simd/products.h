@@ -1,5 +1,5 @@
-// What gemm.h needs whatever the weights are: block sizes, what follows a sum, patches; then gemm.h itself for
-// float32 weights and for bfloat16 weights that are widened in registers.
+// What gemm.h needs whatever the weights are: block sizes, what follows a sum, patches; then gemm.h itself
+// for float32 weights and for bfloat16 weights that are widened in registers.
 
 enum {
     // Rows, panels and queries that one call takes at most.
@@ -21,8 +21,8 @@ INLINE size_t k_step(size_t inputs) {
 
 // One tile c[mr][NR] of panel `panel`, rows from `row` on, into y; `bias` and `scale` may be null.
 INLINE void finish_as(
-    const struct fv_gemm *g, const float *c, size_t row, size_t mr, size_t panel, const enum fv_epilogue epilogue,
-    const enum fv_activation activation) {
+    const struct fv_gemm *g, const float *c, size_t row, size_t mr, size_t panel,
+    const enum fv_epilogue epilogue, const enum fv_activation activation) {
     const size_t width = epilogue == FV_GATED ? W : NR, first = panel * width;
     for (size_t v = 0; v < width && first + v < g->outputs; v += W) {
         const size_t output = first + v, left = g->outputs - output, n = left < W ? left : W;
@@ -70,20 +70,20 @@ INLINE void hidden_pair(const float *c, const float *bias, V x[4], const size_t 
     v_gelu_all(x, 2 * rows);
 }
 
-#define FV_HIDDEN(STORE)                                                                                        \
-    V x[4];                                                                                                     \
-    size_t i = 0;                                                                                               \
-    for (; i + 2 <= mr; i += 2) {                                                                               \
-        hidden_pair(c + i * NR, bias, x, 2);                                                                    \
-        STORE(target + i * stride, x[0]);                                                                       \
-        STORE(target + i * stride + W, x[1]);                                                                   \
-        STORE(target + (i + 1) * stride, x[2]);                                                                 \
-        STORE(target + (i + 1) * stride + W, x[3]);                                                             \
-    }                                                                                                           \
-    if (i < mr) {                                                                                               \
-        hidden_pair(c + i * NR, bias, x, 1);                                                                    \
-        STORE(target + i * stride, x[0]);                                                                       \
-        STORE(target + i * stride + W, x[1]);                                                                   \
+#define FV_HIDDEN(STORE)                                                                                     \
+    V x[4];                                                                                                  \
+    size_t i = 0;                                                                                            \
+    for (; i + 2 <= mr; i += 2) {                                                                            \
+        hidden_pair(c + i * NR, bias, x, 2);                                                                 \
+        STORE(target + i * stride, x[0]);                                                                    \
+        STORE(target + i * stride + W, x[1]);                                                                \
+        STORE(target + (i + 1) * stride, x[2]);                                                              \
+        STORE(target + (i + 1) * stride + W, x[3]);                                                          \
+    }                                                                                                        \
+    if (i < mr) {                                                                                            \
+        hidden_pair(c + i * NR, bias, x, 1);                                                                 \
+        STORE(target + i * stride, x[0]);                                                                    \
+        STORE(target + i * stride + W, x[1]);                                                                \
     }
 
 static void finish_hidden_float(const float *c, size_t mr, const float *bias, float *target, size_t stride) {
@@ -91,7 +91,8 @@ static void finish_hidden_float(const float *c, size_t mr, const float *bias, fl
 }
 
 #if FV_HAS_DPBF16
-static void finish_hidden_rounded(const float *c, size_t mr, const float *bias, uint16_t *target, size_t stride) {
+static void finish_hidden_rounded(
+    const float *c, size_t mr, const float *bias, uint16_t *target, size_t stride) {
     FV_HIDDEN(v_store_rounded)
 }
 #endif

@@ -1,6 +1,7 @@
 // Norms, rotation, element-wise operations, column means and row products.
 
-static void FV_NAME(layer_norm)(const struct fv_rows *m, const float *weight, const float *bias, float epsilon) {
+static void FV_NAME(layer_norm)(
+    const struct fv_rows *m, const float *weight, const float *bias, float epsilon) {
     const size_t whole = m->columns / W * W, rest = m->columns - whole;
     for (size_t row = 0; row < m->rows; row++) {
         const float *x = m->x + row * m->x_stride;
@@ -42,7 +43,9 @@ static void FV_NAME(rms_norm)(const struct fv_rows *m, const float *weight, floa
             squares = v_fma(d, d, squares);
         }
         const V factor = v_set(1 / __builtin_sqrtf(v_sum(squares) / (float)m->columns + epsilon));
-        for (size_t c = 0; c < whole; c += W) v_store(y + c, v_mul(v_mul(v_load(x + c), factor), v_load(weight + c)));
+        for (size_t c = 0; c < whole; c += W) {
+            v_store(y + c, v_mul(v_mul(v_load(x + c), factor), v_load(weight + c)));
+        }
         if (rest) {
             const V d = v_mul(v_load_part(x + whole, rest), factor);
             v_store_part(y + whole, v_mul(d, v_load(weight + whole)), rest);
@@ -50,7 +53,8 @@ static void FV_NAME(rms_norm)(const struct fv_rows *m, const float *weight, floa
     }
 }
 
-static void FV_NAME(rotate)(const struct fv_rows *m, size_t dimension, const float *cosine, const float *sine) {
+static void FV_NAME(rotate)(
+    const struct fv_rows *m, size_t dimension, const float *cosine, const float *sine) {
     const size_t half = dimension / 2;
     for (size_t row = 0; row < m->rows; row++) {
         const float *c = cosine + row * half, *s = sine + row * half;
@@ -69,20 +73,20 @@ static void FV_NAME(rotate)(const struct fv_rows *m, size_t dimension, const flo
 }
 
 // y[c] = f(x[c], y[c], c) over all rows: the loop of the functions below, `whole` and `rest` as above.
-#define FV_EACH(m, EXPRESSION)                                                                                  \
-    for (size_t row = 0; row < (m)->rows; row++) {                                                              \
-        const float *x = (m)->x + row * (m)->x_stride;                                                          \
-        float *y = (m)->y + row * (m)->y_stride;                                                                \
-        size_t c = 0;                                                                                           \
-        for (; c + W <= (m)->columns; c += W) {                                                                 \
-            const V a = v_load(x + c);                                                                          \
-            v_store(y + c, EXPRESSION(a, v_load(y + c), v_load));                                               \
-        }                                                                                                       \
-        if (c < (m)->columns) {                                                                                 \
-            const size_t n = (m)->columns - c;                                                                  \
-            const V a = v_load_part(x + c, n);                                                                  \
-            v_store_part(y + c, EXPRESSION(a, v_load_part(y + c, n), v_load_rest), n);                          \
-        }                                                                                                       \
+#define FV_EACH(m, EXPRESSION)                                                                               \
+    for (size_t row = 0; row < (m)->rows; row++) {                                                           \
+        const float *x = (m)->x + row * (m)->x_stride;                                                       \
+        float *y = (m)->y + row * (m)->y_stride;                                                             \
+        size_t c = 0;                                                                                        \
+        for (; c + W <= (m)->columns; c += W) {                                                              \
+            const V a = v_load(x + c);                                                                       \
+            v_store(y + c, EXPRESSION(a, v_load(y + c), v_load));                                            \
+        }                                                                                                    \
+        if (c < (m)->columns) {                                                                              \
+            const size_t n = (m)->columns - c;                                                               \
+            const V a = v_load_part(x + c, n);                                                               \
+            v_store_part(y + c, EXPRESSION(a, v_load_part(y + c, n), v_load_rest), n);                       \
+        }                                                                                                    \
     }
 
 static void FV_NAME(activate)(const struct fv_rows *m, enum fv_activation activation) {
@@ -103,7 +107,8 @@ static void FV_NAME(add)(const struct fv_rows *m) {
 #undef FV_EXPRESSION
 }
 
-static void FV_NAME(multiply_columns)(const struct fv_rows *m, const float *gate, enum fv_activation activation) {
+static void FV_NAME(multiply_columns)(
+    const struct fv_rows *m, const float *gate, enum fv_activation activation) {
 #define v_load_rest(p) v_load_part(p, n)
 #define FV_EXPRESSION(a, b, load) v_activate(v_mul(a, load(gate + c)), activation)
     FV_EACH(m, FV_EXPRESSION)
@@ -118,31 +123,35 @@ static void FV_NAME(column_means)(const struct fv_rows *m) {
     for (size_t c = 0; c < m->columns; c += W) {
         const size_t n = m->columns - c < W ? m->columns - c : W;
         V sums = v_zero();
-        for (size_t row = 0; row < m->rows; row++) sums = v_add(sums, v_load_part(m->x + row * m->x_stride + c, n));
+        for (size_t row = 0; row < m->rows; row++) {
+            sums = v_add(sums, v_load_part(m->x + row * m->x_stride + c, n));
+        }
         v_store_part(m->y + c, v_div(sums, count), n);
     }
 }
 
-// Four rows at a time: independent sums hide the latency, and x is loaded once for all of them.
-#define FV_DOT_ROWS(NAME, ELEMENT_BYTES, LOAD, LOAD_ONE)                                                        \
-    static void NAME(                                                                                           \
-        const void *table, size_t first, size_t count, size_t columns, const float *x, float *y) {              \
-        const size_t bytes = columns * ELEMENT_BYTES, whole = columns / W * W;                                  \
-        for (size_t row = 0; row < count; row += 4) {                                                           \
-            const char *base = (const char *)table + (first + row) * bytes;                                     \
-            const char *rows[4];                                                                                \
-            for (size_t i = 0; i < 4; i++) rows[i] = row + i < count ? base + i * bytes : base;                 \
-            V sums[4] = {v_zero(), v_zero(), v_zero(), v_zero()};                                               \
-            for (size_t c = 0; c < whole; c += W) {                                                             \
-                const V a = v_load(x + c);                                                                      \
-                for (size_t i = 0; i < 4; i++) sums[i] = v_fma(a, LOAD(rows[i] + c * ELEMENT_BYTES), sums[i]);  \
-            }                                                                                                   \
-            for (size_t i = 0; i < 4 && row + i < count; i++) {                                                 \
-                float sum = v_sum(sums[i]);                                                                     \
-                for (size_t c = whole; c < columns; c++) sum += x[c] * LOAD_ONE(rows[i], c);                    \
-                y[row + i] = sum;                                                                               \
-            }                                                                                                   \
-        }                                                                                                       \
+// Row by row, so that the table is read as one stream; four sums hide the latency.
+#define FV_DOT_ROWS(NAME, BYTES, LOAD, LOAD_ONE)                                                     \
+    static void NAME(                                                                                \
+        const void *table, size_t first, size_t count, size_t columns, const float *x, float *y) {   \
+        const size_t unrolled = columns / (4 * W) * (4 * W), whole = columns / W * W;                \
+        for (size_t row = 0; row < count; row++) {                                                   \
+            const char *entry = (const char *)table + (first + row) * columns * BYTES;               \
+            V sums[4] = {v_zero(), v_zero(), v_zero(), v_zero()};                                    \
+            size_t c = 0;                                                                            \
+            for (; c < unrolled; c += 4 * W) {                                                       \
+                FV_UNROLL for (size_t i = 0; i < 4 * W * BYTES; i += 64) {                           \
+                    __builtin_prefetch(entry + c * BYTES + i + 2048);                                \
+                }                                                                                    \
+                FV_UNROLL for (size_t i = 0; i < 4; i++) {                                           \
+                    sums[i] = v_fma(v_load(x + c + i * W), LOAD(entry + (c + i * W) * BYTES), sums[i]); \
+                }                                                                                    \
+            }                                                                                        \
+            for (; c < whole; c += W) sums[0] = v_fma(v_load(x + c), LOAD(entry + c * BYTES), sums[0]); \
+            float sum = v_sum(v_add(v_add(sums[0], sums[1]), v_add(sums[2], sums[3])));              \
+            for (; c < columns; c++) sum += x[c] * LOAD_ONE(entry, c);                               \
+            y[row] = sum;                                                                            \
+        }                                                                                            \
     }
 #define FV_LOAD_F32(p) v_load((const float *)(p))
 #define FV_LOAD_ONE_BF16(p, c) fv_widen(fv_load16(p, c))

@@ -2,9 +2,9 @@
 //
 //     c[i][0..NR) (+)= Σ_k a[i][k] · panel[k][0..NR)        2 · mr · NR · k operations
 //
-// Rows of a are read in place, one broadcast per number; rows of c are c_stride apart. Each sum runs over k in
-// ascending order in float32 (fused multiply-add), whatever mr is, so a row's result does not depend on the
-// rows beside it.
+// Rows of a are read in place, one broadcast per number; rows of c are c_stride apart. Each sum runs over k
+// in ascending order in float32 (fused multiply-add), whatever mr is, so a row's result does not depend on
+// the rows beside it.
 
 enum { NR = 2 * W };
 
@@ -13,16 +13,16 @@ typedef void fv_tile(
 
 #define FV_UNROLL _Pragma("clang loop unroll(full)")
 
-#define FV_TILE_BEGIN(mr)                                                                                       \
-    V sums[MR][2];                                                                                              \
-    FV_UNROLL for (size_t i = 0; i < mr; i++) {                                                                 \
-        sums[i][0] = accumulate ? v_load(c + i * c_stride) : v_zero();                                          \
-        sums[i][1] = accumulate ? v_load(c + i * c_stride + W) : v_zero();                                      \
+#define FV_TILE_BEGIN(mr)                                                                                    \
+    V sums[MR][2];                                                                                           \
+    FV_UNROLL for (size_t i = 0; i < mr; i++) {                                                              \
+        sums[i][0] = accumulate ? v_load(c + i * c_stride) : v_zero();                                       \
+        sums[i][1] = accumulate ? v_load(c + i * c_stride + W) : v_zero();                                   \
     }
-#define FV_TILE_END(mr)                                                                                         \
-    FV_UNROLL for (size_t i = 0; i < mr; i++) {                                                                 \
-        v_store(c + i * c_stride, sums[i][0]);                                                                  \
-        v_store(c + i * c_stride + W, sums[i][1]);                                                              \
+#define FV_TILE_END(mr)                                                                                      \
+    FV_UNROLL for (size_t i = 0; i < mr; i++) {                                                              \
+        v_store(c + i * c_stride, sums[i][0]);                                                               \
+        v_store(c + i * c_stride + W, sums[i][1]);                                                           \
     }
 
 INLINE void tile_f32(
@@ -52,12 +52,18 @@ INLINE void tile_bf16(
             sums[i][0] = v_fma(x, low0, sums[i][0]);
             sums[i][1] = v_fma(x, low1, sums[i][1]);
         }
-        // Read again rather than kept: there is no register left for them.
+        // The even half ends here, and the words are read again rather than kept: else the compiler loads
+        // ahead and sums leave their registers.
+        FV_UNROLL for (size_t i = 0; i < mr; i++) {
+            V_PIN(sums[i][0]);
+            V_PIN(sums[i][1]);
+        }
         const uint16_t *again = b;
-        __asm__("" : "+r"(again));
+        const float *odd = a + j + 1;
+        __asm__ volatile("" : "+r"(again), "+r"(odd));
         const V high0 = v_high(v_load_words(again)), high1 = v_high(v_load_words(again + 2 * W));
         FV_UNROLL for (size_t i = 0; i < mr; i++) {
-            const V x = v_set(a[i * a_stride + j + 1]);
+            const V x = v_set(odd[i * a_stride]);
             sums[i][0] = v_fma(x, high0, sums[i][0]);
             sums[i][1] = v_fma(x, high1, sums[i][1]);
         }
@@ -74,41 +80,41 @@ INLINE void tile_bf16(
 }
 
 // One function per number of rows.
-#define FV_TILE_FUNCTION(DTYPE, A, B, mr)                                                                       \
-    static void tile_##DTYPE##_##mr(                                                                            \
-        size_t k, const void *a, size_t a_stride, const void *b, float *c, size_t c_stride, int accumulate) {   \
-        tile_##DTYPE(mr, k, (const A *)a, a_stride, (const B *)b, c, c_stride, accumulate);                     \
+#define FV_TILE_FUNCTION(DTYPE, A, B, mr)                                                                    \
+    static void tile_##DTYPE##_##mr(                                                                         \
+        size_t k, const void *a, size_t a_stride, const void *b, float *c, size_t c_stride, int accumulate) { \
+        tile_##DTYPE(mr, k, (const A *)a, a_stride, (const B *)b, c, c_stride, accumulate);                  \
     }
 #if MR == 6
-#define FV_TILE_FUNCTIONS(DTYPE, A, B)                                                                          \
-    FV_TILE_FUNCTION(DTYPE, A, B, 1)                                                                            \
-    FV_TILE_FUNCTION(DTYPE, A, B, 2)                                                                            \
-    FV_TILE_FUNCTION(DTYPE, A, B, 3)                                                                            \
-    FV_TILE_FUNCTION(DTYPE, A, B, 4)                                                                            \
-    FV_TILE_FUNCTION(DTYPE, A, B, 5)                                                                            \
-    FV_TILE_FUNCTION(DTYPE, A, B, 6)                                                                            \
-    static fv_tile *const tiles_##DTYPE[MR + 1] = {                                                             \
-        0, tile_##DTYPE##_1, tile_##DTYPE##_2, tile_##DTYPE##_3, tile_##DTYPE##_4, tile_##DTYPE##_5,            \
-        tile_##DTYPE##_6,                                                                                       \
+#define FV_TILE_FUNCTIONS(DTYPE, A, B)                                                                       \
+    FV_TILE_FUNCTION(DTYPE, A, B, 1)                                                                         \
+    FV_TILE_FUNCTION(DTYPE, A, B, 2)                                                                         \
+    FV_TILE_FUNCTION(DTYPE, A, B, 3)                                                                         \
+    FV_TILE_FUNCTION(DTYPE, A, B, 4)                                                                         \
+    FV_TILE_FUNCTION(DTYPE, A, B, 5)                                                                         \
+    FV_TILE_FUNCTION(DTYPE, A, B, 6)                                                                         \
+    static fv_tile *const tiles_##DTYPE[MR + 1] = {                                                          \
+        0, tile_##DTYPE##_1, tile_##DTYPE##_2, tile_##DTYPE##_3, tile_##DTYPE##_4, tile_##DTYPE##_5,         \
+        tile_##DTYPE##_6,                                                                                    \
     };
 #else
-#define FV_TILE_FUNCTIONS(DTYPE, A, B)                                                                          \
-    FV_TILE_FUNCTION(DTYPE, A, B, 1)                                                                            \
-    FV_TILE_FUNCTION(DTYPE, A, B, 2)                                                                            \
-    FV_TILE_FUNCTION(DTYPE, A, B, 3)                                                                            \
-    FV_TILE_FUNCTION(DTYPE, A, B, 4)                                                                            \
-    FV_TILE_FUNCTION(DTYPE, A, B, 5)                                                                            \
-    FV_TILE_FUNCTION(DTYPE, A, B, 6)                                                                            \
-    FV_TILE_FUNCTION(DTYPE, A, B, 7)                                                                            \
-    FV_TILE_FUNCTION(DTYPE, A, B, 8)                                                                            \
-    FV_TILE_FUNCTION(DTYPE, A, B, 9)                                                                            \
-    FV_TILE_FUNCTION(DTYPE, A, B, 10)                                                                           \
-    FV_TILE_FUNCTION(DTYPE, A, B, 11)                                                                           \
-    FV_TILE_FUNCTION(DTYPE, A, B, 12)                                                                           \
-    static fv_tile *const tiles_##DTYPE[MR + 1] = {                                                             \
-        0, tile_##DTYPE##_1, tile_##DTYPE##_2, tile_##DTYPE##_3, tile_##DTYPE##_4, tile_##DTYPE##_5,            \
-        tile_##DTYPE##_6, tile_##DTYPE##_7, tile_##DTYPE##_8, tile_##DTYPE##_9, tile_##DTYPE##_10,              \
-        tile_##DTYPE##_11, tile_##DTYPE##_12,                                                                   \
+#define FV_TILE_FUNCTIONS(DTYPE, A, B)                                                                       \
+    FV_TILE_FUNCTION(DTYPE, A, B, 1)                                                                         \
+    FV_TILE_FUNCTION(DTYPE, A, B, 2)                                                                         \
+    FV_TILE_FUNCTION(DTYPE, A, B, 3)                                                                         \
+    FV_TILE_FUNCTION(DTYPE, A, B, 4)                                                                         \
+    FV_TILE_FUNCTION(DTYPE, A, B, 5)                                                                         \
+    FV_TILE_FUNCTION(DTYPE, A, B, 6)                                                                         \
+    FV_TILE_FUNCTION(DTYPE, A, B, 7)                                                                         \
+    FV_TILE_FUNCTION(DTYPE, A, B, 8)                                                                         \
+    FV_TILE_FUNCTION(DTYPE, A, B, 9)                                                                         \
+    FV_TILE_FUNCTION(DTYPE, A, B, 10)                                                                        \
+    FV_TILE_FUNCTION(DTYPE, A, B, 11)                                                                        \
+    FV_TILE_FUNCTION(DTYPE, A, B, 12)                                                                        \
+    static fv_tile *const tiles_##DTYPE[MR + 1] = {                                                          \
+        0, tile_##DTYPE##_1, tile_##DTYPE##_2, tile_##DTYPE##_3, tile_##DTYPE##_4, tile_##DTYPE##_5,         \
+        tile_##DTYPE##_6, tile_##DTYPE##_7, tile_##DTYPE##_8, tile_##DTYPE##_9, tile_##DTYPE##_10,           \
+        tile_##DTYPE##_11, tile_##DTYPE##_12,                                                                \
     };
 #endif
 
@@ -142,6 +148,7 @@ static void row_bf16(size_t k, const float *a, const char *panels, size_t panel_
         const V even = v_set(a[j]), odd = v_set(a[j + 1]);
         FV_UNROLL for (size_t p = 0; p < 4; p++) {
             const char *b = panels + p * panel_bytes + j * 2 * NR;
+            __builtin_prefetch(b + 1024);
             const VI w0 = v_load_words(b), w1 = v_load_words(b + 4 * W);
             sums[p][0] = v_fma(odd, v_high(w0), v_fma(even, v_low(w0), sums[p][0]));
             sums[p][1] = v_fma(odd, v_high(w1), v_fma(even, v_low(w1), sums[p][1]));

@@ -59,7 +59,8 @@ INLINE V v_high(VI words) {
 }
 // W bfloat16 numbers in a row, widened.
 INLINE V v_load_bf16(const void *p) {
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)), 16));
+    const VI words = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(words, 16));
 }
 
 INLINE float v_sum(V x) {
