@@ -15,7 +15,7 @@ import vocabulary
 import workers
 from data import Scenes
 from fast_ops import accelerate
-from model import ENCODER, FEATURES, make_encoder
+from model import ENCODER, FEATURES, SIDE, make_encoder
 
 KINDS, COLOURS = len(vocabulary.KINDS), list(vocabulary.COLOURS)
 END = len(vocabulary.LETTERS)  # the class of a slot behind the word's end
@@ -47,9 +47,11 @@ class Heads(nn.Module):
         self.color = nn.Linear(FEATURES, len(COLOURS))
         self.read = Reader(FEATURES, 16)
         self.read_early = Reader(ENCODER["embed_dims"][3], 64)
+        self.spot = nn.Linear(ENCODER["embed_dims"][3], END)  # the letter at a known place
         nn.init.constant_(self.density.bias, -5.0)
 
-    def forward(self, x, early):
+    def forward(self, x, early, spots):
+        """`spots`: [N, slots, 2] places of letters in -1...1, on which the early map is read off."""
         cells = self.norm(x.permute(0, 2, 3, 1))  # [N, 4, 4, C]
         density = F.softplus(self.density(cells)).sum((1, 2))
         return {
@@ -60,6 +62,7 @@ class Heads(nn.Module):
             "color": self.color(cells.mean((1, 2))),
             "word": self.read(x),
             "early": self.read_early(early),
+            "spot": self.spot(F.grid_sample(early, spots[:, None], align_corners=False)[:, :, 0].transpose(1, 2)),
         }
 
 
@@ -69,14 +72,14 @@ class Seeing(nn.Module):
         self.encoder = accelerate(make_encoder())
         self.heads = Heads()
 
-    def forward(self, images):
+    def forward(self, images, spots):
         net = self.encoder
         x = net.stem(images)
         for i, stage in enumerate(net.stages):
             x = stage(x)
             if i == 3:
                 early = x
-        return self.heads(net.final_conv(x), early)
+        return self.heads(net.final_conv(x), early, spots)
 
 
 def targets(scenes: list[dict]) -> dict[str, torch.Tensor]:
@@ -87,6 +90,8 @@ def targets(scenes: list[dict]) -> dict[str, torch.Tensor]:
         "right": torch.full((n,), -1),
         "color": torch.full((n,), -1),
         "word": torch.full((n, vocabulary.LONGEST), -1),
+        "spot": torch.full((n, vocabulary.LONGEST), -1),
+        "places": torch.zeros(n, vocabulary.LONGEST, 2),
     }
     for i, scene in enumerate(scenes):
         for kind, count in scene.get("things", []):
@@ -98,6 +103,9 @@ def targets(scenes: list[dict]) -> dict[str, torch.Tensor]:
         if "word" in scene:
             letters = [vocabulary.LETTERS.index(c) for c in scene["word"]]
             out["word"][i] = torch.tensor((letters + [END] * vocabulary.LONGEST)[: vocabulary.LONGEST])
+        if scene.get("letters"):
+            out["spot"][i, : len(letters)] = torch.tensor(letters)
+            out["places"][i, : len(letters)] = torch.tensor(scene["letters"]) / (SIDE / 2) - 1
     return out
 
 
@@ -113,8 +121,10 @@ def losses(out: dict, want: dict) -> dict[str, torch.Tensor]:
     for side in ("left", "right"):
         if (want[side] >= 0).any():
             found[side] = 0.15 * F.cross_entropy(out[side], want[side], ignore_index=-1)
-    for head, weight in (("word", 1.5), ("early", 0.75)):
-        found[head] = weight * F.cross_entropy(out[head].flatten(0, 1), want["word"].flatten(), ignore_index=-1)
+    for head, weight in (("word", 1.5), ("early", 0.75), ("spot", 1.0)):
+        aim = want["spot" if head == "spot" else "word"].flatten()
+        if (aim >= 0).any():
+            found[head] = weight * F.cross_entropy(out[head].flatten(0, 1), aim, ignore_index=-1)
     return found
 
 
@@ -125,7 +135,7 @@ def measure(net: Seeing, held: Scenes, number: int) -> dict[str, float]:
     for start in range(0, number, 50):
         chosen = range(start, start + 50)
         want = targets([held.described[i] for i in chosen])
-        out = net(held.batch(chosen))
+        out = net(held.batch(chosen), want["places"])
         for i, index in enumerate(chosen):
             scene = held.described[index]
             family = scene["family"]
@@ -135,6 +145,8 @@ def measure(net: Seeing, held: Scenes, number: int) -> dict[str, float]:
                 hits.setdefault("word", []).append(bool(hit.all()))
                 hits.setdefault("letter", []).extend(hit.tolist())
                 hits.setdefault("early_letter", []).extend(early.tolist())
+                there = want["spot"][i] >= 0
+                hits.setdefault("spot", []).extend((out["spot"][i].argmax(-1) == want["spot"][i])[there].tolist())
             else:
                 main, number_of = scene["things"][0]
                 hits.setdefault(f"kind_{family}", []).append(int(out["kind"][i].argmax()) in
@@ -156,6 +168,8 @@ def work(rank: int, processes: int, args) -> None:
         [{"params": decay, "weight_decay": 0.03}, {"params": other, "weight_decay": 0}], lr=args.rate, betas=(0.9, 0.98)
     )
     clock, step, seen = workers.Clock(args.minutes * 60), 0, 0
+    if args.start and not path.exists():
+        net.load_state_dict(torch.load(workers.RUNS / f"{args.start}.pt")["net"], strict=False)
     if path.exists():
         state = torch.load(path)
         net.load_state_dict(state["net"])
@@ -170,7 +184,8 @@ def work(rank: int, processes: int, args) -> None:
         if len(order) < args.batch:
             order = torch.randperm(len(trained), generator=generator).tolist()
         chosen, order = order[: args.batch], order[args.batch :]
-        found = losses(net(trained.batch(chosen)), targets([trained.described[i] for i in chosen]))
+        want = targets([trained.described[i] for i in chosen])
+        found = losses(net(trained.batch(chosen), want["places"]), want)
         loss = sum(found.values())
         optimiser.zero_grad()
         loss.backward()
@@ -190,6 +205,8 @@ def work(rank: int, processes: int, args) -> None:
                         **{k: v / 25 for k, v in sums.items()})
         if step % 25 == 0:
             sums = {}
+        if step % 100 == 0:  # shards may have been added
+            trained, order = Scenes("train"), []
         if (step % 150 == 0 or share >= 1) and rank == 0:
             workers.log(record, step=step, seen=seen, held=measure(net, held, 300 if share < 1 else 1500))
             workers.save(path, net=net.state_dict(), optimiser=optimiser.state_dict(), used=clock.used, step=step,
@@ -199,6 +216,7 @@ def work(rank: int, processes: int, args) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--name", default="stage0")
+    parser.add_argument("--start", help="checkpoint of another run to start from")
     parser.add_argument("--minutes", type=float, default=40, help="wall-clock budget; the schedule follows it")
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--batch", type=int, default=32, help="images per process and step")

@@ -2,7 +2,7 @@
 
 `Painter.paint` returns a 256x256 RGB image and its description, a plain dict:
     {"family": "single|count|pair|word", "color": name or None, "things": [[kind, count], ...],
-     "left": kind, "right": kind, "word": text}
+     "left": kind, "right": kind, "word": text, "letters": [[x, y] of each letter's centre, ...]}
 with only the keys that apply. Kinds are indices into vocabulary.KINDS; things[0] is the main kind.
 """
 
@@ -175,14 +175,21 @@ class Painter:
         x0, y0, x1, y1 = font.getbbox(text)
         mask = Image.new("L", (x1 - x0 + 8, y1 - y0 + 8))
         ImageDraw.Draw(mask).text((4 - x0, 4 - y0), text, fill=255, font=font)
-        mask = mask.rotate(self.uniform(-4, 4), Image.Resampling.BILINEAR, expand=True)
+        turn, flat = self.uniform(-4, 4), mask.size
+        mask = mask.rotate(turn, Image.Resampling.BILINEAR, expand=True)
         ink = self._ink(mean)
         room_x = max(0.0, width - mask.width) / 2
         room_y = max(0.0, height - mask.height) / 2
         x = (width - mask.width) / 2 + self.uniform(-0.8, 0.8) * room_x
         y = (height - mask.height) / 2 + self.uniform(-0.35, 0.35) * room_y
         canvas.paste(Image.new("RGB", mask.size, ink), (round(x), round(y)), mask)
-        return {"word": text}
+        edges = [4 - x0 + font.getlength(text[:i]) for i in range(len(text) + 1)]
+        sine, cosine = math.sin(math.radians(turn)), math.cos(math.radians(turn))
+        centres = []  # of the letters, which lie on the mask's middle line
+        for a, b in zip(edges, edges[1:]):
+            along = (a + b) / 2 - flat[0] / 2
+            centres.append([round(x + mask.width / 2 + along * cosine), round(y + mask.height / 2 - along * sine)])
+        return {"word": text, "letters": centres}
 
     def _font(self, face: int, size: int) -> ImageFont.FreeTypeFont:
         if (face, size) not in self.fonts:
@@ -218,8 +225,10 @@ class Painter:
             canvas = canvas.filter(ImageFilter.GaussianBlur(self.uniform(0.3, 1.0)))
         if (width, height) != (SIDE, SIDE):
             square = Image.new("RGB", (SIDE, SIDE))
-            square.paste(canvas, ((SIDE - width) // 2, (SIDE - height) // 2))
+            left, top = (SIDE - width) // 2, (SIDE - height) // 2
+            square.paste(canvas, (left, top))
             canvas = square
+            scene["letters"] = [[x + left, y + top] for x, y in scene.get("letters", [])]
         if self.chance(0.15):
             buffer = io.BytesIO()
             canvas.save(buffer, "JPEG", quality=self.integer(50, 92))
