@@ -10,19 +10,20 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 import vlm
-from cache_features import features
 from data import Scenes
 from fast_ops import accelerate
-from model import SIDE, make_encoder
+from model import SIDE, features, make_encoder
 
 
 def load(path: pathlib.Path) -> tuple[torch.nn.Module, vlm.Language, vlm.Prompts]:
     """Encoder, language part and prompts of an exported checkpoint, its bfloat16 weights in float32."""
     tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
-    state = {k: v.float() if v.is_floating_point() else v for k, v in load_file(path / "model.safetensors").items()}
+    state = {
+        k: v.float() if v.is_floating_point() else v for k, v in load_file(path / "model.safetensors").items()
+    }
 
     def part(prefix: str) -> dict[str, torch.Tensor]:
-        return {k[len(prefix):]: v for k, v in state.items() if k.startswith(prefix)}
+        return {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
 
     encoder, language = make_encoder(training=False), vlm.Language(tokenizer)
     encoder.load_state_dict(part("model.vision_tower.timm_model."))
@@ -61,7 +62,11 @@ class Reference:
         ids = self.tokenizer.encode(head, add_special_tokens=False) + [self.image_token] * vlm.TOKENS
         ids = torch.tensor([ids + self.tokenizer.encode(tail, add_special_tokens=False)])
         out = self.model.generate(
-            input_ids=ids, attention_mask=torch.ones_like(ids), pixel_values=pixels, max_new_tokens=24, do_sample=False
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            pixel_values=pixels,
+            max_new_tokens=24,
+            do_sample=False,
         )
         return self.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True).strip()
 
@@ -88,7 +93,9 @@ def main() -> None:
         vlm.by_task(language, prompts, of, held.described, held=unseen, report=report)
         for item in report:
             scene = held.described[item["index"]]
-            item["group"] = item["task"] + (f" ({scene['family']})" if item["task"] in ("count", "describe") else "")
+            item["group"] = item["task"] + (
+                f" ({scene['family']})" if item["task"] in ("count", "describe") else ""
+            )
         results[name] = {}
         for group in sorted({i["group"] for i in report}):
             rights = [i["right"] for i in report if i["group"] == group]

@@ -1,4 +1,4 @@
-"""Faster CPU training: depthwise convolution and GELU from fast_ops.cpp, pointwise convolutions as matrix products.
+"""Faster CPU training: depthwise convolution and GELU from fast_ops.cpp, the rest as matrix products.
 
 `accelerate(net)` swaps them into an encoder in place; parameters and state-dict names stay as they are.
 """
@@ -32,7 +32,9 @@ def _pointer(t: torch.Tensor | None) -> ctypes.c_void_p:
 
 def _run(name: str, a, b, c, d, x_shape, out_shape, k: int, s: int) -> None:
     n, h, w, channels = x_shape
-    sizes = [ctypes.c_int64(n)] + [ctypes.c_int(v) for v in (h, w, channels, out_shape[1], out_shape[2], k, s)]
+    sizes = [ctypes.c_int64(n)] + [
+        ctypes.c_int(v) for v in (h, w, channels, out_shape[1], out_shape[2], k, s)
+    ]
     if getattr(LIBRARY, name)(_pointer(a), _pointer(b), _pointer(c), _pointer(d), *sizes):
         raise ValueError(f"depthwise convolution {k}x{k}, stride {s} is not built")
 

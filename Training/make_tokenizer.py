@@ -1,8 +1,8 @@
 """Builds tokenizer.json: Qwen2's byte-level BPE with a vocabulary of whole words.
 
-The merges are not learnt but written down: every word of the questions and answers is built letter by letter
-from its start (" d" + "o", " do" + "g"), so it becomes one token, and anything else falls into a known beginning
-plus single bytes. No merge joins two capitals, so a word in capitals is always spelled, one token a letter:
+The merges are not learnt but written down: every word of the questions and answers is built letter by
+letter from its start (" d" + "o", " do" + "g"), so it becomes one token, and anything else falls into a
+known beginning plus single bytes. No merge joins two capitals, so a word in capitals is always spelled, one token a letter:
 that is what lets the decoder read words it has never seen.
 """
 
@@ -41,10 +41,15 @@ def build() -> Tokenizer:
     tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=merges, byte_fallback=False))
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(SPLIT), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        [
+            pre_tokenizers.Split(Regex(SPLIT), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     )
     tokenizer.decoder = decoders.ByteLevel(add_prefix_space=False, trim_offsets=False, use_regex=False)
-    tokenizer.post_processor = processors.ByteLevel(add_prefix_space=False, trim_offsets=False, use_regex=False)
+    tokenizer.post_processor = processors.ByteLevel(
+        add_prefix_space=False, trim_offsets=False, use_regex=False
+    )
     tokenizer.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in SPECIAL])
     for word in spaced + capital + small:
         text = word.replace("\u0120", " ")
@@ -59,7 +64,14 @@ def main() -> None:
     path = parser.parse_args().out
     tokenizer = build()
     tokenizer.save(str(path))
-    print(json.dumps({"entries": tokenizer.get_vocab_size(), "sample": tokenizer.encode('What does it say? It says "MARBLE".').tokens}))
+    print(
+        json.dumps(
+            {
+                "entries": tokenizer.get_vocab_size(),
+                "sample": tokenizer.encode('What does it say? It says "MARBLE".').tokens,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

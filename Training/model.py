@@ -9,8 +9,8 @@ checkpoint loads into `timm.create_model("fastvit_mci3", inference_mode=True, **
 
 import timm
 import torch
-from torch import nn
 from timm.models import fastvit
+from torch import nn
 
 ENCODER = {
     "layers": [1, 1, 3, 3, 2],
@@ -27,8 +27,13 @@ class ConvBN(nn.Sequential):
 
     def __init__(self, conv: nn.Conv2d):
         plain = nn.Conv2d(
-            conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride,
-            conv.padding, groups=conv.groups, bias=False,
+            conv.in_channels,
+            conv.out_channels,
+            conv.kernel_size,
+            conv.stride,
+            conv.padding,
+            groups=conv.groups,
+            bias=False,
         )
         super().__init__(plain, nn.BatchNorm2d(conv.out_channels))
         nn.init.kaiming_normal_(plain.weight, mode="fan_out", nonlinearity="relu")
@@ -39,8 +44,13 @@ class ConvBN(nn.Sequential):
     def folded(self) -> nn.Conv2d:
         conv, bn = self[0], self[1]
         out = nn.Conv2d(
-            conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride,
-            conv.padding, groups=conv.groups, bias=True,
+            conv.in_channels,
+            conv.out_channels,
+            conv.kernel_size,
+            conv.stride,
+            conv.padding,
+            groups=conv.groups,
+            bias=True,
         )
         scale = bn.weight / torch.sqrt(bn.running_var + bn.eps)
         out.weight.data = (conv.weight * scale.reshape(-1, 1, 1, 1)).detach()
@@ -58,9 +68,7 @@ def identity_(conv: nn.Conv2d, noise: float) -> None:
 
 def make_encoder(training: bool = True) -> nn.Module:
     """The encoder; `training` puts batch norms back where the inference form has folded them away."""
-    net = timm.create_model(
-        "fastvit_mci3", inference_mode=True, num_classes=0, global_pool="", **ENCODER
-    )
+    net = timm.create_model("fastvit_mci3", inference_mode=True, num_classes=0, global_pool="", **ENCODER)
     if not training:
         return net
     for module in net.modules():
@@ -87,3 +95,15 @@ def fold(net: nn.Module) -> nn.Module:
     wanted = out.state_dict()
     out.load_state_dict({k: folded[k] if k in folded else state[k] for k in wanted})
     return out.eval()
+
+
+def load_folded(path) -> torch.nn.Module:
+    """The inference-form encoder out of a stage 0 checkpoint."""
+    net = make_encoder()
+    state = torch.load(path, map_location="cpu")["net"]
+    net.load_state_dict({k[len("encoder.") :]: v for k, v in state.items() if k.startswith("encoder.")})
+    return fold(net)
+
+
+def features(encoder, images: torch.Tensor) -> torch.Tensor:
+    return encoder.forward_features(images).flatten(2).transpose(1, 2)

@@ -1,6 +1,6 @@
 """Stage 0: the encoder learns to see, through throw-away heads, what the generator knows for free.
 
-Kinds present, counts per kind, left and right, the background's colour, and the letters of a word by position.
+Kinds present, counts per kind, left and right, the background's colour, the letters of a word by position.
 A language model's loss on its own does not get an untrained encoder started.
 """
 
@@ -62,7 +62,9 @@ class Heads(nn.Module):
             "color": self.color(cells.mean((1, 2))),
             "word": self.read(x),
             "early": self.read_early(early),
-            "spot": self.spot(F.grid_sample(early, spots[:, None], align_corners=False)[:, :, 0].transpose(1, 2)),
+            "spot": self.spot(
+                F.grid_sample(early, spots[:, None], align_corners=False)[:, :, 0].transpose(1, 2)
+            ),
         }
 
 
@@ -72,14 +74,16 @@ class Seeing(nn.Module):
         self.encoder = accelerate(make_encoder())
         self.heads = Heads()
 
-    def forward(self, images, spots):
+    def forward(self, images, spots, with_features: bool = False):
         net = self.encoder
         x = net.stem(images)
         for i, stage in enumerate(net.stages):
             x = stage(x)
             if i == 3:
                 early = x
-        return self.heads(net.final_conv(x), early, spots)
+        x = net.final_conv(x)
+        out = self.heads(x, early, spots)
+        return (out, x.flatten(2).transpose(1, 2)) if with_features else out
 
 
 def targets(scenes: list[dict]) -> dict[str, torch.Tensor]:
@@ -115,7 +119,8 @@ def losses(out: dict, want: dict) -> dict[str, torch.Tensor]:
     share = present / present.sum(1, keepdim=True)
     found = {
         "kind": F.cross_entropy(out["kind"][things], share),
-        "count": F.poisson_nll_loss(out["count"][things], want["count"][things], log_input=False, full=False) * 12,
+        "count": F.poisson_nll_loss(out["count"][things], want["count"][things], log_input=False, full=False)
+        * 12,
         "color": 0.3 * F.cross_entropy(out["color"], want["color"], ignore_index=-1),
     }
     for side in ("left", "right"):
@@ -146,11 +151,14 @@ def measure(net: Seeing, held: Scenes, number: int) -> dict[str, float]:
                 hits.setdefault("letter", []).extend(hit.tolist())
                 hits.setdefault("early_letter", []).extend(early.tolist())
                 there = want["spot"][i] >= 0
-                hits.setdefault("spot", []).extend((out["spot"][i].argmax(-1) == want["spot"][i])[there].tolist())
+                hits.setdefault("spot", []).extend(
+                    (out["spot"][i].argmax(-1) == want["spot"][i])[there].tolist()
+                )
             else:
                 main, number_of = scene["things"][0]
-                hits.setdefault(f"kind_{family}", []).append(int(out["kind"][i].argmax()) in
-                                                            [k for k, _ in scene["things"]])
+                hits.setdefault(f"kind_{family}", []).append(
+                    int(out["kind"][i].argmax()) in [k for k, _ in scene["things"]]
+                )
                 if family == "count":
                     hits.setdefault("count", []).append(round(out["count"][i, main].item()) == number_of)
                 if family == "pair":
@@ -165,7 +173,9 @@ def work(rank: int, processes: int, args) -> None:
     decay = [p for p in net.parameters() if p.dim() > 1]
     other = [p for p in net.parameters() if p.dim() <= 1]
     optimiser = torch.optim.AdamW(
-        [{"params": decay, "weight_decay": 0.03}, {"params": other, "weight_decay": 0}], lr=args.rate, betas=(0.9, 0.98)
+        [{"params": decay, "weight_decay": 0.03}, {"params": other, "weight_decay": 0}],
+        lr=args.rate,
+        betas=(0.9, 0.98),
     )
     clock, step, seen = workers.Clock(args.minutes * 60), 0, 0
     if args.start and not path.exists():
@@ -201,23 +211,38 @@ def work(rank: int, processes: int, args) -> None:
             now = time.monotonic()
             speed = (seen - marked) / (now - mark)
             mark, marked = now, seen
-            workers.log(record, step=step, seen=seen, share=share, speed=speed, norm=norm,
-                        **{k: v / 25 for k, v in sums.items()})
+            workers.log(
+                record,
+                step=step,
+                seen=seen,
+                share=share,
+                speed=speed,
+                norm=norm,
+                **{k: v / 25 for k, v in sums.items()},
+            )
         if step % 25 == 0:
             sums = {}
         if step % 100 == 0:  # shards may have been added
             trained, order = Scenes("train"), []
         if (step % 150 == 0 or share >= 1) and rank == 0:
             workers.log(record, step=step, seen=seen, held=measure(net, held, 300 if share < 1 else 1500))
-            workers.save(path, net=net.state_dict(), optimiser=optimiser.state_dict(), used=clock.used, step=step,
-                         seen=seen)
+            workers.save(
+                path,
+                net=net.state_dict(),
+                optimiser=optimiser.state_dict(),
+                used=clock.used,
+                step=step,
+                seen=seen,
+            )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--name", default="stage0")
     parser.add_argument("--start", help="checkpoint of another run to start from")
-    parser.add_argument("--minutes", type=float, default=40, help="wall-clock budget; the schedule follows it")
+    parser.add_argument(
+        "--minutes", type=float, default=40, help="wall-clock budget; the schedule follows it"
+    )
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--batch", type=int, default=32, help="images per process and step")
     parser.add_argument("--port", type=int, default=29511)

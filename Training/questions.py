@@ -7,34 +7,68 @@ import vocabulary
 # task -> (phrasings trained on, phrasings held out)
 PHRASINGS = {
     "name": (
-        ["What is this?", "What is shown in the picture?", "What is in the image?", "What object is this?",
-         "Name the object.", "What can you see?"],
+        [
+            "What is this?",
+            "What is shown in the picture?",
+            "What is in the image?",
+            "What object is this?",
+            "Name the object.",
+            "What can you see?",
+        ],
         ["What does the image show?", "Which object is in the picture?"],
     ),
-    "these": (["What are these?", "What are the objects?", "Name the objects."], ["Which objects are these?"]),
+    "these": (
+        ["What are these?", "What are the objects?", "Name the objects."],
+        ["Which objects are these?"],
+    ),
     "left": (
-        ["What is on the left?", "What is on the left side?", "Name the object on the left.",
-         "What do you see on the left?"],
+        [
+            "What is on the left?",
+            "What is on the left side?",
+            "Name the object on the left.",
+            "What do you see on the left?",
+        ],
         ["Which object is on the left?"],
     ),
     "right": (
-        ["What is on the right?", "What is on the right side?", "Name the object on the right.",
-         "What do you see on the right?"],
+        [
+            "What is on the right?",
+            "What is on the right side?",
+            "Name the object on the right.",
+            "What do you see on the right?",
+        ],
         ["Which object is on the right?"],
     ),
     "count": (
-        ["How many {many} are there?", "How many {many} are in the image?", "How many {many} do you see?",
-         "Count the {many}.", "What is the number of {many}?"],
+        [
+            "How many {many} are there?",
+            "How many {many} are in the image?",
+            "How many {many} do you see?",
+            "Count the {many}.",
+            "What is the number of {many}?",
+        ],
         ["How many {many} are in the picture?", "How many {many} can you see?"],
     ),
     "read": (
-        ["What does it say?", "Read the word.", "What word is this?", "What is written here?",
-         "What does the text say?", "Read the text.", "What is the word?"],
+        [
+            "What does it say?",
+            "Read the word.",
+            "What word is this?",
+            "What is written here?",
+            "What does the text say?",
+            "Read the text.",
+            "What is the word?",
+        ],
         ["Which word is shown?", "What is the word in the image?"],
     ),
     "exists": (
-        ["Is there {a}?", "Is there {a} in the image?", "Do you see {a}?", "Can you see {a}?",
-         "Does the image show {a}?"],
+        [
+            "Is there {a}?",
+            "Is there {a} in the image?",
+            "Do you see {a}?",
+            "Can you see {a}?",
+            "Does the image show {a}?",
+        ],
         ["Is there {a} here?", "Is {a} in the picture?"],
     ),
     "text": (["Is there a word?", "Is there any text?", "Do you see a word?"], ["Can you see any text?"]),
@@ -119,7 +153,12 @@ def ask(scene: dict, task: str, rng: random.Random, held: bool = False) -> tuple
 def several(scene: dict, number: int, rng: random.Random) -> list[tuple[str, str]]:
     """Different questions about one scene: the main task of its family first, then others, then repeats."""
     tasks = possible(scene)
-    first = {"word": ["read", "describe"], "pair": ["left", "right"], "count": ["count", "count"]}.get(scene["family"], ["name"])
+    first = {
+        "word": ["read"],
+        "pair": ["left", "right", "exists"],
+        "count": ["count", "exists"],
+        "single": ["name", "exists"],
+    }[scene["family"]]
     rest = [t for t in tasks if t not in first and (t != "text" or rng.random() < 0.25)]
     rng.shuffle(rest)
     chosen = (first + rest)[:number]
@@ -135,5 +174,11 @@ def every_text() -> list[str]:
         for phrasing in trained + held:
             texts += [phrasing.format(a=one(k), many=many(k)) for k in range(len(vocabulary.KINDS))]
     for k in range(len(vocabulary.KINDS)):
-        texts += [sentence(one(k)), sentence(many(k)), "A " + vocabulary.KINDS[k][0], numbered(k, 1), numbered(k, 2)]
+        texts += [
+            sentence(one(k)),
+            sentence(many(k)),
+            "A " + vocabulary.KINDS[k][0],
+            numbered(k, 1),
+            numbered(k, 2),
+        ]
     return texts + [sentence(c) for c in vocabulary.COLOURS]

@@ -20,7 +20,16 @@ SIDE = 256
 FAMILIES = ("word", "single", "count", "pair")
 SHARES = (0.46, 0.17, 0.22, 0.15)
 FACES = {
-    "regular", "bold", "semibold", "black", "medium", "heavy", "book", "demibold", "extrabold", "roman",
+    "regular",
+    "bold",
+    "semibold",
+    "black",
+    "medium",
+    "heavy",
+    "book",
+    "demibold",
+    "extrabold",
+    "roman",
 }
 AVOID = ("mono", "emoji", "symbol", "dings", "math", "initial", "libertine display", "webfont")
 
@@ -28,7 +37,10 @@ AVOID = ("mono", "emoji", "symbol", "dings", "math", "initial", "libertine displ
 def typefaces() -> list[str]:
     """Files of the upright text typefaces that fontconfig knows, one per family and style."""
     listing = subprocess.run(
-        ["fc-list", "--format", "%{family[0]}|%{style[0]}|%{file}\n"], capture_output=True, text=True, check=True
+        ["fc-list", "--format", "%{family[0]}|%{style[0]}|%{file}\n"],
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
     chosen = {}
     for line in sorted(listing.splitlines()):
@@ -69,7 +81,9 @@ class Painter:
 
     def shade(self, name: str) -> np.ndarray:
         (h0, h1), (s0, s1), (v0, v1) = vocabulary.COLOURS[name]
-        rgb = colorsys.hsv_to_rgb(self.uniform(h0, h1) % 360 / 360, self.uniform(s0, s1), self.uniform(v0, v1))
+        rgb = colorsys.hsv_to_rgb(
+            self.uniform(h0, h1) % 360 / 360, self.uniform(s0, s1), self.uniform(v0, v1)
+        )
         return np.array(rgb, np.float32) * 255
 
     def background(self, width: int, height: int) -> tuple[np.ndarray, str | None, np.ndarray]:
@@ -104,7 +118,8 @@ class Painter:
         picture = self.pictures[kind]
         scale = size / max(picture.size)
         picture = picture.resize(
-            (max(1, round(picture.width * scale)), max(1, round(picture.height * scale))), Image.Resampling.BILINEAR,
+            (max(1, round(picture.width * scale)), max(1, round(picture.height * scale))),
+            Image.Resampling.BILINEAR,
             reducing_gap=2.0,
         )
         if self.chance(0.3) and kind != CLOCK:
@@ -155,7 +170,9 @@ class Painter:
             size = min(width * 0.47, height * 0.9) * self.uniform(0.65, 1.0)
             room = max(0.0, height - size) / 2
             x = width * centre + self.uniform(-0.03, 0.03) * width
-            self.paste(canvas, kind, size, x, height / 2 + self.uniform(-0.8, 0.8) * room, self.uniform(-20, 20))
+            self.paste(
+                canvas, kind, size, x, height / 2 + self.uniform(-0.8, 0.8) * room, self.uniform(-20, 20)
+            )
         return {"things": [[left, 1], [right, 1]], "left": left, "right": right}
 
     # Words
@@ -188,7 +205,9 @@ class Painter:
         centres = []  # of the letters, which lie on the mask's middle line
         for a, b in zip(edges, edges[1:]):
             along = (a + b) / 2 - flat[0] / 2
-            centres.append([round(x + mask.width / 2 + along * cosine), round(y + mask.height / 2 - along * sine)])
+            centres.append(
+                [round(x + mask.width / 2 + along * cosine), round(y + mask.height / 2 - along * sine)]
+            )
         return {"word": text, "letters": centres}
 
     def _font(self, face: int, size: int) -> ImageFont.FreeTypeFont:

@@ -98,7 +98,13 @@ class Prompts:
                 at = end
         causal = torch.ones(length, length, dtype=torch.bool).tril()
         same = (segment[:, :, None] == segment[:, None, :]) | (segment[:, None, :] == 0)
-        return {"ids": ids, "position": position, "mask": (same & causal)[:, None], "learn": learn, "segment": segment}
+        return {
+            "ids": ids,
+            "position": position,
+            "mask": (same & causal)[:, None],
+            "learn": learn,
+            "segment": segment,
+        }
 
 
 class Language(nn.Module):
@@ -137,8 +143,15 @@ def exact(language: Language, prompts: Prompts, features, asked) -> list[list[bo
     ]
 
 
-def by_task(language: Language, prompts: Prompts, features_of, scenes: list[dict], held: bool, seed: int = 5,
-            report=None) -> dict[str, list[bool]]:
+def by_task(
+    language: Language,
+    prompts: Prompts,
+    features_of,
+    scenes: list[dict],
+    held: bool,
+    seed: int = 5,
+    report=None,
+) -> dict[str, list[bool]]:
     """One question of every possible task for every scene. `features_of(list of indices)` gives features."""
     language.eval()
     rng = random.Random(seed)
@@ -152,6 +165,8 @@ def by_task(language: Language, prompts: Prompts, features_of, scenes: list[dict
             for t, pair, right in zip(ts, pairs, rights):
                 hits[t].append(right)
                 if report is not None:
-                    report.append({"index": i, "task": t, "question": pair[0], "answer": pair[1], "right": right})
+                    report.append(
+                        {"index": i, "task": t, "question": pair[0], "answer": pair[1], "right": right}
+                    )
     language.train()
     return hits

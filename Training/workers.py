@@ -1,4 +1,4 @@
-"""Two single-threaded processes that share gradients: on a busy 2-core machine this wastes less than two threads."""
+"""Two single-threaded processes that share gradients: on a busy machine that wastes less than two threads."""
 
 import json
 import math
@@ -34,7 +34,9 @@ def share_gradients(parameters) -> float:
     flat /= dist.get_world_size()
     norm = flat.norm().item()
     if not math.isfinite(norm):
-        raise FloatingPointError("a gradient is not finite: lower the learning rate, resume from the checkpoint")
+        raise FloatingPointError(
+            "a gradient is not finite: lower the learning rate, resume from the checkpoint"
+        )
     if norm > 1:
         flat *= 1 / norm
     at = 0
@@ -45,7 +47,7 @@ def share_gradients(parameters) -> float:
 
 
 class Clock:
-    """A budget in seconds of wall clock. The learning rate follows it, so a busy machine just takes fewer steps."""
+    """A budget in seconds of wall clock. The learning rate follows it: a busy machine just takes fewer steps."""
 
     def __init__(self, budget: float, used: float = 0.0, warm: float = 0.02):
         self.budget, self.used, self.warm = budget, used, warm
