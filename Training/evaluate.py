@@ -110,7 +110,11 @@ def main() -> None:
             same += (text == item["answer"]) == item["right"]
         results["transformers agrees on right or wrong"] = f"{same} of {len(chosen)}"
     args.out.write_text(json.dumps({"results": results, "items": items}))
-    print(json.dumps(results, indent=1))
+    print("| task | known phrasings | phrasings held out | items |\n|---|---|---|---|")
+    known, unseen = results["known phrasings"], results["held-out phrasings"]
+    for group, found in known.items():
+        print(f"| {group} | {found['exact']:.1%} | {unseen[group]['exact']:.1%} | {found['items']} |")
+    print(results.get("transformers agrees on right or wrong", ""))
 
 
 if __name__ == "__main__":

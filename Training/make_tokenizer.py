@@ -2,8 +2,8 @@
 
 The merges are not learnt but written down: every word of the questions and answers is built letter by
 letter from its start (" d" + "o", " do" + "g"), so it becomes one token, and anything else falls into a
-known beginning plus single bytes. No merge joins two capitals, so a word in capitals is always spelled, one token a letter:
-that is what lets the decoder read words it has never seen.
+known beginning plus single bytes. No merge joins two capitals, so a word in capitals is always spelled, one
+token a letter: that is what lets the decoder read words it has never seen.
 """
 
 import argparse

@@ -18,6 +18,8 @@ from fast_ops import accelerate
 from model import ENCODER, FEATURES, SIDE, make_encoder
 
 KINDS, COLOURS = len(vocabulary.KINDS), list(vocabulary.COLOURS)
+# How much the heads that read weigh.
+WEIGHTS = {"word": 1.5, "early": 0.75, "spot": 0.7, "order": 0.5, "cell": 1.0, "cell_order": 0.5}
 END = len(vocabulary.LETTERS)  # the class of a slot behind the word's end
 
 
@@ -47,12 +49,22 @@ class Heads(nn.Module):
         self.color = nn.Linear(FEATURES, len(COLOURS))
         self.read = Reader(FEATURES, 16)
         self.read_early = Reader(ENCODER["embed_dims"][3], 64)
-        self.spot = nn.Linear(ENCODER["embed_dims"][3], END)  # the letter at a known place
+        # At the known place of a letter: which one it is, and which of the word's letters.
+        self.spot = nn.Linear(ENCODER["embed_dims"][3], END + vocabulary.LONGEST)
+        self.cell = nn.Sequential(
+            nn.Linear(FEATURES + 4, 256), nn.GELU(), nn.Linear(256, END + vocabulary.LONGEST)
+        )
         nn.init.constant_(self.density.bias, -5.0)
 
     def forward(self, x, early, spots):
         """`spots`: [N, slots, 2] places of letters in -1...1, on which the early map is read off."""
         cells = self.norm(x.permute(0, 2, 3, 1))  # [N, 4, 4, C]
+        spot = self.spot(F.grid_sample(early, spots[:, None], align_corners=False)[:, :, 0].transpose(1, 2))
+        around = F.grid_sample(x, spots[:, None], mode="nearest", align_corners=False)[:, :, 0].transpose(
+            1, 2
+        )
+        within = (spots + 1) * 2 % 1 - 0.5  # where in its cell of the 4 x 4 map
+        cell = self.cell(torch.cat([around, spots, within], 2))
         density = F.softplus(self.density(cells)).sum((1, 2))
         return {
             "kind": self.kind(cells.amax((1, 2))),
@@ -62,9 +74,10 @@ class Heads(nn.Module):
             "color": self.color(cells.mean((1, 2))),
             "word": self.read(x),
             "early": self.read_early(early),
-            "spot": self.spot(
-                F.grid_sample(early, spots[:, None], align_corners=False)[:, :, 0].transpose(1, 2)
-            ),
+            "spot": spot[..., :END],
+            "order": spot[..., END:],
+            "cell": cell[..., :END],
+            "cell_order": cell[..., END:],
         }
 
 
@@ -114,20 +127,24 @@ def targets(scenes: list[dict]) -> dict[str, torch.Tensor]:
 
 
 def losses(out: dict, want: dict) -> dict[str, torch.Tensor]:
+    found = {}
+    if (want["color"] >= 0).any():
+        found["color"] = 0.3 * F.cross_entropy(out["color"], want["color"], ignore_index=-1)
     things = want["count"].sum(1) > 0
-    present = (want["count"] > 0).float()[things]
-    share = present / present.sum(1, keepdim=True)
-    found = {
-        "kind": F.cross_entropy(out["kind"][things], share),
-        "count": F.poisson_nll_loss(out["count"][things], want["count"][things], log_input=False, full=False)
-        * 12,
-        "color": 0.3 * F.cross_entropy(out["color"], want["color"], ignore_index=-1),
-    }
+    if things.any():
+        present = (want["count"] > 0).float()[things]
+        found["kind"] = F.cross_entropy(out["kind"][things], present / present.sum(1, keepdim=True))
+        found["count"] = 12 * F.poisson_nll_loss(
+            out["count"][things], want["count"][things], log_input=False, full=False
+        )
     for side in ("left", "right"):
         if (want[side] >= 0).any():
             found[side] = 0.15 * F.cross_entropy(out[side], want[side], ignore_index=-1)
-    for head, weight in (("word", 1.5), ("early", 0.75), ("spot", 1.0)):
-        aim = want["spot" if head == "spot" else "word"].flatten()
+    number = torch.arange(vocabulary.LONGEST).expand_as(want["spot"])
+    want = want | {"order": torch.where(want["spot"] >= 0, number, -1), "early": want["word"]}
+    want |= {"cell": want["spot"], "cell_order": want["order"]}
+    for head, weight in WEIGHTS.items():
+        aim = want[head].flatten()
         if (aim >= 0).any():
             found[head] = weight * F.cross_entropy(out[head].flatten(0, 1), aim, ignore_index=-1)
     return found

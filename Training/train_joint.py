@@ -33,6 +33,21 @@ def measure(seeing, language, prompts, held: Scenes, number: int) -> dict[str, f
     return {k: round(sum(v) / len(v), 3) for k, v in hits.items() if v}
 
 
+def mixture(described: list[dict], words: float, rng: random.Random) -> list[int]:
+    """A shuffled pass over the scenes without words, with as many words as make up their share."""
+    written = [i for i, scene in enumerate(described) if "word" in scene]
+    others = [i for i, scene in enumerate(described) if "word" not in scene]
+    order = others + rng.choices(written, k=round(len(others) * words / (1 - words)))
+    rng.shuffle(order)
+    return order
+
+
+def fitting(state: dict, net: torch.nn.Module) -> dict:
+    """What of a checkpoint still fits: heads are thrown away in the end and may have changed since."""
+    own = net.state_dict()
+    return {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
+
+
 def work(rank: int, processes: int, args) -> None:
     tokenizer = Tokenizer.from_file(str(workers.RUNS / "tokenizer.json"))
     prompts = vlm.Prompts(tokenizer)
@@ -53,7 +68,10 @@ def work(rank: int, processes: int, args) -> None:
             group["peak"] = peak
         clock, step, seen = workers.Clock(args.minutes * 60, state["used"]), state["step"], state["seen"]
     else:
-        seeing.load_state_dict(torch.load(workers.RUNS / f"{args.start}.pt")["net"])
+        state = torch.load(workers.RUNS / f"{args.start}.pt")
+        seeing.load_state_dict(fitting(state["net"], seeing), strict=False)
+        if "language" in state:
+            language.load_state_dict(state["language"])
     trained, held = Scenes("train"), Scenes("held")
     rng = random.Random(7 + rank + 1000 * step)
     order: list[int] = []
@@ -61,8 +79,7 @@ def work(rank: int, processes: int, args) -> None:
     sums: dict[str, float] = {}
     while share < 1:
         if len(order) < args.batch:
-            order = list(range(len(trained)))
-            rng.shuffle(order)
+            order = mixture(trained.described, args.words, rng)
         chosen, order = order[: args.batch], order[args.batch :]
         scenes = [trained.described[i] for i in chosen]
         wanted = stage0.targets(scenes)
@@ -82,7 +99,7 @@ def work(rank: int, processes: int, args) -> None:
         right, tokens = right + (logits.argmax(-1) == answers).sum().item(), tokens + len(answers)
         for k, v in found.items():
             sums[k] = sums.get(k, 0) + v.item()
-        if step % 25 == 0:
+        if step % 50 == 0:
             if rank == 0:
                 now = time.monotonic()
                 workers.log(
@@ -93,12 +110,12 @@ def work(rank: int, processes: int, args) -> None:
                     speed=(seen - marked) / (now - mark),
                     norms=[round(n, 2) for n in norms],
                     token=right / tokens,
-                    **{k: v / 25 for k, v in sums.items()},
+                    **{k: v / 50 for k, v in sums.items()},
                 )
                 mark, marked = now, seen
             sums, right, tokens = {}, 0, 0
-        if (step % 150 == 0 or share >= 1) and rank == 0:
-            number = 160 if share < 1 else 800
+        if (step % args.every == 0 or share >= 1) and rank == 0:
+            number = 160
             workers.log(
                 record,
                 step=step,
@@ -124,7 +141,11 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1.5e-3, help="peak rate of projector and decoder")
     parser.add_argument("--encoder-rate", type=float, default=1e-3)
     parser.add_argument("--weight", type=float, default=2.0, help="of the answers against stage 0's heads")
-    parser.add_argument("--batch", type=int, default=24, help="images per process and step")
+    parser.add_argument(
+        "--every", type=int, default=300, help="steps from one measurement and checkpoint to the next"
+    )
+    parser.add_argument("--batch", type=int, default=10, help="images per process and step")
+    parser.add_argument("--words", type=float, default=0.58, help="share of images that are words")
     parser.add_argument("--questions", type=int, default=4)
     parser.add_argument("--port", type=int, default=29541)
     workers.launch(work, parser.parse_args())

@@ -47,7 +47,7 @@ def share_gradients(parameters) -> float:
 
 
 class Clock:
-    """A budget in seconds of wall clock. The learning rate follows it: a busy machine just takes fewer steps."""
+    """A budget in seconds of wall clock; the learning rate follows it, however many steps fit in."""
 
     def __init__(self, budget: float, used: float = 0.0, warm: float = 0.02):
         self.budget, self.used, self.warm = budget, used, warm
