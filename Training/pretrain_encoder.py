@@ -86,6 +86,19 @@ class Seeing(nn.Module):
         super().__init__()
         self.encoder = accelerate(make_encoder())
         self.heads = Heads()
+        self.frozen: list[nn.Module] = []
+
+    def freeze(self, stages: int) -> None:
+        """Leaves the stem and the first stages as they are: they cost most and change least."""
+        self.frozen = [self.encoder.stem, *self.encoder.stages[:stages]] if stages else []
+        for module in self.frozen:
+            module.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True):
+        super().train(mode)
+        for module in self.frozen:
+            module.eval()
+        return self
 
     def forward(self, images, spots, with_features: bool = False):
         net = self.encoder

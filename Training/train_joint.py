@@ -50,7 +50,7 @@ def fitting(state: dict, net: torch.nn.Module) -> dict:
 
 def work(rank: int, processes: int, args) -> None:
     tokenizer = Tokenizer.from_file(str(workers.RUNS / "tokenizer.json"))
-    prompts = vlm.Prompts(tokenizer)
+    prompts, words = vlm.Prompts(tokenizer), vlm.Words(tokenizer)
     seeing, language = stage0.Seeing(), vlm.Language(tokenizer)
     groups = [
         {"params": list(seeing.parameters()), "peak": args.encoder_rate},
@@ -72,6 +72,7 @@ def work(rank: int, processes: int, args) -> None:
         seeing.load_state_dict(fitting(state["net"], seeing), strict=False)
         if "language" in state:
             language.load_state_dict(state["language"])
+    seeing.freeze(args.freeze)
     trained, held = Scenes("train"), Scenes("held")
     rng = random.Random(7 + rank + 1000 * step)
     order: list[int] = []
@@ -88,6 +89,7 @@ def work(rank: int, processes: int, args) -> None:
         packed = prompts.pack([questions.several(s, args.questions, rng) for s in scenes])
         logits, answers = language(seen_features, packed)
         found["answer"] = F.cross_entropy(logits, answers)
+        found["naming"] = words.loss(language, seen_features, wanted)
         optimiser.zero_grad()
         (found["answer"] * args.weight + sum(v for k, v in found.items() if k != "answer")).backward()
         norms = [workers.share_gradients(group["params"]) for group in groups]
@@ -115,12 +117,12 @@ def work(rank: int, processes: int, args) -> None:
                 mark, marked = now, seen
             sums, right, tokens = {}, 0, 0
         if (step % args.every == 0 or share >= 1) and rank == 0:
-            number = 160
+            number = 100
             workers.log(
                 record,
                 step=step,
                 held=measure(seeing, language, prompts, held, number),
-                heads=stage0.measure(seeing, held, 150),
+                heads=stage0.measure(seeing, held, 100),
             )
             workers.save(
                 path,
@@ -146,6 +148,9 @@ def main() -> None:
     )
     parser.add_argument("--batch", type=int, default=10, help="images per process and step")
     parser.add_argument("--words", type=float, default=0.58, help="share of images that are words")
+    parser.add_argument(
+        "--freeze", type=int, default=2, help="leading stages, and the stem, that stay as they are"
+    )
     parser.add_argument("--questions", type=int, default=4)
     parser.add_argument("--port", type=int, default=29541)
     workers.launch(work, parser.parse_args())
