@@ -160,6 +160,7 @@ def main() -> None:
     shutil.copy(workers.RUNS / "tokenizer.json", args.out / "tokenizer.json")
     found = tensors(encoder, language)
     save_file(found, str(args.out / "model.safetensors"), metadata={"format": "pt"})
+    (args.out / "model.safetensors").chmod(0o644)
     print(json.dumps({"tensors": len(found), "parameters": sum(v.numel() for v in found.values())}))
 
 

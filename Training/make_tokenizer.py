@@ -63,7 +63,9 @@ def main() -> None:
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/tokenizer.json"))
     path = parser.parse_args().out
     tokenizer = build()
-    tokenizer.save(str(path))
+    written = json.loads(tokenizer.to_str())
+    written["decoder"] |= {"add_prefix_space": False, "trim_offsets": False, "use_regex": False}  # as Qwen2's
+    path.write_text(json.dumps(written, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     print(
         json.dumps(
             {
