@@ -146,7 +146,7 @@ def tensors(encoder: torch.nn.Module, language: vlm.Language) -> dict[str, torch
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--name", default="joint", help="checkpoint of train_joint.py in runs/")
+    parser.add_argument("--name", default="decoder", help="checkpoint of train_decoder.py in runs/")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("../Models/fastvlm-small"))
     args = parser.parse_args()
     tokenizer = Tokenizer.from_file(str(workers.RUNS / "tokenizer.json"))
