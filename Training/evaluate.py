@@ -74,7 +74,7 @@ class Reference:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=pathlib.Path, default=pathlib.Path("../Models/fastvlm-small"))
-    parser.add_argument("--images", type=int, default=1500)
+    parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--compare", type=int, default=40, help="questions also put to transformers")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/evaluation.json"))
     args = parser.parse_args()
@@ -82,15 +82,18 @@ def main() -> None:
     encoder, language, prompts = load(args.model)
     held = Scenes("held", args.images)
 
-    @torch.no_grad()
-    def of(chosen):
-        return features(encoder, held.batch(chosen))
+    with torch.no_grad():
+        steps = range(0, len(held), 32)
+        batches = [features(encoder, held.batch(range(i, min(i + 32, len(held))))) for i in steps]
+    known = torch.cat(batches)
 
     results = {}
     items: list[dict] = []
     for name, unseen in (("known phrasings", False), ("held-out phrasings", True)):
         report: list[dict] = []
-        vlm.by_task(language, prompts, of, held.described, held=unseen, report=report)
+        vlm.by_task(
+            language, prompts, lambda chosen: known[chosen], held.described, held=unseen, report=report
+        )
         for item in report:
             scene = held.described[item["index"]]
             item["group"] = item["task"] + (

@@ -1,4 +1,4 @@
-"""Projector and decoder alone, on features that the encoder computes once: four times the questions a second."""
+"""Projector and decoder alone, on features that the encoder computes once: four times the speed."""
 
 import argparse
 import random
