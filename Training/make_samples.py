@@ -1,4 +1,4 @@
-"""Chooses held-out images that the exported model answers right, and writes samples.json.
+"""Chooses held-out images that the exported model answers right, and writes questions.tsv.
 
 They are chosen for right answers, so they say nothing about accuracy: the model card does.
 """
@@ -86,10 +86,11 @@ def main() -> None:
             right = [pair for pair in right if reference.answer(again, pair[0]) == pair[1]]
         else:
             image.save(args.out / name, optimize=True)
-        listed += [{"image": name, "question": q, "answer": a} for q, a in right]
+        listed += [(name, question, answer) for question, answer in right]
         if chosen == WANTED:
             break
-    (args.out / "samples.json").write_text(json.dumps(listed, indent=2) + "\n")
+    lines = ["# image\tquestion\tanswer", *("\t".join(row) for row in listed)]
+    (args.out / "questions.tsv").write_text("\n".join(lines) + "\n")
     print(json.dumps({"images": chosen, "questions": len(listed), "scenes tried": tried}))
 
 
