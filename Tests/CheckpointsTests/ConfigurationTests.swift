@@ -114,7 +114,7 @@ struct ConfigurationTests {
     @Test("a file that is not JSON, or names a key twice, is named with the offset")
     func notJSON() throws {
         var tiny = try TinyCheckpoint.huggingFace()
-        for (text, offset) in [("{\"size\": 64,}", 12), ("{\"size\": 64, \"size\": 64}", 14)] {
+        for (text, offset) in [("{\"size\": 64,}", 12), ("{\"size\": 64, \"size\": 64}", 13)] {
             tiny.files["preprocessor_config.json"] = text
             let error = checkpointError { try tiny.open() }
             guard case .invalidJSON("preprocessor_config.json", offset, _)? = error else {
