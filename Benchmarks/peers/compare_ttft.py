@@ -50,7 +50,9 @@ def peer(arguments, dtype: str, channels_last: bool, prompt_tokens: int) -> dict
     ]
     if channels_last:
         command.append("--channels-last")
-    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    run = subprocess.run(
+        command, capture_output=True, text=True, check=True, timeout=arguments.peer_timeout)
+    return json.loads(run.stdout)
 
 
 def start_to_first_token(arguments, precision: str) -> float:
@@ -72,18 +74,28 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=3, help="timed answers per process and round")
+    parser.add_argument("--precisions", nargs="+", default=["bfloat16", "float32"])
+    parser.add_argument(
+        "--peer-timeout", type=float, default=900, help="seconds after which a peer is skipped by name")
     parser.add_argument("--padding", type=int, default=1, help="sentences added to the question")
     arguments = parser.parse_args()
 
     rows: dict[str, list[dict]] = {}
+    skipped: list[str] = []
     for _ in range(arguments.rounds):
-        for precision, dtype in (("bfloat16", "bfloat16"), ("float32", "float32")):
+        for precision in arguments.precisions:
             mine = ours(arguments, precision)
             rows.setdefault(f"fastvlm {precision}", []).append(mine)
             for channels_last in (False, True):
-                name = f"transformers {dtype}" + (", channels_last" if channels_last else "")
-                result = peer(arguments, dtype, channels_last, mine["prompt_tokens"])
-                rows.setdefault(name, []).append(result)
+                name = f"transformers {precision}" + (", channels_last" if channels_last else "")
+                if name in skipped:
+                    continue
+                try:
+                    result = peer(arguments, precision, channels_last, mine["prompt_tokens"])
+                    rows.setdefault(name, []).append(result)
+                except subprocess.TimeoutExpired:
+                    skipped.append(name)
+                    print(f"skipped: {name} took over {arguments.peer_timeout:.0f} s", file=sys.stderr)
             print(json.dumps({key: values[-1] for key, values in rows.items()}), file=sys.stderr)
 
     def first_token(row: dict) -> float:
@@ -97,6 +109,8 @@ def main() -> None:
             first_token(r) for r in rows["fastvlm " + ("bfloat16" if "bfloat16" in name else "float32")])
         middle = statistics.median(times)
         print(f"| {name} | {middle:.2f} ({times[0]:.2f}–{times[-1]:.2f}) | {middle / base:.2f} |")
+    for name in skipped:
+        print(f"| {name} | over {arguments.peer_timeout:.0f} s for the whole run, skipped | |")
     starts = [start_to_first_token(arguments, "bfloat16") for _ in range(arguments.rounds)]
     print(f"\nProcess start to first token, bfloat16, warm file cache: {statistics.median(starts):.2f} s")
 
