@@ -79,6 +79,7 @@ enum TokenizerLimits {
 /// A foreign string cut to a length fit for an error message.
 func quoted(_ text: String) -> String {
     let limit = TokenizerLimits.quotedCharacters
-    return text.unicodeScalars.count <= limit ? "\"\(text)\""
+    return text.unicodeScalars.count <= limit
+        ? "\"\(text)\""
         : "\"\(String(String.UnicodeScalarView(text.unicodeScalars.prefix(limit))))\"…"
 }
