@@ -50,7 +50,8 @@ verify-avx512: ## Check the AVX-512 kernels through an emulation of their instru
 	SIMDE=1 Tests/KernelCheck/run.sh
 
 sanitize: setup ## Run the tests under the address sanitizer
-	swift test -c debug --sanitize=address --scratch-path .build-sanitize
+	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
+	    swift test -c debug --sanitize=address --scratch-path .build-sanitize
 
 clean:
 	rm -rf .build .build-test .build-sanitize
