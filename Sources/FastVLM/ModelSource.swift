@@ -89,6 +89,8 @@ public struct LoadOptions: Sendable {
     public var appliesOrientation = true
     /// Most pixels an image may have.
     public var maximumPixels = 100_000_000
+    /// Longest side an image may have, in pixels.
+    public var maximumSide = 30_000
     /// Most bytes an image file may have.
     public var maximumFileBytes = 64 << 20
     /// Told the fraction of the weights loaded, 0...1.

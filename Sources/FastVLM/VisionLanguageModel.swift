@@ -156,7 +156,9 @@ public final class VisionLanguageModel: Sendable {
                 threads: compute.threads, loadSeconds: (clock.now - start).seconds),
             network: network, tokenizer: tokenizer, template: template,
             preparation: ImagePreparation(
-                limits: ImageLimits(pixels: options.maximumPixels, fileBytes: options.maximumFileBytes),
+                limits: ImageLimits(
+                    pixels: options.maximumPixels, fileBytes: options.maximumFileBytes,
+                    side: options.maximumSide),
                 appliesOrientation: options.appliesOrientation,
                 preprocessor: try ImagePreparation.preprocessor(configuration, geometry: geometry)),
             compute: compute)

@@ -57,6 +57,9 @@ struct ModelOptions: ParsableArguments {
     @Option(help: "Most megapixels an image may have.")
     var maxMegapixels = 100
 
+    @Option(help: "Longest side an image may have, in pixels.")
+    var maxSide = 30_000
+
     @Option(help: "Most MiB an image file may have.")
     var maxFileMib = 64
 
@@ -68,6 +71,9 @@ struct ModelOptions: ParsableArguments {
         }
         if !(1...4096).contains(maxMegapixels) {
             throw ValidationError("--max-megapixels must be between 1 and 4096, got \(maxMegapixels).")
+        }
+        if !(1...1_000_000).contains(maxSide) {
+            throw ValidationError("--max-side must be between 1 and 1000000, got \(maxSide).")
         }
         if !(1...4096).contains(maxFileMib) {
             throw ValidationError("--max-file-mib must be between 1 and 4096, got \(maxFileMib).")
@@ -84,6 +90,7 @@ struct ModelOptions: ParsableArguments {
         options.contextLength = context
         options.appliesOrientation = !ignoreOrientation
         options.maximumPixels = maxMegapixels * 1_000_000
+        options.maximumSide = maxSide
         options.maximumFileBytes = fileLimit
         if verbosity.verbose {
             options.logger = Logger(label: "fastvlm") { StreamLogHandler.standardError(label: $0) }
