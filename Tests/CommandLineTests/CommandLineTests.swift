@@ -2,56 +2,14 @@ import Foundation
 import TestSupport
 import Testing
 
-/// What a run of the program left behind.
-private struct Outcome {
-    let status: Int32
-    let output: Data
-    let errors: String
-
-    var text: String { String(decoding: output, as: UTF8.self) }
-
-    /// The JSON object of a line.
-    func object(_ line: Int = 0) throws -> [String: Any] {
-        let lines = text.split(separator: "\n")
-        return try #require(JSONSerialization.jsonObject(with: Data(lines[line].utf8)) as? [String: Any])
-    }
-}
-
 /// The `fastvlm` program that this build made, run as a person would.
 @Suite("The command line")
 struct CommandLineTests {
-    static let model = Fixture.url("models/tiny-hf").path
-    static let image = Fixture.url("models/images/image-0.png").path
+    static let model = Program.model
+    static let image = Program.image
 
     private func run(_ arguments: [String], input: Data = Data()) throws -> Outcome {
-        let program = try #require(Self.program)
-        let process = Process()
-        process.executableURL = program
-        process.arguments = arguments
-        // Files instead of pipes: nothing can fill up and block.
-        let folder = FileManager.default.temporaryDirectory.appending(path: "fastvlm-test-\(UUID())")
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        defer { try? FileManager.default.removeItem(at: folder) }
-        let files = ["in", "out", "err"].map { folder.appending(path: $0) }
-        try input.write(to: files[0])
-        for file in files[1...] { try Data().write(to: file) }
-        process.standardInput = try FileHandle(forReadingFrom: files[0])
-        process.standardOutput = try FileHandle(forWritingTo: files[1])
-        process.standardError = try FileHandle(forWritingTo: files[2])
-        try process.run()
-        process.waitUntilExit()
-        return Outcome(
-            status: process.terminationStatus, output: try Data(contentsOf: files[1]),
-            errors: String(decoding: try Data(contentsOf: files[2]), as: UTF8.self))
-    }
-
-    /// Beside the test bundle.
-    private static var program: URL? {
-        let folders = [
-            Bundle.main.bundleURL, URL(filePath: CommandLine.arguments[0]).deletingLastPathComponent(),
-        ]
-        return folders.map { $0.appending(path: "fastvlm") }
-            .first { FileManager.default.isExecutableFile(atPath: $0.path) }
+        try Program.run(arguments, input: input)
     }
 
     private func describe(_ arguments: [String], input: Data = Data()) throws -> Outcome {
