@@ -49,9 +49,9 @@ verify-avx512: ## Check the AVX-512 kernels through an emulation of their instru
 	@[ -e /usr/include/simde ] || apt-get install -y -qq libsimde-dev
 	SIMDE=1 Tests/KernelCheck/run.sh
 
-sanitize: setup ## Run the tests under the address sanitizer
+sanitize: setup ## Run the tests under the address sanitizer (builds for about ten minutes)
 	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
-	    swift test -c debug --sanitize=address --scratch-path .build-sanitize
+	    $(SWIFT_TEST:.build-test=.build-sanitize) --sanitize=address
 
 clean:
 	rm -rf .build .build-test .build-sanitize

@@ -55,6 +55,7 @@ let package = Package(
                 "EmbeddedModel",
                 .product(name: "Logging", package: "swift-log"),
             ]),
+        room("Benchmarking", ["Models", "Checkpoints", "Tensors"]),
         // Resources only: the small model that the package carries.
         .target(
             name: "EmbeddedModel", path: "Models", exclude: [], sources: ["EmbeddedModel.swift"],
@@ -62,7 +63,7 @@ let package = Package(
         .executableTarget(
             name: "FastVLMCommand",
             dependencies: [
-                "FastVLM",
+                "FastVLM", "Benchmarking", "Models", "Checkpoints", "Tensors",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -78,6 +79,7 @@ let package = Package(
         tests("ModelsTests", ["Models", "Checkpoints", "Tensors"]),
         tests("GenerationTests", ["Generation", "Models", "Tokenization", "Checkpoints", "Tensors"]),
         tests("FastVLMTests", ["FastVLM", "Checkpoints", "ImageInput", "Tensors"]),
+        tests("BenchmarkingTests", ["Benchmarking", "Checkpoints", "Models", "Tensors"]),
         tests("CommandLineTests", []),
     ]
 )

@@ -46,13 +46,23 @@ def peer(arguments, dtype: str, channels_last: bool, prompt_tokens: int) -> dict
     command = [
         sys.executable, str(ROOT / "Benchmarks/peers/transformers_ttft.py"), str(arguments.model),
         str(arguments.image), "--threads", str(arguments.threads), "--dtype", dtype,
-        "--repeats", str(arguments.repeats), "--prompt-tokens", str(prompt_tokens),
+        "--repeats", str(arguments.peer_repeats or arguments.repeats),
+        "--warm-up", str(arguments.peer_warm_up), "--prompt-tokens", str(prompt_tokens),
     ]
     if channels_last:
         command.append("--channels-last")
     run = subprocess.run(
         command, capture_output=True, text=True, check=True, timeout=arguments.peer_timeout)
     return json.loads(run.stdout)
+
+
+def lacks_bfloat16() -> bool:
+    """Whether this is an x86-64 processor without bfloat16 products, where the peer takes 20 minutes an answer."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "avx2" in flags and "avx512_bf16" not in flags and "amx_bf16" not in flags
 
 
 def start_to_first_token(arguments, precision: str) -> float:
@@ -77,25 +87,35 @@ def main() -> None:
     parser.add_argument("--precisions", nargs="+", default=["bfloat16", "float32"])
     parser.add_argument(
         "--peer-timeout", type=float, default=900, help="seconds after which a peer is skipped by name")
+    parser.add_argument(
+        "--peer-repeats", type=int, help="the same for the peer, where it takes minutes an answer")
+    parser.add_argument("--peer-warm-up", type=int, default=1, help="untimed answers of the peer")
+    parser.add_argument(
+        "--layouts", nargs="+", choices=["contiguous", "channels_last"],
+        default=["contiguous", "channels_last"], help="memory layouts of the peer's vision tower")
+    parser.add_argument(
+        "--slow-peers", action="store_true", help="also peers that are known to take many minutes")
     parser.add_argument("--padding", type=int, default=1, help="sentences added to the question")
     arguments = parser.parse_args()
 
     rows: dict[str, list[dict]] = {}
-    skipped: list[str] = []
+    skipped: dict[str, str] = {}
     for _ in range(arguments.rounds):
         for precision in arguments.precisions:
             mine = ours(arguments, precision)
             rows.setdefault(f"fastvlm {precision}", []).append(mine)
-            for channels_last in (False, True):
+            for channels_last in (layout == "channels_last" for layout in arguments.layouts):
                 name = f"transformers {precision}" + (", channels_last" if channels_last else "")
                 if name in skipped:
+                    continue
+                if precision == "bfloat16" and lacks_bfloat16() and not arguments.slow_peers:
+                    skipped[name] = "no bfloat16 products on this processor: 20 minutes an answer"
                     continue
                 try:
                     result = peer(arguments, precision, channels_last, mine["prompt_tokens"])
                     rows.setdefault(name, []).append(result)
                 except subprocess.TimeoutExpired:
-                    skipped.append(name)
-                    print(f"skipped: {name} took over {arguments.peer_timeout:.0f} s", file=sys.stderr)
+                    skipped[name] = f"took over {arguments.peer_timeout:.0f} s"
             print(json.dumps({key: values[-1] for key, values in rows.items()}), file=sys.stderr)
 
     def first_token(row: dict) -> float:
@@ -109,8 +129,8 @@ def main() -> None:
             first_token(r) for r in rows["fastvlm " + ("bfloat16" if "bfloat16" in name else "float32")])
         middle = statistics.median(times)
         print(f"| {name} | {middle:.2f} ({times[0]:.2f}–{times[-1]:.2f}) | {middle / base:.2f} |")
-    for name in skipped:
-        print(f"| {name} | over {arguments.peer_timeout:.0f} s for the whole run, skipped | |")
+    for name, reason in skipped.items():
+        print(f"| {name} | skipped: {reason} | |")
     starts = [start_to_first_token(arguments, "bfloat16") for _ in range(arguments.rounds)]
     print(f"\nProcess start to first token, bfloat16, warm file cache: {statistics.median(starts):.2f} s")
 

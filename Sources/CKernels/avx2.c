@@ -1,6 +1,7 @@
 // The kernels in simd/ for AVX2 and FMA.
 #if defined(__x86_64__)
 
+#include "fv_quantised.h"
 #include "numbers.h"
 #include "tables.h"
 

@@ -1,6 +1,7 @@
 // The kernels in simd/ for AVX-512 (F, BW, VL, DQ).
 #if defined(__x86_64__)
 
+#include "fv_quantised.h"
 #include "numbers.h"
 #include "tables.h"
 
@@ -18,6 +19,7 @@
 #define FV_TABLE fv_kernels_avx512
 #define FV_ISA FV_ISA_AVX512
 #define FV_HAS_DPBF16 0
+#define FV_HAS_VNNI 0
 #include "simd/vec_avx512.h"
 #include "simd/kernels.h"
 

@@ -1,6 +1,7 @@
 // The kernels in simd/ for AVX-512 with BF16.
 #if defined(__x86_64__)
 
+#include "fv_quantised.h"
 #include "numbers.h"
 #include "tables.h"
 
@@ -11,13 +12,14 @@
 #include "simd/simde_gaps.h"
 #else
 #include <immintrin.h>
-#pragma clang attribute push(__attribute__((target("avx512bf16,avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c,bmi2"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx512bf16,avx512vnni,avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c,bmi2"))), apply_to = function)
 #endif
 
 #define FV_NAME(operation) FV_JOIN(operation, avx512bf16)
 #define FV_TABLE fv_kernels_avx512bf16
 #define FV_ISA FV_ISA_AVX512BF16
 #define FV_HAS_DPBF16 1
+#define FV_HAS_VNNI 1
 #include "simd/vec_avx512.h"
 #include "simd/kernels.h"
 

@@ -4,7 +4,8 @@
 enum {
     NEEDS_AVX2 = FV_CPU_AVX2 | FV_CPU_FMA | FV_CPU_F16C | FV_CPU_BMI2,
     NEEDS_AVX512 = NEEDS_AVX2 | FV_CPU_AVX512F | FV_CPU_AVX512BW | FV_CPU_AVX512VL | FV_CPU_AVX512DQ,
-    NEEDS_AVX512BF16 = NEEDS_AVX512 | FV_CPU_AVX512BF16,
+    // Every processor with the one has the other.
+    NEEDS_AVX512BF16 = NEEDS_AVX512 | FV_CPU_AVX512BF16 | FV_CPU_AVX512VNNI,
 };
 
 static int has(unsigned features) { return (fv_cpu_features() & features) == features; }

@@ -139,7 +139,7 @@ public final class VisionLanguageModel: Sendable {
         let compute = try Compute(threads: options.threads)
         let network = try VisionLanguageNetwork(
             checkpoint.weights, configuration: configuration,
-            precision: options.precision == .float32 ? .float32 : .bfloat16, compute: compute
+            precision: options.precision.loaded, compute: compute
         ) { fraction in
             guard !cancellation.isCancelled else { throw CancellationError() }
             options.progress?(fraction)

@@ -14,24 +14,28 @@ package protocol WeightSource: Sendable {
 /// `prefix` grows as a network hands the loader to its parts, so each part asks for its own short names.
 package struct WeightLoader: Sendable {
     package let source: any WeightSource
-    package let precision: Precision
+    /// How matrices are stored.
+    package let format: WeightFormat
     package let compute: Compute
     private let prefix: String
 
-    package init(_ source: any WeightSource, precision: Precision, compute: Compute) {
-        self.init(source: source, precision: precision, compute: compute, prefix: "")
+    package init(_ source: any WeightSource, format: WeightFormat, compute: Compute) {
+        self.init(source: source, format: format, compute: compute, prefix: "")
     }
 
-    private init(source: any WeightSource, precision: Precision, compute: Compute, prefix: String) {
+    private init(source: any WeightSource, format: WeightFormat, compute: Compute, prefix: String) {
         self.source = source
-        self.precision = precision
+        self.format = format
         self.compute = compute
         self.prefix = prefix
     }
 
+    /// How small matrices are stored that many numbers depend on: never as integers.
+    package var sensitiveFormat: WeightFormat { format == .float32 ? .float32 : .bfloat16 }
+
     /// The loader for the part called `name`.
     package func part(_ name: String) -> WeightLoader {
-        WeightLoader(source: source, precision: precision, compute: compute, prefix: prefix + name + ".")
+        WeightLoader(source: source, format: format, compute: compute, prefix: prefix + name + ".")
     }
 
     package func tensor(_ name: String, shape: [Int]) throws -> Tensor {
@@ -45,10 +49,14 @@ package struct WeightLoader: Sendable {
     }
 
     /// A linear layer `name.weight` [outputs, inputs], with `name.bias` [outputs] when the checkpoint has one.
-    package func linear(_ name: String, outputs: Int, inputs: Int) throws -> Linear {
+    /// - Parameter isSensitive: see ``sensitiveFormat``.
+    package func linear(
+        _ name: String, outputs: Int, inputs: Int, isSensitive: Bool = false
+    ) throws -> Linear {
         let weight = try tensor(name + ".weight", shape: [outputs, inputs])
         return Linear(
-            weight: try PackedMatrix(weight, precision: precision, compute: compute),
+            weight: try PackedMatrix(
+                weight, format: isSensitive ? sensitiveFormat : format, compute: compute),
             bias: contains(name + ".bias") ? try vector(name + ".bias", count: outputs) : nil)
     }
 
@@ -57,7 +65,7 @@ package struct WeightLoader: Sendable {
         let weight = try tensor(name + ".weight", shape: [outputs, inputs, 1, 1])
         return Linear(
             weight: try PackedMatrix(
-                weight.reshaped([outputs, inputs]), precision: precision, compute: compute),
+                weight.reshaped([outputs, inputs]), format: format, compute: compute),
             bias: try vector(name + ".bias", count: outputs))
     }
 

@@ -35,18 +35,26 @@ extension Compute {
         let blocks = (queries.rows + block - 1) / block
         let group = heads / keyValueHeads
         let bytes = kernels.pointee.attention_scratch(keys.rows, dimension)
-        run(heads * blocks, scratchBytes: bytes) { task, scratch in
-            let head = task / blocks
-            let first = task % blocks * block
-            var part = call
-            part.q += first * part.q_stride + head * dimension
-            part.y += first * part.y_stride + head * dimension
-            part.k += head / group * dimension
-            part.v += head / group * dimension
-            part.queries = min(block, queries.rows - first)
-            part.visible += first
-            part.scratch = scratch
-            kernel(&part)
+        // A causal query sees its offset, itself and, on average, half of the queries of the call before it.
+        let seen = causalOffset.map { $0 + (queries.rows + 1) / 2 } ?? keys.rows
+        measured(
+            .attention, "\(queries.rows) × \(keys.rows), \(heads) heads of \(dimension)",
+            operations: 4 * queries.rows * seen * heads * dimension,
+            bytes: 4 * (2 * queries.rows * queries.columns + 2 * keys.rows * keys.columns)
+        ) {
+            run(heads * blocks, scratchBytes: bytes) { task, scratch in
+                let head = task / blocks
+                let first = task % blocks * block
+                var part = call
+                part.q += first * part.q_stride + head * dimension
+                part.y += first * part.y_stride + head * dimension
+                part.k += head / group * dimension
+                part.v += head / group * dimension
+                part.queries = min(block, queries.rows - first)
+                part.visible += first
+                part.scratch = scratch
+                kernel(&part)
+            }
         }
     }
 
@@ -61,10 +69,15 @@ extension Compute {
             headDimension == table.headDimension && x.columns % headDimension == 0 && firstPosition >= 0
                 && firstPosition + x.rows <= table.positions, "shapes do not agree")
         let kernel = kernels.pointee.rotate
-        run(ranges: x.rows, step: rowsPerTask(x)) { rows, _ in
-            var part = Self.rows(rows, x, x)
-            let first = firstPosition + rows.lowerBound
-            kernel(&part, headDimension, table.cosine(from: first), table.sine(from: first))
+        measured(
+            .other, "rotation of \(x.rows) × \(x.columns)", operations: 3 * x.rows * x.columns,
+            bytes: 8 * x.rows * x.columns
+        ) {
+            run(ranges: x.rows, step: rowsPerTask(x)) { rows, _ in
+                var part = Self.rows(rows, x, x)
+                let first = firstPosition + rows.lowerBound
+                kernel(&part, headDimension, table.cosine(from: first), table.sine(from: first))
+            }
         }
         withExtendedLifetime(table) {}
     }

@@ -20,11 +20,18 @@ extension Compute {
             kernel: w.kernel, stride: w.stride, multiplier: w.multiplier, activation: activation.code,
             first_row: 0, row_count: 0)
         let kernel = kernels.pointee.depthwise
-        run(ranges: y.height, step: Self.bandRows(of: y)) { rows, _ in
-            var part = call
-            part.first_row = rows.lowerBound
-            part.row_count = rows.count
-            kernel(&part)
+        measured(
+            .depthwise,
+            "\(w.kernel)×\(w.kernel)/\(w.stride), \(x.height)×\(x.width)×\(x.channels) → \(y.channels)",
+            operations: 2 * w.kernel * w.kernel * y.height * y.width * y.channels,
+            bytes: 4 * (x.height * x.width * x.channels + y.height * y.width * y.channels)
+        ) {
+            run(ranges: y.height, step: Self.bandRows(of: y)) { rows, _ in
+                var part = call
+                part.first_row = rows.lowerBound
+                part.row_count = rows.count
+                kernel(&part)
+            }
         }
         withExtendedLifetime(w) {}
     }
@@ -49,14 +56,21 @@ extension Compute {
             out_width: y.width, outputs: y.channels, panels: panels.base, bias: w.bias?.pointer,
             kernel: w.kernel, stride: w.stride, activation: activation.code, first_row: 0, row_count: 0,
             scratch: nil)
-        let kernel = panels.precision == .float32 ? kernels.pointee.stem_f32 : kernels.pointee.stem_bf16
+        let kernel = panels.format == .float32 ? kernels.pointee.stem_f32 : kernels.pointee.stem_bf16
         let bytes = kernels.pointee.stem_scratch(w.matrix.inputs, y.width)
-        run(ranges: y.height, step: 2, scratchBytes: bytes) { rows, scratch in
-            var part = call
-            part.first_row = rows.lowerBound
-            part.row_count = rows.count
-            part.scratch = scratch
-            kernel(&part)
+        measured(
+            .stem,
+            "\(w.kernel)×\(w.kernel)/\(w.stride), \(x.height)×\(x.width)×\(x.channels) → \(y.channels)",
+            operations: 2 * w.matrix.inputs * y.height * y.width * y.channels,
+            bytes: 4 * (x.height * x.width * x.channels + y.height * y.width * y.channels)
+        ) {
+            run(ranges: y.height, step: 2, scratchBytes: bytes) { rows, scratch in
+                var part = call
+                part.first_row = rows.lowerBound
+                part.row_count = rows.count
+                part.scratch = scratch
+                kernel(&part)
+            }
         }
         withExtendedLifetime(w) {}
     }

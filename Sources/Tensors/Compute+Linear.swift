@@ -12,9 +12,21 @@ extension Compute {
         _ x: Matrix, _ w: PackedMatrix, bias: Vector? = nil, activation: Activation = .none, into y: Matrix
     ) {
         precondition(bias.map { $0.count == w.outputs } ?? true, "bias does not fit the weights")
+        precondition(y.columns == w.outputs, "shapes do not agree")
         product(
             x, w.panels, inputs: w.inputs, outputs: w.outputs, bias: bias, scale: nil, epilogue: FV_STORE,
             activation: activation.code, y: y)
+    }
+
+    /// The first y.columns numbers of x·Wᵀ.
+    /// - Parameters:
+    ///   - x: [rows, inputs]
+    ///   - w: packed [outputs, inputs]
+    ///   - y: [rows, n], n ≤ outputs; must not overlap x.
+    package func logits(_ x: Matrix, _ w: PackedMatrix, into y: Matrix) {
+        product(
+            x, w.panels, inputs: w.inputs, outputs: y.columns, bias: nil, scale: nil, epilogue: FV_STORE,
+            activation: FV_NONE, y: y)
     }
 
     /// y += scale ⊙ (x·Wᵀ + bias), a residual branch with its layer scale.
@@ -50,27 +62,89 @@ extension Compute {
     ) {
         precondition(x.columns == inputs && y.columns == outputs && x.rows == y.rows, "shapes do not agree")
         precondition(panels.instructionSet == instructionSet, "weights packed for another instruction set")
+        let isGated = epilogue == FV_GATED
+        measured(
+            isGated ? .gatedLinear : .linear, "\(x.rows) × \(inputs) → \(outputs)",
+            operations: 2 * x.rows * inputs * outputs * (isGated ? 2 : 1),
+            bytes: panels.storage.count + 4 * x.rows * (inputs + outputs)
+        ) {
+            multiply(
+                x, panels, inputs: inputs, outputs: outputs, bias: bias, scale: scale, epilogue: epilogue,
+                activation: activation, y: y)
+        }
+    }
+
+    private func multiply(
+        _ x: Matrix, _ panels: PackedPanels, inputs: Int, outputs: Int, bias: Vector?, scale: Vector?,
+        epilogue: fv_epilogue, activation: fv_activation, y: Matrix
+    ) {
         let call = fv_gemm(
             a: x.pointer, a_stride: x.rowStride, rows: x.rows, inputs: inputs, panels: panels.base,
             first_panel: 0, panel_count: 0, outputs: outputs, y: y.pointer, y_stride: y.rowStride,
             bias: bias?.pointer, scale: scale?.pointer, epilogue: epilogue, activation: activation,
-            scratch: nil)
-        let kernel = panels.precision == .float32 ? kernels.pointee.gemm_f32 : kernels.pointee.gemm_bf16
+            scratch: nil, quantised: nil, group: panels.format.group ?? 0, has_minima: 0)
+        guard let group = panels.format.group else {
+            let kernel = panels.format == .float32 ? kernels.pointee.gemm_f32 : kernels.pointee.gemm_bf16
+            return run(kernel, call, panels: panels, pitch: 0)
+        }
+        let kernel = panels.format.bits == 8 ? kernels.pointee.gemm_q8 : kernels.pointee.gemm_q4
+        withQuantised(x, group: group) { rows, pitch in
+            var call = call
+            call.quantised = rows
+            run(kernel, call, panels: panels, pitch: pitch)
+        }
+    }
+
+    /// x as integers, for as long as `body` runs.
+    private func withQuantised(
+        _ x: Matrix, group: Int, _ body: (_ rows: UnsafeRawPointer, _ pitch: Int) -> Void
+    ) {
+        let pitch = kernels.pointee.quantised_pitch(x.columns, group)
+        scratch.withBlock(x.rows * pitch) { block in
+            let call = fv_quantise(
+                x: x.pointer, x_stride: x.rowStride, rows: x.rows, inputs: x.columns, group: group,
+                target: block)
+            let kernel = kernels.pointee.quantise
+            if x.rows < 8 {
+                // Less work than waking a thread.
+                withUnsafePointer(to: call) { kernel($0) }
+            } else {
+                run(ranges: x.rows, step: max(1, 32768 / max(x.columns, 1))) { rows, _ in
+                    var part = call
+                    part.x += rows.lowerBound * part.x_stride
+                    part.target += rows.lowerBound * pitch
+                    part.rows = rows.count
+                    kernel(&part)
+                }
+            }
+            body(block, pitch)
+        }
+    }
+
+    /// - Parameter pitch: bytes between quantised rows.
+    private func run(
+        _ kernel: @convention(c) (UnsafePointer<fv_gemm>) -> Void, _ call: fv_gemm, panels: PackedPanels,
+        pitch: Int
+    ) {
+        let perPanel =
+            call.epilogue == FV_GATED ? kernels.pointee.panel_width / 2 : kernels.pointee.panel_width
         let grid = Grid(
-            rows: x.rows, rowBlock: kernels.pointee.row_block, panels: panels.count,
+            rows: call.rows, rowBlock: kernels.pointee.row_block,
+            panels: (call.outputs + perPanel - 1) / perPanel,
             panelBlock: kernels.pointee.panel_block, threads: threads)
-        run(grid.tasks, scratchBytes: kernels.pointee.gemm_scratch(inputs)) { task, scratch in
+        run(grid.tasks, scratchBytes: kernels.pointee.gemm_scratch(call.inputs)) { task, scratch in
             let (rows, columns) = grid[task]
             var part = call
             part.a += rows.lowerBound * part.a_stride
             part.y += rows.lowerBound * part.y_stride
+            part.quantised = call.quantised.map { $0 + rows.lowerBound * pitch }
             part.rows = rows.count
             part.first_panel = columns.lowerBound
             part.panel_count = columns.count
             part.scratch = scratch
             kernel(&part)
         }
-        withExtendedLifetime((panels, bias, scale)) {}
+        withExtendedLifetime(panels) {}
     }
 
     /// y += scale ⊙ (gelu(x·expandᵀ + expandBias)·projectᵀ + projectBias).
@@ -79,7 +153,7 @@ extension Compute {
     /// - Parameters:
     ///   - x: [rows, C]; may be y.
     ///   - expand: [hidden, C]
-    ///   - project: [C', hidden], of the same precision as `expand`
+    ///   - project: [C', hidden], of the same format as `expand`, which is not `.int4`
     ///   - scale: [C'], ones where nil
     ///   - y: [rows, C']
     package func feedForwardAdding(
@@ -88,7 +162,7 @@ extension Compute {
     ) {
         precondition(
             x.columns == expand.inputs && expand.outputs == project.inputs && y.columns == project.outputs
-                && x.rows == y.rows && expand.panels.precision == project.panels.precision,
+                && x.rows == y.rows && expand.panels.format == project.panels.format,
             "shapes do not agree")
         precondition(
             expand.panels.instructionSet == instructionSet && project.panels.instructionSet == instructionSet,
@@ -96,15 +170,40 @@ extension Compute {
         precondition(expandBias.map { $0.count == expand.outputs } ?? true, "bias does not fit")
         precondition(projectBias.map { $0.count == project.outputs } ?? true, "bias does not fit")
         precondition(scale.map { $0.count == project.outputs } ?? true, "scale does not fit")
+        measured(
+            .feedForward, "\(x.rows) × \(expand.inputs) → \(expand.outputs)",
+            operations: 2 * x.rows * expand.outputs * (expand.inputs + project.outputs),
+            bytes: expand.byteCount + project.byteCount + 4 * x.rows * (x.columns + 2 * y.columns)
+        ) {
+            feedForward(
+                x, expand: expand, expandBias: expandBias, project: project, projectBias: projectBias,
+                scale: scale, y: y)
+        }
+    }
+
+    private func feedForward(
+        _ x: Matrix, expand: PackedMatrix, expandBias: Vector?, project: PackedMatrix, projectBias: Vector?,
+        scale: Vector?, y: Matrix
+    ) {
         let call = fv_ffn(
             a: x.pointer, a_stride: x.rowStride, rows: x.rows, inputs: expand.inputs, hidden: expand.outputs,
             outputs: project.outputs, expand: expand.panels.base, expand_bias: expandBias?.pointer,
             project: project.panels.base, project_bias: projectBias?.pointer, scale: scale?.pointer,
-            y: y.pointer, y_stride: y.rowStride, scratch: nil)
-        let kernel =
-            expand.panels.precision == .float32 ? kernels.pointee.ffn_f32 : kernels.pointee.ffn_bf16
-        let step = kernels.pointee.ffn_rows(call.inputs, call.hidden, call.outputs)
-        let bytes = kernels.pointee.ffn_scratch(call.inputs, call.hidden, call.outputs)
+            y: y.pointer, y_stride: y.rowStride, scratch: nil, group: expand.panels.format.group ?? 0)
+        let table = kernels.pointee
+        let (kernel, step, bytes): (@convention(c) (UnsafePointer<fv_ffn>) -> Void, Int, Int)
+        switch expand.panels.format {
+        case .float32, .bfloat16:
+            kernel = expand.panels.format == .float32 ? table.ffn_f32 : table.ffn_bf16
+            step = table.ffn_rows(call.inputs, call.hidden, call.outputs)
+            bytes = table.ffn_scratch(call.inputs, call.hidden, call.outputs)
+        case .int8(let group):
+            kernel = table.ffn_q8
+            step = table.ffn_q8_rows(call.inputs, call.hidden, call.outputs, group)
+            bytes = table.ffn_q8_scratch(call.inputs, call.hidden, call.outputs, group)
+        case .int4:
+            preconditionFailure("a feed-forward network is not made from 4-bit weights")
+        }
         run(ranges: x.rows, step: step, scratchBytes: bytes) { rows, scratch in
             var part = call
             part.a += rows.lowerBound * part.a_stride

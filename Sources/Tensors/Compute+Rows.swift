@@ -9,7 +9,7 @@ extension Compute {
     package func layerNorm(_ x: Matrix, weight: Vector, bias: Vector, epsilon: Float, into y: Matrix) {
         precondition(weight.count == x.columns && bias.count == x.columns, "weights do not fit")
         let kernel = kernels.pointee.layer_norm
-        elementwise(x, y) { kernel(&$0, weight.pointer, bias.pointer, epsilon) }
+        elementwise(x, y, .norm) { kernel(&$0, weight.pointer, bias.pointer, epsilon) }
         withExtendedLifetime((weight, bias)) {}
     }
 
@@ -20,7 +20,7 @@ extension Compute {
     package func rmsNorm(_ x: Matrix, weight: Vector, epsilon: Float, into y: Matrix) {
         precondition(weight.count == x.columns, "weights do not fit")
         let kernel = kernels.pointee.rms_norm
-        elementwise(x, y) { kernel(&$0, weight.pointer, epsilon) }
+        elementwise(x, y, .norm) { kernel(&$0, weight.pointer, epsilon) }
         withExtendedLifetime(weight) {}
     }
 
@@ -60,30 +60,17 @@ extension Compute {
         withExtendedLifetime(table) {}
     }
 
-    /// y[0][r] = x · table[r] for the first y.columns rows of the table.
-    /// - Parameters:
-    ///   - x: [1, channels]
-    ///   - y: [1, n], n ≤ table.rows
-    package func logits(_ x: Matrix, _ table: EmbeddingTable, into y: Matrix) {
-        precondition(
-            x.rows == 1 && x.columns == table.channels && y.rows == 1 && y.columns <= table.rows,
-            "shapes do not agree")
-        guard let base = table.tensor.bytes.baseAddress else { return }
-        let kernel =
-            table.tensor.dataType == .float32
-            ? kernels.pointee.dot_rows_f32 : kernels.pointee.dot_rows_bf16
-        run(ranges: y.columns, step: max(64, 262_144 / max(table.channels, 1))) { rows, _ in
-            kernel(base, rows.lowerBound, rows.count, table.channels, x.pointer, y.pointer + rows.lowerBound)
-        }
-        withExtendedLifetime(table) {}
-    }
-
     /// Splits the rows of x and y (of equal shape) over the threads.
-    func elementwise(_ x: Matrix, _ y: Matrix, _ body: (inout fv_rows) -> Void) {
+    func elementwise(
+        _ x: Matrix, _ y: Matrix, _ kind: OperationLog.Kind = .other, _ body: (inout fv_rows) -> Void
+    ) {
         precondition(x.rows == y.rows && x.columns == y.columns, "shapes do not agree")
-        run(ranges: x.rows, step: rowsPerTask(x)) { rows, _ in
-            var part = Self.rows(rows, x, y)
-            body(&part)
+        let count = x.rows * x.columns
+        measured(kind, "\(x.rows) × \(x.columns)", operations: count, bytes: 8 * count) {
+            run(ranges: x.rows, step: rowsPerTask(x)) { rows, _ in
+                var part = Self.rows(rows, x, y)
+                body(&part)
+            }
         }
     }
 

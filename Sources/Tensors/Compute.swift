@@ -40,6 +40,10 @@ package struct Compute: @unchecked Sendable {
     package private(set) var cancellation: Cancellation?
     /// An immutable table with static lifetime: that makes `@unchecked Sendable` true.
     let kernels: UnsafePointer<fv_kernels>
+    /// Where operations write down what they took; nil outside of benchmarks.
+    package private(set) var log: OperationLog?
+    /// Where operations put what all threads read, such as quantised activations.
+    let scratch = SharedScratch()
 
     package var threads: Int { pool.threads }
 
@@ -79,6 +83,29 @@ package struct Compute: @unchecked Sendable {
         var copy = self
         copy.cancellation = cancellation
         return copy
+    }
+
+    /// The same kernels and threads, with every operation written to `log`.
+    package func recording(to log: OperationLog?) -> Compute {
+        var copy = self
+        copy.log = log
+        return copy
+    }
+
+    /// Runs one operation, timed where there is a log.
+    /// - Parameters:
+    ///   - shape: what tells this use of the operation from others
+    ///   - operations: multiplications and additions
+    ///   - bytes: of operands and results, each counted once
+    func measured(
+        _ kind: OperationLog.Kind, _ shape: @autoclosure () -> String, operations: Int, bytes: Int,
+        _ body: () -> Void
+    ) {
+        guard let log else { return body() }
+        let clock = ContinuousClock()
+        let start = clock.now
+        body()
+        log.record(kind, shape(), operations: operations, bytes: bytes, took: clock.now - start)
     }
 
     /// - Throws: `TensorError.cancelled` when the flag is raised.

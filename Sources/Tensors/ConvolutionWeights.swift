@@ -68,9 +68,10 @@ package struct StemWeights: Sendable {
     ///   - weight: [outputs, inputs, k, k], k odd.
     ///   - bias: [outputs].
     ///   - stride: at least 1.
+    ///   - format: `.float32` or `.bfloat16`.
     /// - Throws: `TensorError.unexpectedShape` or `.allocationFailed`.
     package init(
-        weight: Tensor, bias: Tensor?, stride: Int, precision: Precision, compute: Compute
+        weight: Tensor, bias: Tensor?, stride: Int, format: WeightFormat, compute: Compute
     ) throws(TensorError) {
         let shape = weight.shape
         guard shape.count == 4, shape[2] == shape[3], shape[2] % 2 == 1, stride >= 1, weight.count > 0,
@@ -98,7 +99,7 @@ package struct StemWeights: Sendable {
         kernel = shape[2]
         self.stride = stride
         matrix = try PackedMatrix(
-            Tensor(rows, shape: [outputs, taps * inputs]), precision: precision, compute: compute)
+            Tensor(rows, shape: [outputs, taps * inputs]), format: format, compute: compute)
         if let bias { self.bias = try Vector(bias) } else { self.bias = nil }
     }
 }

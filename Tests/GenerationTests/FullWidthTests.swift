@@ -67,6 +67,10 @@ struct FullWidthTests {
         case .bfloat16:
             // cos ≥ 0.999 corresponds to a relative error of 0.045.
             #expect(errors.0 <= 0.04 && errors.1 <= 0.04 && logitError <= 0.04)
+        case .int8:
+            #expect(errors.0 <= 0.04 && errors.1 <= 0.04 && logitError <= 0.04)
+        case .int4:
+            #expect(errors.0 <= 0.04 && errors.1 <= 0.04 && logitError <= 0.3)
         }
     }
 

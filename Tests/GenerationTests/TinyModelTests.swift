@@ -194,6 +194,26 @@ struct TinyModelTests {
         }
     }
 
+    @Test("8 and 4 bits stay as close to float32 as their steps allow", arguments: [Precision.int8, .int4])
+    func integers(precision: Precision) throws {
+        let tensors = try reference("tiny")
+        let expected = try ExpectedModel.read("tiny")
+        for instructionSet in InstructionSet.available {
+            let model = try TinyModel("tiny-hf", precision: precision, instructionSet: instructionSet)
+            for image in 0..<3 {
+                let (features, projected) = try model.encode(image)
+                #expect(cosine(features, try tensors["features.\(image)"]) >= 0.999)
+                #expect(cosine(projected, try tensors["projected.\(image)"]) >= 0.999)
+            }
+            for (number, example) in expected.cases.enumerated() {
+                let got = try model.logits(model.request(example))
+                // Random weights are the worst case for 4 bits: nothing in them is redundant.
+                let bound = precision == .int8 ? 0.998 : 0.9
+                #expect(cosine(got, try tensors["logits.\(number)"]) >= bound, "\(instructionSet)")
+            }
+        }
+    }
+
     @Test("Features and logits have the same bits for any number of threads", arguments: Precision.allCases)
     func threads(precision: Precision) throws {
         let expected = try ExpectedModel.read("tiny")

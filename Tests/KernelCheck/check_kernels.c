@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "fv_pack.h"
+#include "fv_quantised.h"
 #include "numbers.h"
 #include "tables.h"
 
@@ -68,9 +69,29 @@ static void compare(
     }
 }
 
+// Besides the floating-point types of fv_type.
+enum { INT8 = 10, INT4 = 11 };
+static size_t group; // of the quantised check that runs
+
+static void *packed_integers(
+    const struct fv_kernels *t, const float *w, const float *second, size_t outputs, size_t inputs, int bits) {
+    const size_t per = second ? t->panel_width / 2 : t->panel_width, panels = (outputs + per - 1) / per;
+    float scratch[512];
+    struct fv_quantised_pack pack = {
+        .source = w, .second = second, .source_type = FV_FLOAT32, .bits = bits, .group = group,
+        .outputs = outputs, .inputs = inputs, .nr = t->panel_width, .step = t->quantum_step,
+        .panel_count = panels, .scratch = scratch,
+    };
+    pack.packed =
+        block(panels * fv_quantised_panel_bytes(inputs, group, bits, 0, t->panel_width, t->quantum_step));
+    fv_quantised_pack_panels(&pack);
+    return pack.packed;
+}
+
 static void *packed(
     const struct fv_kernels *t, const float *w, const float *second, size_t outputs, size_t inputs,
     enum fv_type type) {
+    if ((int)type >= INT8) return packed_integers(t, w, second, outputs, inputs, (int)type == INT8 ? 8 : 4);
     const size_t per = second ? t->panel_width / 2 : t->panel_width, panels = (outputs + per - 1) / per;
     struct fv_pack pack = {
         .source = w, .second = second, .source_type = FV_FLOAT32, .packed_type = type, .outputs = outputs,
@@ -82,6 +103,8 @@ static void *packed(
 }
 
 static double bound(const struct fv_kernels *t, enum fv_type type) {
+    // The reference's activations have 16 bits.
+    if ((int)type >= INT8) return t->quantum_limit == 127 ? 1e-3 : 1e-8;
     return type == FV_BFLOAT16 && t->isa == FV_ISA_AVX512BF16 ? 5e-4 : 1e-10;
 }
 
@@ -91,6 +114,16 @@ static void run_gemm(
     const size_t per = second ? t->panel_width / 2 : t->panel_width, count = (g.outputs + per - 1) / per;
     g.panels = panels;
     g.scratch = block(t->gemm_scratch(g.inputs));
+    char *integers = 0;
+    size_t pitch = 0;
+    if ((int)type >= INT8) {
+        g.group = group;
+        pitch = t->quantised_pitch(g.inputs, group);
+        integers = block(g.rows * pitch);
+        memset(integers, 0x7F, g.rows * pitch);
+        const struct fv_quantise q = {g.a, g.a_stride, g.rows, g.inputs, group, integers};
+        t->quantise(&q);
+    }
     for (size_t row = 0; row < g.rows; row += t->row_block) {
         for (size_t panel = 0; panel < count; panel += t->panel_block) {
             struct fv_gemm part = g;
@@ -99,9 +132,16 @@ static void run_gemm(
             part.rows = g.rows - row < t->row_block ? g.rows - row : t->row_block;
             part.first_panel = panel;
             part.panel_count = count - panel < t->panel_block ? count - panel : t->panel_block;
-            (type == FV_FLOAT32 ? t->gemm_f32 : t->gemm_bf16)(&part);
+            if (integers) part.quantised = integers + row * pitch;
+            switch ((int)type) {
+            case FV_FLOAT32: t->gemm_f32(&part); break;
+            case FV_BFLOAT16: t->gemm_bf16(&part); break;
+            case INT8: t->gemm_q8(&part); break;
+            case INT4: t->gemm_q4(&part); break;
+            }
         }
     }
+    free(integers);
     free(panels);
     free(g.scratch);
 }
@@ -119,7 +159,10 @@ static void check_gemm(const struct fv_kernels *t, size_t rows, size_t inputs, s
         if (variant == 5 || variant == 6) g.epilogue = FV_ADD;
         if (variant == 5) g.scale = scale;
         if (variant == 7) g.epilogue = FV_GATED;
-        for (int type = 0; type < 2; type++) {
+        static const int types[] = {FV_FLOAT32, FV_BFLOAT16, INT8, INT4};
+        group = (size_t)32 << below(4);
+        for (int index = 0; index < 4; index++) {
+            const int type = types[index];
             const float *fill = g.epilogue == FV_ADD ? start : 0, *second = variant == 7 ? up : 0;
             float *expected = guarded(rows * y_stride, fill), *got = guarded(rows * y_stride, fill);
             g.y = expected;
@@ -139,25 +182,33 @@ static void check_ffn(const struct fv_kernels *t, size_t rows, size_t inputs, si
     float *a = numbers(rows * inputs, 1), *w1 = numbers(hidden * inputs, 0.3f), *w2 = numbers(outputs * hidden, 0.3f);
     float *b1 = numbers(hidden, 1), *b2 = numbers(outputs, 1), *scale = numbers(outputs, 1);
     float *start = numbers(rows * outputs, 1);
-    for (int type = 0; type < 2; type++) {
+    static const int types[] = {FV_FLOAT32, FV_BFLOAT16, INT8};
+    group = (size_t)32 << below(4);
+    for (int index = 0; index < 3; index++) {
+        const int type = types[index];
         float *results[2];
         const struct fv_kernels *tables[2] = {&fv_kernels_scalar, t};
         for (int i = 0; i < 2; i++) {
             const struct fv_kernels *table = tables[i];
             results[i] = guarded(rows * outputs, start);
-            const size_t step = table->ffn_rows(inputs, hidden, outputs);
+            const int integers = type == INT8;
+            const size_t step = integers ? table->ffn_q8_rows(inputs, hidden, outputs, group)
+                                         : table->ffn_rows(inputs, hidden, outputs);
             struct fv_ffn f = {
                 .a_stride = inputs, .inputs = inputs, .hidden = hidden, .outputs = outputs, .expand_bias = b1,
                 .project_bias = b2, .scale = scale, .y_stride = outputs,
                 .expand = packed(table, w1, 0, hidden, inputs, (enum fv_type)type),
                 .project = packed(table, w2, 0, outputs, hidden, (enum fv_type)type),
-                .scratch = block(table->ffn_scratch(inputs, hidden, outputs)),
+                .scratch = block(
+                    integers ? table->ffn_q8_scratch(inputs, hidden, outputs, group)
+                             : table->ffn_scratch(inputs, hidden, outputs)),
+                .group = group,
             };
             for (size_t row = 0; row < rows; row += step) {
                 f.a = a + row * inputs;
                 f.y = results[i] + row * outputs;
                 f.rows = rows - row < step ? rows - row : step;
-                (type == FV_FLOAT32 ? table->ffn_f32 : table->ffn_bf16)(&f);
+                (integers ? table->ffn_q8 : type == FV_FLOAT32 ? table->ffn_f32 : table->ffn_bf16)(&f);
             }
             free((void *)f.expand), free((void *)f.project), free(f.scratch);
         }
@@ -278,21 +329,6 @@ static void check_rows(const struct fv_kernels *t, size_t rows, size_t columns) 
         }
         free(results[0] - GUARD), free(results[1] - GUARD);
     }
-    float *results[4];
-    uint16_t *table = block(rows * columns * 2 + 1);
-    for (size_t i = 0; i < rows * columns; i++) {
-        const uint16_t bits = fv_round_bf16(x[i]);
-        memcpy((char *)table + 1 + 2 * i, &bits, 2);
-    }
-    for (int i = 0; i < 2; i++) {
-        const struct fv_kernels *k = i ? t : &fv_kernels_scalar;
-        results[i] = guarded(rows, 0);
-        k->dot_rows_f32(x, 0, rows, columns, w, results[i]);
-        results[2 + i] = guarded(rows, 0);
-        k->dot_rows_bf16((char *)table + 1, 0, rows, columns, w, results[2 + i]);
-    }
-    compare("dot rows f32", results[1], results[0], 1, rows, rows, 1e-10, 0);
-    compare("dot rows bf16", results[3], results[2], 1, rows, rows, 1e-10, 0);
     float *means[2];
     for (int i = 0; i < 2; i++) {
         means[i] = guarded(columns, 0);
@@ -300,8 +336,7 @@ static void check_rows(const struct fv_kernels *t, size_t rows, size_t columns) 
         (i ? t : &fv_kernels_scalar)->column_means(&m);
     }
     compare("column means", means[1], means[0], 1, columns, columns, 1e-10, 0);
-    for (int i = 0; i < 4; i++) free(results[i] - GUARD);
-    free(means[0] - GUARD), free(means[1] - GUARD), free(table), free(x), free(y), free(w), free(b);
+    free(means[0] - GUARD), free(means[1] - GUARD), free(x), free(y), free(w), free(b);
 }
 
 static void check(const char *name, const struct fv_kernels *t) {

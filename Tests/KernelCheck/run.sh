@@ -12,7 +12,7 @@ kernels=$here/../../Sources/CKernels
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 flags="-std=gnu11 -O2 -Wall -Wextra -Werror -Wno-psabi -I$kernels -I$kernels/include"
-common="$kernels/pack.c $kernels/reference/*.c $here/check_kernels.c"
+common="$kernels/pack.c $kernels/pack_quantised.c $kernels/reference/*.c $here/check_kernels.c"
 if [ "${SIMDE:-0}" = 1 ]; then
     # -mavx2: SIMDe then builds each 512-bit operation from two 256-bit ones; -ffp-contract=off: as written.
     ${CC:-clang} $flags -DFV_SIMDE=1 -mavx2 -mfma -mf16c $common \

@@ -20,7 +20,7 @@ struct BlockTests {
         for instructionSet in InstructionSet.available {
             let compute = try Compute(threads: 2, instructionSet: instructionSet)
             for (number, (input, output)) in cases.enumerated() {
-                let loader = WeightLoader(file, precision: .float32, compute: compute)
+                let loader = WeightLoader(file, format: .float32, compute: compute)
                 let got = try body(loader, input, Workspace(), compute)
                 #expect(got.count == output.count)
                 let error = relativeError(got, output.floats())
@@ -133,7 +133,7 @@ struct BlockTests {
             hasAttentionBias: family == "qwen2")
         for instructionSet in InstructionSet.available {
             let compute = try Compute(threads: 2, instructionSet: instructionSet)
-            let loader = WeightLoader(file, precision: .float32, compute: compute)
+            let loader = WeightLoader(file, format: .float32, compute: compute)
             let layer = try DecoderLayer(loader.part("decoder.layers.0"), configuration: configuration)
             let rotary = try RotaryTable(
                 headDimension: headDimension, theta: try number("ropeTheta"), positions: 64)

@@ -17,17 +17,16 @@ import Testing
         let w1 = try Tensor(random.floats(hidden * channels, scale: 0.2), shape: [hidden, channels])
         let w2 = try Tensor(random.floats(channels * hidden, scale: 0.1), shape: [channels, hidden])
         let taps = try Tensor(random.floats(channels * 49, scale: 0.2), shape: [channels, 1, 7, 7])
-        let table = try EmbeddingTable(w1, precision: .bfloat16)
         for set in InstructionSet.available {
-            for precision in Precision.allCases {
+            for format in [WeightFormat.float32, .bfloat16, .int8(group: 32)] {
                 var first: [[UInt32]]?
                 for threads in [1, 2, 3, 5] {
                     let compute = try Compute(threads: threads, instructionSet: set)
                     #expect(compute.threads == threads)
-                    let up = try PackedMatrix(w1, precision: precision, compute: compute)
-                    let down = try PackedMatrix(w2, precision: precision, compute: compute)
+                    let up = try PackedMatrix(w1, format: format, compute: compute)
+                    let down = try PackedMatrix(w2, format: format, compute: compute)
                     let gated = try PackedGatedMatrix(
-                        gate: w1, up: w1, precision: precision, compute: compute)
+                        gate: w1, up: w1, format: format, compute: compute)
                     let convolution = try DepthwiseWeights(
                         weight: taps, bias: nil, inputChannels: channels, stride: 1)
                     let input = Guarded(rows, channels, values: x)
@@ -46,9 +45,9 @@ import Testing
                     let single = Guarded(1, hidden)
                     compute.gatedLinear(attended.matrix.rows(0..<1), gated, into: single.matrix)
                     let logits = Guarded(1, hidden)
-                    compute.logits(attended.matrix.rows(0..<1), table, into: logits.matrix)
+                    compute.logits(attended.matrix.rows(0..<1), up, into: logits.matrix)
                     let results = [image, input, attended, wide, single, logits].map { bits($0.values) }
-                    if let first { #expect(first == results, "\(set) \(precision) \(threads) threads") }
+                    if let first { #expect(first == results, "\(set) \(format) \(threads) threads") }
                     if first == nil { first = results }
                 }
             }
@@ -106,7 +105,7 @@ import Testing
         try compute.checkCancellation()
         var random = Random()
         let weights = try PackedMatrix(
-            Tensor(random.floats(64 * 64), shape: [64, 64]), precision: .float32, compute: compute)
+            Tensor(random.floats(64 * 64), shape: [64, 64]), format: .float32, compute: compute)
         let input = Guarded(8, 64, values: random.floats(8 * 64))
         flag.cancel()
         let output = Guarded(8, 64)

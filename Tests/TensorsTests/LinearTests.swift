@@ -22,7 +22,8 @@ import Testing
     ]
 
     /// x·Wᵀ + bias in float64 on weights as they are stored.
-    static func product(_ x: [Float], _ w: [Float], _ bias: [Float]?, _ s: Shape, _ p: Precision) -> [Double]
+    static func product(_ x: [Float], _ w: [Float], _ bias: [Float]?, _ s: Shape, _ p: WeightFormat)
+        -> [Double]
     {
         let weights = w.map { Double(p == .bfloat16 ? rounded($0) : $0) }
         return (0..<s.rows * s.outputs).map { index in
@@ -42,17 +43,17 @@ import Testing
         let input = Guarded(s.rows, s.inputs, gap: 3, values: x)
         for set in InstructionSet.available {
             let compute = try Compute(threads: 2, instructionSet: set)
-            for precision in Precision.allCases {
+            for format in [WeightFormat.float32, .bfloat16] {
                 let packed = try PackedMatrix(
-                    Tensor(w, shape: [s.outputs, s.inputs]), precision: precision, compute: compute)
+                    Tensor(w, shape: [s.outputs, s.inputs]), format: format, compute: compute)
                 #expect(packed.outputs == s.outputs && packed.inputs == s.inputs)
-                let plain = Self.product(x, w, nil, s, precision)
-                let biased = Self.product(x, w, b, s, precision)
+                let plain = Self.product(x, w, nil, s, format)
+                let biased = Self.product(x, w, b, s, format)
                 let output = Guarded(s.rows, s.outputs, gap: 5)
                 compute.linear(input.matrix, packed, into: output.matrix)
                 #expect(
-                    normalisedError(output.values, plain) < tolerance(set, precision),
-                    "\(set) \(precision) seed \(random.seed)")
+                    normalisedError(output.values, plain) < tolerance(set, format),
+                    "\(set) \(format) seed \(random.seed)")
                 for activation in [Activation.none, .gelu, .silu, .relu] {
                     let result = Guarded(s.rows, s.outputs)
                     compute.linear(
@@ -60,8 +61,8 @@ import Testing
                     )
                     #expect(
                         normalisedError(result.values, biased.map { apply(activation, $0) })
-                            < tolerance(set, precision),
-                        "\(set) \(precision) \(activation) seed \(random.seed)")
+                            < tolerance(set, format),
+                        "\(set) \(format) \(activation) seed \(random.seed)")
                     #expect(result.isIntact)
                 }
                 #expect(output.isIntact && input.isIntact)
@@ -80,10 +81,10 @@ import Testing
         let input = Guarded(s.rows, s.inputs, values: x)
         for set in InstructionSet.available {
             let compute = try Compute(threads: 2, instructionSet: set)
-            for precision in Precision.allCases {
+            for format in [WeightFormat.float32, .bfloat16] {
                 let packed = try PackedMatrix(
-                    Tensor(w, shape: [s.outputs, s.inputs]), precision: precision, compute: compute)
-                let sums = Self.product(x, w, b, s, precision)
+                    Tensor(w, shape: [s.outputs, s.inputs]), format: format, compute: compute)
+                let sums = Self.product(x, w, b, s, format)
                 let output = Guarded(s.rows, s.outputs, gap: 1, values: start)
                 compute.linearAdding(
                     input.matrix, packed, bias: try Vector(b), scale: try Vector(scale), to: output.matrix)
@@ -91,14 +92,14 @@ import Testing
                     Double(start[$0]) + Double(scale[$0 % s.outputs]) * sums[$0]
                 }
                 #expect(
-                    normalisedError(output.values, expected) < tolerance(set, precision),
-                    "\(set) \(precision) seed \(random.seed)")
+                    normalisedError(output.values, expected) < tolerance(set, format),
+                    "\(set) \(format) seed \(random.seed)")
                 let unscaled = Guarded(s.rows, s.outputs, values: start)
                 compute.linearAdding(input.matrix, packed, to: unscaled.matrix)
-                let bare = Self.product(x, w, nil, s, precision)
+                let bare = Self.product(x, w, nil, s, format)
                 #expect(
                     normalisedError(unscaled.values, bare.indices.map { Double(start[$0]) + bare[$0] })
-                        < tolerance(set, precision))
+                        < tolerance(set, format))
                 #expect(output.isIntact && unscaled.isIntact)
             }
         }
@@ -113,18 +114,18 @@ import Testing
         let input = Guarded(s.rows, s.inputs, values: x)
         for set in InstructionSet.available {
             let compute = try Compute(threads: 2, instructionSet: set)
-            for precision in Precision.allCases {
+            for format in [WeightFormat.float32, .bfloat16] {
                 let packed = try PackedGatedMatrix(
                     gate: Tensor(gate, shape: [s.outputs, s.inputs]),
-                    up: Tensor(up, shape: [s.outputs, s.inputs]), precision: precision, compute: compute)
+                    up: Tensor(up, shape: [s.outputs, s.inputs]), format: format, compute: compute)
                 let output = Guarded(s.rows, s.outputs, gap: 2)
                 compute.gatedLinear(input.matrix, packed, into: output.matrix)
                 let expected = zip(
-                    Self.product(x, gate, nil, s, precision), Self.product(x, up, nil, s, precision)
+                    Self.product(x, gate, nil, s, format), Self.product(x, up, nil, s, format)
                 ).map { silu($0) * $1 }
                 #expect(
-                    normalisedError(output.values, expected) < tolerance(set, precision) * 4,
-                    "\(set) \(precision) seed \(random.seed)")
+                    normalisedError(output.values, expected) < tolerance(set, format) * 4,
+                    "\(set) \(format) seed \(random.seed)")
                 #expect(output.isIntact)
             }
         }
@@ -153,25 +154,25 @@ import Testing
         let start = random.floats(s.rows * channels)
         for set in InstructionSet.available {
             let compute = try Compute(threads: 2, instructionSet: set)
-            for precision in Precision.allCases {
-                let middle = Self.product(x, w1, b1, s, precision).map(gelu)
+            for format in [WeightFormat.float32, .bfloat16] {
+                let middle = Self.product(x, w1, b1, s, format).map(gelu)
                 let back = Shape(rows: s.rows, inputs: hidden, outputs: channels)
-                let sums = Self.product(middle.map { Float($0) }, w2, b2, back, precision)
+                let sums = Self.product(middle.map { Float($0) }, w2, b2, back, format)
                 let expected = sums.indices.map {
                     Double(start[$0]) + Double(scale[$0 % channels]) * sums[$0]
                 }
                 let expand = try PackedMatrix(
-                    Tensor(w1, shape: [hidden, channels, 1, 1]), precision: precision, compute: compute)
+                    Tensor(w1, shape: [hidden, channels, 1, 1]), format: format, compute: compute)
                 let project = try PackedMatrix(
-                    Tensor(w2, shape: [channels, hidden, 1, 1]), precision: precision, compute: compute)
+                    Tensor(w2, shape: [channels, hidden, 1, 1]), format: format, compute: compute)
                 let input = Guarded(s.rows, channels, gap: 7, values: x)
                 let output = Guarded(s.rows, channels, gap: 1, values: start)
                 compute.feedForwardAdding(
                     input.matrix, expand: expand, expandBias: try Vector(b1), project: project,
                     projectBias: try Vector(b2), scale: try Vector(scale), to: output.matrix)
                 #expect(
-                    normalisedError(output.values, expected) < tolerance(set, precision),
-                    "\(set) \(precision) seed \(random.seed)")
+                    normalisedError(output.values, expected) < tolerance(set, format),
+                    "\(set) \(format) seed \(random.seed)")
                 #expect(output.isIntact && input.isIntact)
 
                 let place = Guarded(s.rows, channels, values: x)
@@ -179,7 +180,7 @@ import Testing
                     place.matrix, expand: expand, expandBias: try Vector(b1), project: project,
                     projectBias: try Vector(b2), scale: try Vector(scale), to: place.matrix)
                 let inPlace = sums.indices.map { Double(x[$0]) + Double(scale[$0 % channels]) * sums[$0] }
-                #expect(normalisedError(place.values, inPlace) < tolerance(set, precision))
+                #expect(normalisedError(place.values, inPlace) < tolerance(set, format))
             }
         }
     }
@@ -200,10 +201,10 @@ import Testing
             compute.feedForwardAdding(
                 Guarded(s.rows, s.inputs, values: x).matrix,
                 expand: try PackedMatrix(
-                    Tensor(w1, shape: [s.outputs, s.inputs]), precision: .float32, compute: compute),
+                    Tensor(w1, shape: [s.outputs, s.inputs]), format: .float32, compute: compute),
                 expandBias: nil,
                 project: try PackedMatrix(
-                    Tensor(w2, shape: [s.inputs, s.outputs]), precision: .float32, compute: compute),
+                    Tensor(w2, shape: [s.inputs, s.outputs]), format: .float32, compute: compute),
                 projectBias: nil, scale: nil, to: output.matrix)
             let expected = zip(x, sums).map { Double($0) + $1 }
             #expect(normalisedError(output.values, expected) < 1e-7)
@@ -238,13 +239,13 @@ import Testing
                 let tensor = try Tensor(type, shape: [outputs, inputs], storage: storage, byteOffset: offset)
                 for set in InstructionSet.available {
                     let compute = try Compute(threads: 2, instructionSet: set)
-                    for precision in Precision.allCases {
-                        let packed = try PackedMatrix(tensor, precision: precision, compute: compute)
+                    for format in [WeightFormat.float32, .bfloat16] {
+                        let packed = try PackedMatrix(tensor, format: format, compute: compute)
                         let output = Guarded(3, outputs)
                         compute.linear(Guarded(3, inputs, values: x).matrix, packed, into: output.matrix)
                         #expect(
-                            normalisedError(output.values, expected) < tolerance(set, precision),
-                            "\(type) at \(offset) as \(precision) on \(set)")
+                            normalisedError(output.values, expected) < tolerance(set, format),
+                            "\(type) at \(offset) as \(format) on \(set)")
                     }
                 }
             }
@@ -268,13 +269,13 @@ import Testing
         let empty = try Tensor([], shape: [0, 4])
         for tensor in [three, one, whole, empty] {
             #expect(throws: TensorError.self) {
-                try PackedMatrix(tensor, precision: .float32, compute: compute)
+                try PackedMatrix(tensor, format: .float32, compute: compute)
             }
-            #expect(throws: TensorError.self) { try EmbeddingTable(tensor, precision: .float32) }
+            #expect(throws: TensorError.self) { try EmbeddingTable(tensor) }
         }
         #expect(throws: TensorError.self) {
             try PackedGatedMatrix(
-                gate: Tensor([1, 2], shape: [1, 2]), up: Tensor([1, 2], shape: [2, 1]), precision: .float32,
+                gate: Tensor([1, 2], shape: [1, 2]), up: Tensor([1, 2], shape: [2, 1]), format: .float32,
                 compute: compute)
         }
     }

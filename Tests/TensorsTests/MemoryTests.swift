@@ -123,7 +123,7 @@ import Testing
         let storage = try Storage(mapping: file.path)
         let tensor = try Tensor(.float32, shape: [256, 64], storage: storage)
         let compute = try Compute(threads: 2)
-        let packed = try PackedMatrix(tensor, precision: .float32, compute: compute)
+        let packed = try PackedMatrix(tensor, format: .float32, compute: compute)
         #expect(packed.byteCount == values.count * 4)
         #expect(tensor.floats() == values)
         #expect(throws: TensorError.self) { try Storage(mapping: directory.path) }

@@ -3,4 +3,5 @@
 #include "fv_cpu.h"
 #include "fv_kernels.h"
 #include "fv_pack.h"
+#include "fv_quantised.h"
 #endif

@@ -45,6 +45,21 @@ struct fv_gemm {
     enum fv_epilogue epilogue;
     enum fv_activation activation;
     void *_Nullable scratch;
+    /// For quantised panels only: the rows as `quantise` left them (`a` is not read), inputs per group, and
+    /// whether groups of weights have minima (fv_quantised.h).
+    const void *_Nullable quantised;
+    size_t group;
+    int has_minima;
+};
+
+/// Rows of x as integers with a scale and a sum per group, `quantised_pitch` bytes each.
+struct fv_quantise {
+    const float *_Nonnull x;
+    size_t x_stride;
+    size_t rows;
+    size_t inputs;
+    size_t group;
+    void *_Nonnull target;
 };
 
 /// y += scale · (gelu(a·expandᵀ + bias1)·projectᵀ + bias2) for a tile of rows: 4 · rows · channels · hidden.
@@ -66,6 +81,8 @@ struct fv_ffn {
     float *_Nonnull y;
     size_t y_stride;
     void *_Nullable scratch;
+    /// For quantised panels only: inputs per group, which divides 256.
+    size_t group;
 };
 
 /// Depthwise k×k convolution, NHWC, zero padding k/2: 2 · k² per output number.
@@ -157,6 +174,17 @@ struct fv_kernels {
     void (*_Nonnull gemm_f32)(const struct fv_gemm *_Nonnull);
     void (*_Nonnull gemm_bf16)(const struct fv_gemm *_Nonnull);
     size_t (*_Nonnull gemm_scratch)(size_t inputs);
+    /// Inputs per 32-bit lane of quantised weights and activations.
+    size_t quantum_step;
+    /// Largest integer of a quantised activation.
+    int quantum_limit;
+    size_t (*_Nonnull quantised_pitch)(size_t inputs, size_t group);
+    void (*_Nonnull quantise)(const struct fv_quantise *_Nonnull);
+    void (*_Nonnull gemm_q8)(const struct fv_gemm *_Nonnull);
+    void (*_Nonnull gemm_q4)(const struct fv_gemm *_Nonnull);
+    void (*_Nonnull ffn_q8)(const struct fv_ffn *_Nonnull);
+    size_t (*_Nonnull ffn_q8_rows)(size_t inputs, size_t hidden, size_t outputs, size_t group);
+    size_t (*_Nonnull ffn_q8_scratch)(size_t inputs, size_t hidden, size_t outputs, size_t group);
     void (*_Nonnull ffn_f32)(const struct fv_ffn *_Nonnull);
     void (*_Nonnull ffn_bf16)(const struct fv_ffn *_Nonnull);
     size_t (*_Nonnull ffn_scratch)(size_t inputs, size_t hidden, size_t outputs);
@@ -168,6 +196,12 @@ struct fv_kernels {
     void (*_Nonnull depthwise)(const struct fv_depthwise *_Nonnull);
     void (*_Nonnull attention)(const struct fv_attention *_Nonnull);
     size_t (*_Nonnull attention_scratch)(size_t keys, size_t dimension);
+
+    /// Ceilings for benchmarks: loops on registers alone, which return their operations, and a read of memory.
+    double (*_Nonnull peak_f32)(size_t rounds);
+    double (*_Nonnull peak_bf16)(size_t rounds);
+    double (*_Nonnull peak_q8)(size_t rounds);
+    void (*_Nonnull read_memory)(const void *_Nonnull base, size_t bytes);
 
     /// y = (x − mean) / sqrt(variance + epsilon) · weight + bias, biased variance. y may be x.
     void (*_Nonnull layer_norm)(
@@ -189,14 +223,6 @@ struct fv_kernels {
         const struct fv_rows *_Nonnull, const float *_Nonnull gate, enum fv_activation activation);
     /// y[0][c] = mean over the rows of x.
     void (*_Nonnull column_means)(const struct fv_rows *_Nonnull);
-    /// y[r] = x · table[r] for rows first ..< first + count of a row-major table [.., columns], perhaps
-    /// unaligned.
-    void (*_Nonnull dot_rows_f32)(
-        const void *_Nonnull table, size_t first, size_t count, size_t columns, const float *_Nonnull x,
-        float *_Nonnull y);
-    void (*_Nonnull dot_rows_bf16)(
-        const void *_Nonnull table, size_t first, size_t count, size_t columns, const float *_Nonnull x,
-        float *_Nonnull y);
 };
 
 /// The table of an instruction set, or null where the processor or this build lacks it.

@@ -49,23 +49,3 @@ void fv_column_means_scalar(const struct fv_rows *m) {
         m->y[c] = sum / (float)m->rows;
     }
 }
-
-void fv_dot_rows_f32_scalar(
-    const void *table, size_t first, size_t count, size_t columns, const float *x, float *y) {
-    for (size_t r = 0; r < count; r++) {
-        float sum = 0;
-        for (size_t c = 0; c < columns; c++) sum += fv_load_float(table, (first + r) * columns + c) * x[c];
-        y[r] = sum;
-    }
-}
-
-void fv_dot_rows_bf16_scalar(
-    const void *table, size_t first, size_t count, size_t columns, const float *x, float *y) {
-    for (size_t r = 0; r < count; r++) {
-        float sum = 0;
-        for (size_t c = 0; c < columns; c++) {
-            sum += fv_widen(fv_load16(table, (first + r) * columns + c)) * x[c];
-        }
-        y[r] = sum;
-    }
-}

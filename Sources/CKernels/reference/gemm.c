@@ -20,7 +20,7 @@ static void row_times_panel_bf16(const float *a, const void *panel, size_t input
     }
 }
 
-static void finish_row(const struct fv_gemm *g, size_t row, size_t panel, const float sums[NR]) {
+void fv_finish_row_scalar(const struct fv_gemm *g, size_t row, size_t panel, const float *sums) {
     const size_t width = g->epilogue == FV_GATED ? NR / 2 : NR;
     float *y = g->y + row * g->y_stride;
     for (size_t j = 0; j < width && panel * width + j < g->outputs; j++) {
@@ -41,7 +41,7 @@ void fv_gemm_f32_scalar(const struct fv_gemm *g) {
             float sums[NR];
             row_times_panel_f32(
                 g->a + row * g->a_stride, (const char *)g->panels + panel * bytes, g->inputs, sums);
-            finish_row(g, row, panel, sums);
+            fv_finish_row_scalar(g, row, panel, sums);
         }
     }
 }
@@ -53,7 +53,7 @@ void fv_gemm_bf16_scalar(const struct fv_gemm *g) {
             float sums[NR];
             row_times_panel_bf16(
                 g->a + row * g->a_stride, (const char *)g->panels + panel * bytes, g->inputs, sums);
-            finish_row(g, row, panel, sums);
+            fv_finish_row_scalar(g, row, panel, sums);
         }
     }
 }

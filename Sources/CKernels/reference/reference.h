@@ -18,6 +18,16 @@ void fv_ffn_f32_scalar(const struct fv_ffn *);
 void fv_ffn_bf16_scalar(const struct fv_ffn *);
 size_t fv_ffn_scratch_scalar(size_t inputs, size_t hidden, size_t outputs);
 size_t fv_ffn_rows_scalar(size_t inputs, size_t hidden, size_t outputs);
+double fv_peak_scalar(size_t rounds);
+void fv_read_memory_scalar(const void *base, size_t bytes);
+size_t fv_quantised_pitch_scalar(size_t inputs, size_t group);
+void fv_quantise_scalar(const struct fv_quantise *);
+void fv_gemm_q8_scalar(const struct fv_gemm *);
+void fv_gemm_q4_scalar(const struct fv_gemm *);
+void fv_ffn_q8_scalar(const struct fv_ffn *);
+size_t fv_ffn_q8_rows_scalar(size_t inputs, size_t hidden, size_t outputs, size_t group);
+size_t fv_ffn_q8_scratch_scalar(size_t inputs, size_t hidden, size_t outputs, size_t group);
+void fv_finish_row_scalar(const struct fv_gemm *g, size_t row, size_t panel, const float *sums);
 void fv_stem_f32_scalar(const struct fv_stem *);
 void fv_stem_bf16_scalar(const struct fv_stem *);
 size_t fv_stem_scratch_scalar(size_t inputs, size_t out_width);
@@ -32,9 +42,5 @@ void fv_sigmoid_scalar(const struct fv_rows *);
 void fv_add_scalar(const struct fv_rows *);
 void fv_multiply_columns_scalar(const struct fv_rows *, const float *gate, enum fv_activation activation);
 void fv_column_means_scalar(const struct fv_rows *);
-void fv_dot_rows_f32_scalar(
-    const void *table, size_t first, size_t count, size_t columns, const float *x, float *y);
-void fv_dot_rows_bf16_scalar(
-    const void *table, size_t first, size_t count, size_t columns, const float *x, float *y);
 
 #endif

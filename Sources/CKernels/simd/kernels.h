@@ -7,9 +7,11 @@
 #endif
 #include "math.h"
 #include "products.h"
+#include "quantised.h"
 #include "depthwise.h"
 #include "attention.h"
 #include "rows.h"
+#include "peak.h"
 
 const struct fv_kernels FV_TABLE = {
     .isa = FV_ISA,
@@ -20,6 +22,15 @@ const struct fv_kernels FV_TABLE = {
     .gemm_f32 = FV_NAME(gemm_f32),
     .gemm_bf16 = FV_NAME(gemm_bf16),
     .gemm_scratch = FV_NAME(gemm_scratch),
+    .quantum_step = QUANTUM_STEP,
+    .quantum_limit = FV_QUANTUM_LIMIT,
+    .quantised_pitch = FV_NAME(quantised_pitch),
+    .quantise = FV_NAME(quantise),
+    .gemm_q8 = FV_NAME(gemm_q8),
+    .gemm_q4 = FV_NAME(gemm_q4),
+    .ffn_q8 = FV_NAME(ffn_q8),
+    .ffn_q8_rows = FV_NAME(ffn_q8_rows),
+    .ffn_q8_scratch = FV_NAME(ffn_q8_scratch),
     .ffn_f32 = FV_NAME(ffn_f32),
     .ffn_bf16 = FV_NAME(ffn_bf16),
     .ffn_scratch = FV_NAME(ffn_scratch),
@@ -30,6 +41,10 @@ const struct fv_kernels FV_TABLE = {
     .depthwise = FV_NAME(depthwise),
     .attention = FV_NAME(attention),
     .attention_scratch = FV_NAME(attention_scratch),
+    .peak_f32 = FV_NAME(peak_f32),
+    .peak_bf16 = FV_NAME(peak_bf16),
+    .peak_q8 = FV_NAME(peak_q8),
+    .read_memory = FV_NAME(read_memory),
     .layer_norm = FV_NAME(layer_norm),
     .rms_norm = FV_NAME(rms_norm),
     .rotate = FV_NAME(rotate),
@@ -38,6 +53,4 @@ const struct fv_kernels FV_TABLE = {
     .add = FV_NAME(add),
     .multiply_columns = FV_NAME(multiply_columns),
     .column_means = FV_NAME(column_means),
-    .dot_rows_f32 = FV_NAME(dot_rows_f32),
-    .dot_rows_bf16 = FV_NAME(dot_rows_bf16),
 };

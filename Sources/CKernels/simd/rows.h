@@ -129,34 +129,3 @@ static void FV_NAME(column_means)(const struct fv_rows *m) {
         v_store_part(m->y + c, v_div(sums, count), n);
     }
 }
-
-// Row by row, so that the table is read as one stream; four sums hide the latency.
-#define FV_DOT_ROWS(NAME, BYTES, LOAD, LOAD_ONE)                                                     \
-    static void NAME(                                                                                \
-        const void *table, size_t first, size_t count, size_t columns, const float *x, float *y) {   \
-        const size_t unrolled = columns / (4 * W) * (4 * W), whole = columns / W * W;                \
-        for (size_t row = 0; row < count; row++) {                                                   \
-            const char *entry = (const char *)table + (first + row) * columns * BYTES;               \
-            V sums[4] = {v_zero(), v_zero(), v_zero(), v_zero()};                                    \
-            size_t c = 0;                                                                            \
-            for (; c < unrolled; c += 4 * W) {                                                       \
-                FV_UNROLL for (size_t i = 0; i < 4 * W * BYTES; i += 64) {                           \
-                    __builtin_prefetch(entry + c * BYTES + i + 2048);                                \
-                }                                                                                    \
-                FV_UNROLL for (size_t i = 0; i < 4; i++) {                                           \
-                    sums[i] = v_fma(v_load(x + c + i * W), LOAD(entry + (c + i * W) * BYTES), sums[i]); \
-                }                                                                                    \
-            }                                                                                        \
-            for (; c < whole; c += W) sums[0] = v_fma(v_load(x + c), LOAD(entry + c * BYTES), sums[0]); \
-            float sum = v_sum(v_add(v_add(sums[0], sums[1]), v_add(sums[2], sums[3])));              \
-            for (; c < columns; c++) sum += x[c] * LOAD_ONE(entry, c);                               \
-            y[row] = sum;                                                                            \
-        }                                                                                            \
-    }
-#define FV_LOAD_F32(p) v_load((const float *)(p))
-#define FV_LOAD_ONE_BF16(p, c) fv_widen(fv_load16(p, c))
-FV_DOT_ROWS(FV_NAME(dot_rows_f32), 4, FV_LOAD_F32, fv_load_float)
-FV_DOT_ROWS(FV_NAME(dot_rows_bf16), 2, v_load_bf16, FV_LOAD_ONE_BF16)
-#undef FV_LOAD_F32
-#undef FV_LOAD_ONE_BF16
-#undef FV_DOT_ROWS

@@ -80,3 +80,50 @@ INLINE void v_interleave(V a, V b, V *low, V *high) {
     *low = _mm256_permute2f128_ps(even, odd, 0x20);
     *high = _mm256_permute2f128_ps(even, odd, 0x31);
 }
+
+// Integers: 32-bit lanes, activations of 16 bits.
+#define FV_QUANTUM int16_t
+#define FV_QUANTUM_LIMIT 32767
+#define QUANTUM_STEP 2
+
+INLINE V v_abs(V x) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x); }
+// Round to nearest even.
+INLINE VI v_integers(V x) { return _mm256_cvtps_epi32(x); }
+INLINE V v_floats(VI x) { return _mm256_cvtepi32_ps(x); }
+// |x| as an integer, which orders as the numbers do and NaN above them.
+INLINE VI v_size_bits(V x) { return _mm256_castps_si256(v_abs(x)); }
+INLINE VI vi_zero(void) { return _mm256_setzero_si256(); }
+INLINE VI vi_max(VI a, VI b) { return _mm256_max_epi32(a, b); }
+INLINE int32_t vi_largest(VI x) {
+    const __m128i four = _mm_max_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+    const __m128i two = _mm_max_epi32(four, _mm_unpackhi_epi64(four, four));
+    return _mm_cvtsi128_si32(_mm_max_epi32(two, _mm_shuffle_epi32(two, 1)));
+}
+INLINE VI vi_set(int32_t x) { return _mm256_set1_epi32(x); }
+INLINE VI vi_add(VI a, VI b) { return _mm256_add_epi32(a, b); }
+INLINE VI vi_sub(VI a, VI b) { return _mm256_sub_epi32(a, b); }
+INLINE int32_t vi_sum(VI x) {
+    const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+    const __m128i two = _mm_add_epi32(four, _mm_unpackhi_epi64(four, four));
+    return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 1)));
+}
+INLINE void vi_store_quanta(int16_t *p, VI x) {
+    const VI packed = _mm256_permute4x64_epi64(_mm256_packs_epi32(x, x), 0x08);
+    _mm_storeu_si128((__m128i *)p, _mm256_castsi256_si128(packed));
+}
+// Four bytes in every lane.
+INLINE VI vi_set_word(const char *p) {
+    int32_t word;
+    __builtin_memcpy(&word, p, 4);
+    return _mm256_set1_epi32(word);
+}
+// QUANTUM_STEP weights for each of W outputs.
+INLINE VI vi_load_weights(const char *p) { return _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)p)); }
+// The same of 4 bits: those of this step and of the next one.
+INLINE void vi_load_nibbles(const char *p, VI *low, VI *high) {
+    const VI bytes = vi_load_weights(p);
+    *low = _mm256_and_si256(bytes, _mm256_set1_epi16(15));
+    *high = _mm256_srli_epi16(bytes, 4);
+}
+// sum + Σ over the step of x · w
+INLINE VI vi_dot(VI sum, VI x, VI w) { return _mm256_add_epi32(sum, _mm256_madd_epi16(x, w)); }

@@ -76,3 +76,50 @@ INLINE void v_interleave(V a, V b, V *low, V *high) {
     *low = _mm512_permutex2var_ps(a, first, b);
     *high = _mm512_permutex2var_ps(a, second, b);
 }
+
+// Integers: 32-bit lanes; activations of 8 bits with VNNI, else of 16.
+INLINE V v_abs(V x) { return _mm512_abs_ps(x); }
+INLINE VI v_integers(V x) { return _mm512_cvtps_epi32(x); }
+INLINE V v_floats(VI x) { return _mm512_cvtepi32_ps(x); }
+INLINE VI v_size_bits(V x) { return _mm512_castps_si512(v_abs(x)); }
+INLINE VI vi_zero(void) { return _mm512_setzero_si512(); }
+INLINE VI vi_max(VI a, VI b) { return _mm512_max_epi32(a, b); }
+INLINE int32_t vi_largest(VI x) { return _mm512_reduce_max_epi32(x); }
+INLINE VI vi_set(int32_t x) { return _mm512_set1_epi32(x); }
+INLINE VI vi_add(VI a, VI b) { return _mm512_add_epi32(a, b); }
+INLINE VI vi_sub(VI a, VI b) { return _mm512_sub_epi32(a, b); }
+INLINE int32_t vi_sum(VI x) { return _mm512_reduce_add_epi32(x); }
+INLINE VI vi_set_word(const char *p) {
+    int32_t word;
+    __builtin_memcpy(&word, p, 4);
+    return _mm512_set1_epi32(word);
+}
+#if FV_HAS_VNNI
+#define FV_QUANTUM int8_t
+#define FV_QUANTUM_LIMIT 127
+#define QUANTUM_STEP 4
+INLINE void vi_store_quanta(int8_t *p, VI x) { _mm_storeu_si128((__m128i *)p, _mm512_cvtsepi32_epi8(x)); }
+INLINE VI vi_load_weights(const char *p) { return _mm512_loadu_si512(p); }
+INLINE void vi_load_nibbles(const char *p, VI *low, VI *high) {
+    const VI bytes = _mm512_loadu_si512(p), mask = _mm512_set1_epi8(15);
+    *low = _mm512_and_si512(bytes, mask);
+    *high = _mm512_and_si512(_mm512_srli_epi16(bytes, 4), mask);
+}
+INLINE VI vi_dot(VI sum, VI x, VI w) { return _mm512_dpbusd_epi32(sum, w, x); }
+#else
+#define FV_QUANTUM int16_t
+#define FV_QUANTUM_LIMIT 32767
+#define QUANTUM_STEP 2
+INLINE void vi_store_quanta(int16_t *p, VI x) {
+    _mm256_storeu_si256((__m256i *)p, _mm512_cvtsepi32_epi16(x));
+}
+INLINE VI vi_load_weights(const char *p) {
+    return _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)p));
+}
+INLINE void vi_load_nibbles(const char *p, VI *low, VI *high) {
+    const VI bytes = vi_load_weights(p);
+    *low = _mm512_and_si512(bytes, _mm512_set1_epi16(15));
+    *high = _mm512_srli_epi16(bytes, 4);
+}
+INLINE VI vi_dot(VI sum, VI x, VI w) { return _mm512_add_epi32(sum, _mm512_madd_epi16(x, w)); }
+#endif

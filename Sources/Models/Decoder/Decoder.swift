@@ -7,8 +7,9 @@ package struct Decoder: Sendable {
     private let embedding: EmbeddingTable
     private let layers: [DecoderLayer]
     private let norm: Vector
-    /// The output matrix; nil when it is the embedding (tied).
-    private let untiedOutput: EmbeddingTable?
+    /// The output matrix [vocabulary, hiddenSize]: packed even where it is the embedding (tied), because a product
+    /// wants another order than looking up rows.
+    private let output: PackedMatrix
     private let rotary: RotaryTable
 
     /// Positions that go through the layers together during prefill. Bounds the memory of long prompts; large
@@ -25,13 +26,11 @@ package struct Decoder: Sendable {
         self.configuration = configuration
         let part = loader.part("decoder")
         let tableShape = [configuration.vocabularySize, configuration.hiddenSize]
-        embedding = try EmbeddingTable(
-            part.tensor("embedding.weight", shape: tableShape), precision: loader.precision)
-        untiedOutput =
-            configuration.tiedEmbeddings
-            ? nil
-            : try EmbeddingTable(
-                part.tensor("output.weight", shape: tableShape), precision: loader.precision)
+        embedding = try EmbeddingTable(part.tensor("embedding.weight", shape: tableShape))
+        output = try Self.output(
+            part.tensor(
+                configuration.tiedEmbeddings ? "embedding.weight" : "output.weight", shape: tableShape),
+            loader)
         norm = try part.vector("norm.weight", count: configuration.hiddenSize)
         rotary = try RotaryTable(
             headDimension: configuration.headDimension, theta: Double(configuration.ropeTheta),
@@ -42,6 +41,18 @@ package struct Decoder: Sendable {
             try progress(Double(number + 1) / Double(configuration.layers))
         }
         layers = loaded
+    }
+
+    private static func output(_ table: Tensor, _ loader: WeightLoader) throws -> PackedMatrix {
+        let format: WeightFormat =
+            switch loader.format {
+            // A single row reads bfloat16 weights exactly.
+            case .float32: table.dataType == .bfloat16 ? .bfloat16 : .float32
+            case .bfloat16: .bfloat16
+            // Every score depends on it directly, so it keeps 8 bits beside layers of 4.
+            case .int8(let group), .int4(let group): .int8(group: group)
+            }
+        return try PackedMatrix(table, format: format, compute: loader.compute)
     }
 
     /// A cache for one sequence of this decoder.
@@ -96,7 +107,7 @@ package struct Decoder: Sendable {
         compute.rmsNorm(
             embeddings.rows(embeddings.rows - 1..<embeddings.rows), weight: norm,
             epsilon: configuration.rmsNormEpsilon, into: last)
-        compute.logits(last, untiedOutput ?? embedding, into: logits)
+        compute.logits(last, output, into: logits)
         try compute.checkCancellation()
     }
 

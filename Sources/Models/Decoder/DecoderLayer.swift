@@ -32,7 +32,7 @@ package struct DecoderLayer: Sendable {
         gateAndUp = try PackedGatedMatrix(
             gate: mlp.tensor("gate.weight", shape: [intermediate, hidden]),
             up: mlp.tensor("up.weight", shape: [intermediate, hidden]),
-            precision: loader.precision, compute: loader.compute)
+            format: loader.format, compute: loader.compute)
         down = try mlp.linear("down", outputs: hidden, inputs: intermediate)
     }
 

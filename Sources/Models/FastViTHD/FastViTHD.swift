@@ -73,7 +73,7 @@ package struct Stem: Sendable {
         dense = try StemWeights(
             weight: loader.tensor("0.weight", shape: [channels, 3, 3, 3]),
             bias: loader.tensor("0.bias", shape: [channels]), stride: 2,
-            precision: loader.precision, compute: loader.compute)
+            format: loader.sensitiveFormat, compute: loader.compute)
         depthwise = try loader.depthwise("1", outputs: channels, inputs: channels, kernel: 3, stride: 2)
         pointwise = try loader.pointwise("2", outputs: channels, inputs: channels)
     }
@@ -113,8 +113,12 @@ package struct FinalConvolution: Sendable {
         convolution = try loader.depthwise(
             "final", outputs: channels, inputs: configuration.widths[configuration.widths.count - 1],
             kernel: 3)
-        reduce = try loader.linear("final.squeeze.reduce", outputs: reduced, inputs: channels)
-        expand = try loader.linear("final.squeeze.expand", outputs: channels, inputs: reduced)
+        reduce = try loader.linear(
+            "final.squeeze.reduce", outputs: reduced, inputs: channels,
+            isSensitive: true)
+        expand = try loader.linear(
+            "final.squeeze.expand", outputs: channels, inputs: reduced,
+            isSensitive: true)
     }
 
     /// - Parameters:

@@ -1,0 +1,121 @@
+#include "fv_quantised.h"
+#include "reference.h"
+
+// Activations: 16 bits, pairs of inputs; per row the integers, then a scale and a sum for each group.
+enum { NR = FV_SCALAR_NR, STEP = 2, LIMIT = 32767, HIDDEN = 256 };
+
+struct group {
+    float scale;
+    int32_t sum;
+};
+
+static size_t value_bytes(size_t inputs) { return (inputs + 3) / 4 * 8; }
+
+size_t fv_quantised_pitch_scalar(size_t inputs, size_t group) {
+    return value_bytes(inputs) + (inputs + group - 1) / group * sizeof(struct group);
+}
+
+static void quantise_row(const float *x, size_t inputs, size_t group, char *row) {
+    int16_t *values = (int16_t *)row;
+    struct group *groups = (struct group *)(row + value_bytes(inputs));
+    for (size_t k = inputs; k < value_bytes(inputs) / 2; k++) values[k] = 0;
+    for (size_t first = 0; first < inputs; first += group) {
+        const size_t end = inputs - first < group ? inputs : first + group;
+        float top = 0;
+        for (size_t k = first; k < end; k++) {
+            const float size = __builtin_fabsf(x[k]);
+            if (size > top || size != size) top = size; // NaN stays
+        }
+        const float factor = top > 0 ? LIMIT / top : 0;
+        struct group *g = groups++;
+        *g = (struct group){top / LIMIT, 0};
+        for (size_t k = first; k < end; k++) {
+            const float q = __builtin_rintf(x[k] * factor);
+            values[k] = (int16_t)(q > LIMIT ? LIMIT : q > -LIMIT ? q : -LIMIT); // also for NaN
+            g->sum += values[k];
+        }
+    }
+}
+
+void fv_quantise_scalar(const struct fv_quantise *q) {
+    const size_t pitch = fv_quantised_pitch_scalar(q->inputs, q->group);
+    for (size_t row = 0; row < q->rows; row++) {
+        quantise_row(q->x + row * q->x_stride, q->inputs, q->group, (char *)q->target + row * pitch);
+    }
+}
+
+// q − zero of output j, input k within a group whose steps begin at `steps`.
+static int weight(const unsigned char *steps, size_t j, size_t k, int bits) {
+    if (bits == 8) return steps[(k / STEP * NR + j) * STEP + k % STEP] - 128;
+    const unsigned char byte = steps[(k / (2 * STEP) * NR + j) * STEP + k % STEP];
+    return (k / STEP % 2 ? byte >> 4 : byte & 15) - 8;
+}
+
+static void row_times_panel(
+    const char *row, const char *panel, size_t inputs, size_t group, int bits, int has_minima, float sums[NR]) {
+    const int16_t *values = (const int16_t *)row;
+    const struct group *groups = (const struct group *)(row + value_bytes(inputs));
+    for (size_t j = 0; j < NR; j++) sums[j] = 0;
+    for (size_t first = 0; first < inputs; first += group, groups++) {
+        const size_t count = inputs - first < group ? inputs - first : group;
+        const char *base = panel + fv_quantised_panel_bytes(first, group, bits, has_minima, NR, STEP);
+        const unsigned char *steps = (const unsigned char *)base + (has_minima ? 8 : 4) * NR;
+        for (size_t j = 0; j < NR; j++) {
+            int32_t sum = 0;
+            for (size_t k = 0; k < count; k++) sum += values[first + k] * weight(steps, j, k, bits);
+            sums[j] += (float)sum * (groups->scale * fv_load_float(base, j));
+            if (has_minima) sums[j] += groups->scale * (float)groups->sum * fv_load_float(base, NR + j);
+        }
+    }
+}
+
+static void gemm(const struct fv_gemm *g, int bits) {
+    const size_t bytes = fv_quantised_panel_bytes(g->inputs, g->group, bits, g->has_minima, NR, STEP);
+    const size_t pitch = fv_quantised_pitch_scalar(g->inputs, g->group);
+    for (size_t panel = g->first_panel; panel < g->first_panel + g->panel_count; panel++) {
+        for (size_t row = 0; row < g->rows; row++) {
+            float sums[NR];
+            row_times_panel(
+                (const char *)g->quantised + row * pitch, (const char *)g->panels + panel * bytes, g->inputs,
+                g->group, bits, g->has_minima, sums);
+            fv_finish_row_scalar(g, row, panel, sums);
+        }
+    }
+}
+
+void fv_gemm_q8_scalar(const struct fv_gemm *g) { gemm(g, 8); }
+void fv_gemm_q4_scalar(const struct fv_gemm *g) { gemm(g, 4); }
+
+// Hidden columns are quantised in steps of HIDDEN, as in the other variants; groups divide it.
+void fv_ffn_q8_scalar(const struct fv_ffn *f) {
+    const size_t pitch = fv_quantised_pitch_scalar(f->inputs, f->group);
+    char *row = f->scratch;
+    float *hidden = (float *)(row + pitch);
+    char *middle = (char *)(hidden + f->hidden);
+    for (size_t i = 0; i < f->rows; i++) {
+        quantise_row(f->a + i * f->a_stride, f->inputs, f->group, row);
+        const struct fv_gemm expand = {
+            .a = f->a, .quantised = row, .rows = 1, .inputs = f->inputs, .panels = f->expand,
+            .panel_count = (f->hidden + NR - 1) / NR, .outputs = f->hidden, .y = hidden, .group = f->group,
+            .bias = f->expand_bias, .epilogue = FV_STORE, .activation = FV_GELU,
+        };
+        gemm(&expand, 8);
+        quantise_row(hidden, f->hidden, f->group, middle);
+        const struct fv_gemm project = {
+            .a = f->a, .quantised = middle, .rows = 1, .inputs = f->hidden, .panels = f->project,
+            .panel_count = (f->outputs + NR - 1) / NR, .outputs = f->outputs, .y = f->y + i * f->y_stride,
+            .bias = f->project_bias, .scale = f->scale, .epilogue = FV_ADD, .group = f->group,
+        };
+        gemm(&project, 8);
+    }
+}
+
+size_t fv_ffn_q8_rows_scalar(size_t inputs, size_t hidden, size_t outputs, size_t group) {
+    (void)inputs, (void)hidden, (void)outputs, (void)group;
+    return 16;
+}
+
+size_t fv_ffn_q8_scratch_scalar(size_t inputs, size_t hidden, size_t outputs, size_t group) {
+    (void)outputs;
+    return fv_quantised_pitch_scalar(inputs, group) + hidden * 4 + fv_quantised_pitch_scalar(hidden, group);
+}

@@ -1,0 +1,293 @@
+// Products of integers: 8-bit and 4-bit weights in groups, activations quantised row by row just before.
+//
+//     y[i][j] = Σ_groups s_a[i][g] · s_w[j][g] · Σ_k a[i][k] · (w[j][k] − zero)        + Σ_g sum_a[i][g] · m[j][g]
+//                                                └──────── integers ─────────┘          only with minima
+//
+// Weights are unsigned, which is how both `vpdpbusd` and published affine checkpoints want them; the zero point
+// is taken off each sum of a group in one subtraction, because Σ a is known. Sums of a group are exact 32-bit
+// integers; groups are added in float32, in ascending order. include/fv_quantised.h draws the layouts.
+//
+// The vector file says what an activation is: 16 bits (`vpmaddwd`, which costs as much per product as
+// `vpmaddubsw` with its saturation does) or 8 bits (`vpdpbusd`):
+//
+//     FV_QUANTUM     type of an activation            FV_QUANTUM_LIMIT  its largest value
+//     QUANTUM_STEP   inputs per 32-bit lane, 2 or 4
+
+struct q_group {
+    float scale;
+    int32_t sum; // of the integers
+};
+
+enum {
+    // Inputs per block of k: a panel's block and a tile's rows share the first-level cache.
+    KQ = 1024,
+    // Hidden columns per step of a feed-forward network; a multiple of every group size.
+    HIDDEN_Q = 256,
+};
+
+// Bytes of a row's integers, and of the row with its groups.
+INLINE size_t q_value_bytes(size_t inputs) {
+    return (inputs + 2 * QUANTUM_STEP - 1) / (2 * QUANTUM_STEP) * (2 * QUANTUM_STEP * sizeof(FV_QUANTUM));
+}
+static size_t FV_NAME(quantised_pitch)(size_t inputs, size_t group) {
+    return (q_value_bytes(inputs) + (inputs + group - 1) / group * sizeof(struct q_group) + 63) / 64 * 64;
+}
+
+// Integers of one group; whole vectors, then the rest with zeros up to a whole step of four-bit weights.
+INLINE struct q_group quantise_group(const float *x, size_t count, FV_QUANTUM *target) {
+    const size_t whole = count / W * W, rest = count - whole;
+    VI largest = vi_zero();
+    for (size_t i = 0; i < whole; i += W) largest = vi_max(largest, v_size_bits(v_load(x + i)));
+    if (rest) largest = vi_max(largest, v_size_bits(v_load_part(x + whole, rest)));
+    const int32_t bits = vi_largest(largest);
+    float top;
+    __builtin_memcpy(&top, &bits, 4);
+    // With NaN or infinity in the group its scale is that too, and so is every sum.
+    const V factor = v_set(top > 0 ? FV_QUANTUM_LIMIT / top : 0);
+    VI sums = vi_zero();
+    for (size_t i = 0; i < whole; i += W) {
+        const VI q = v_integers(v_mul(v_load(x + i), factor));
+        sums = vi_add(sums, q);
+        vi_store_quanta(target + i, q);
+    }
+    if (rest) {
+        const VI q = v_integers(v_mul(v_load_part(x + whole, rest), factor));
+        FV_QUANTUM last[W];
+        sums = vi_add(sums, q);
+        vi_store_quanta(last, q);
+        for (size_t i = 0; i < rest; i++) target[whole + i] = last[i];
+    }
+    return (struct q_group){top / FV_QUANTUM_LIMIT, vi_sum(sums)};
+}
+
+static void quantise_row(const float *x, size_t inputs, size_t group, char *row) {
+    FV_QUANTUM *values = (FV_QUANTUM *)row;
+    struct q_group *groups = (struct q_group *)(row + q_value_bytes(inputs));
+    for (size_t k = 0; k < inputs; k += group) {
+        *groups++ = quantise_group(x + k, inputs - k < group ? inputs - k : group, values + k);
+    }
+    const size_t padded = q_value_bytes(inputs) / sizeof(FV_QUANTUM);
+    for (size_t k = inputs; k < padded; k++) values[k] = 0;
+}
+
+static void FV_NAME(quantise)(const struct fv_quantise *q) {
+    const size_t pitch = FV_NAME(quantised_pitch)(q->inputs, q->group);
+    for (size_t row = 0; row < q->rows; row++) {
+        quantise_row(q->x + row * q->x_stride, q->inputs, q->group, (char *)q->target + row * pitch);
+    }
+}
+
+// What a micro-kernel works on: mr rows, one panel, a block of whole groups.
+struct q_tile {
+    const char *a;      // integers of the first row at the block's first input
+    const char *groups; // its groups from the block's first one on
+    size_t pitch;
+    size_t inputs;
+    size_t group;
+    const char *panel; // from the block's first group on
+    int has_minima;
+    float *c; // [mr][NR]
+    int accumulate;
+};
+
+// c (+)= the block's groups. bits and mr are constants after inlining.
+INLINE void tile_quantised(const struct q_tile *t, const int bits, const size_t mr) {
+    const size_t step = bits == 8 ? QUANTUM_STEP : 2 * QUANTUM_STEP;
+    const int32_t zero = 1 << (bits - 1);
+    const char *b = t->panel, *a = t->a;
+    const size_t pitch = t->pitch;
+    const struct q_group *groups = (const struct q_group *)t->groups;
+    for (size_t k = 0; k < t->inputs; k += t->group, groups++) {
+        const size_t count = t->inputs - k < t->group ? t->inputs - k : t->group;
+        const float *scale = (const float *)b, *minimum = scale + NR;
+        b += t->has_minima ? 8 * NR : 4 * NR;
+        VI sums[MR][2];
+        FV_UNROLL for (size_t i = 0; i < mr; i++) sums[i][0] = sums[i][1] = vi_zero();
+        for (size_t done = 0; done < count; done += step) {
+            if (bits == 8) {
+                const VI w0 = vi_load_weights(b), w1 = vi_load_weights(b + W * QUANTUM_STEP);
+                FV_UNROLL for (size_t i = 0; i < mr; i++) {
+                    const VI x = vi_set_word(a + i * pitch);
+                    sums[i][0] = vi_dot(sums[i][0], x, w0);
+                    sums[i][1] = vi_dot(sums[i][1], x, w1);
+                }
+                b += NR * QUANTUM_STEP;
+                a += 4;
+            } else {
+                VI low0, high0, low1, high1;
+                vi_load_nibbles(b, &low0, &high0);
+                vi_load_nibbles(b + W * QUANTUM_STEP, &low1, &high1);
+                FV_UNROLL for (size_t i = 0; i < mr; i++) {
+                    const VI x = vi_set_word(a + i * pitch);
+                    sums[i][0] = vi_dot(sums[i][0], x, low0);
+                    sums[i][1] = vi_dot(sums[i][1], x, low1);
+                    const VI y = vi_set_word(a + i * pitch + 4);
+                    sums[i][0] = vi_dot(sums[i][0], y, high0);
+                    sums[i][1] = vi_dot(sums[i][1], y, high1);
+                }
+                b += NR * QUANTUM_STEP;
+                a += 8;
+            }
+        }
+        const V scale0 = v_load(scale), scale1 = v_load(scale + W);
+        const int adding = t->accumulate || k > 0;
+        FV_UNROLL for (size_t i = 0; i < mr; i++) {
+            const struct q_group of = *(const struct q_group *)((const char *)groups + i * pitch);
+            const VI offset = vi_set(of.sum * zero);
+            const V factor = v_set(of.scale);
+            float *c = t->c + i * NR;
+            V y0 = adding ? v_load(c) : v_zero(), y1 = adding ? v_load(c + W) : v_zero();
+            y0 = v_fma(v_floats(vi_sub(sums[i][0], offset)), v_mul(factor, scale0), y0);
+            y1 = v_fma(v_floats(vi_sub(sums[i][1], offset)), v_mul(factor, scale1), y1);
+            if (t->has_minima) {
+                const V sum = v_set(of.scale * (float)of.sum);
+                y0 = v_fma(sum, v_load(minimum), y0);
+                y1 = v_fma(sum, v_load(minimum + W), y1);
+            }
+            v_store(c, y0);
+            v_store(c + W, y1);
+        }
+    }
+}
+
+typedef void q_tile_function(const struct q_tile *);
+#define FV_Q_TILE(mr)                                                                                        \
+    static void tile_q8_##mr(const struct q_tile *t) { tile_quantised(t, 8, mr); }                           \
+    static void tile_q4_##mr(const struct q_tile *t) { tile_quantised(t, 4, mr); }
+FV_Q_TILE(1)
+FV_Q_TILE(2)
+FV_Q_TILE(3)
+FV_Q_TILE(4)
+FV_Q_TILE(5)
+FV_Q_TILE(6)
+#if MR == 6
+static q_tile_function *const tiles_q8[MR + 1] = {
+    0, tile_q8_1, tile_q8_2, tile_q8_3, tile_q8_4, tile_q8_5, tile_q8_6};
+static q_tile_function *const tiles_q4[MR + 1] = {
+    0, tile_q4_1, tile_q4_2, tile_q4_3, tile_q4_4, tile_q4_5, tile_q4_6};
+#else
+FV_Q_TILE(7)
+FV_Q_TILE(8)
+FV_Q_TILE(9)
+FV_Q_TILE(10)
+FV_Q_TILE(11)
+FV_Q_TILE(12)
+static q_tile_function *const tiles_q8[MR + 1] = {
+    0,         tile_q8_1, tile_q8_2, tile_q8_3,  tile_q8_4,  tile_q8_5, tile_q8_6,
+    tile_q8_7, tile_q8_8, tile_q8_9, tile_q8_10, tile_q8_11, tile_q8_12};
+static q_tile_function *const tiles_q4[MR + 1] = {
+    0,         tile_q4_1, tile_q4_2, tile_q4_3,  tile_q4_4,  tile_q4_5, tile_q4_6,
+    tile_q4_7, tile_q4_8, tile_q4_9, tile_q4_10, tile_q4_11, tile_q4_12};
+#endif
+#undef FV_Q_TILE
+
+// Bytes of the groups that the first k inputs of a panel fill (k a multiple of the group, or all inputs).
+INLINE size_t q_panel_bytes(size_t k, size_t group, int bits, int has_minima) {
+    return fv_quantised_panel_bytes(k, group, bits, has_minima, NR, QUANTUM_STEP);
+}
+
+static void gemm_quantised(const struct fv_gemm *g, const int bits, q_tile_function *const *tiles) {
+    const size_t panel_bytes = q_panel_bytes(g->inputs, g->group, bits, g->has_minima);
+    const size_t pitch = FV_NAME(quantised_pitch)(g->inputs, g->group);
+    const char *groups = (const char *)g->quantised + q_value_bytes(g->inputs);
+    const size_t count = (g->rows + MR - 1) / MR;
+    // A single row reads each panel as one stream.
+    const size_t step = g->rows == 1 || g->inputs <= KQ + KQ / 2 ? g->inputs : KQ / g->group * g->group;
+    float *sums = g->scratch;
+    for (size_t k = 0; k < g->inputs; k += step) {
+        const size_t depth = g->inputs - k < step ? g->inputs - k : step;
+        for (size_t p = 0; p < g->panel_count; p++) {
+            const size_t panel = g->first_panel + p;
+            const char *base = (const char *)g->panels + panel * panel_bytes;
+            for (size_t tile = 0; tile < count; tile++) {
+                const size_t row = tile * MR, mr = g->rows - row < MR ? g->rows - row : MR;
+                const struct q_tile work = {
+                    .a = (const char *)g->quantised + row * pitch + k * sizeof(FV_QUANTUM),
+                    .groups = groups + row * pitch + k / g->group * sizeof(struct q_group),
+                    .pitch = pitch,
+                    .inputs = depth,
+                    .group = g->group,
+                    .panel = base + q_panel_bytes(k, g->group, bits, g->has_minima),
+                    .has_minima = g->has_minima,
+                    .c = step >= g->inputs ? sums : sums + (p * count + tile) * MR * NR,
+                    .accumulate = k > 0,
+                };
+                tiles[mr](&work);
+                if (k + depth == g->inputs) finish(g, work.c, row, mr, panel);
+            }
+        }
+    }
+}
+
+static void FV_NAME(gemm_q8)(const struct fv_gemm *g) { gemm_quantised(g, 8, tiles_q8); }
+static void FV_NAME(gemm_q4)(const struct fv_gemm *g) { gemm_quantised(g, 4, tiles_q4); }
+
+// The feed-forward network of fv_ffn with 8-bit weights: the hidden columns of a step are made in float32,
+// quantised, and multiplied on.
+static void FV_NAME(ffn_q8)(const struct fv_ffn *f) {
+    const size_t expand_bytes = q_panel_bytes(f->inputs, f->group, 8, 0);
+    const size_t project_bytes = q_panel_bytes(f->hidden, f->group, 8, 0);
+    const size_t panels = (f->outputs + NR - 1) / NR, tiles = (f->rows + MR - 1) / MR;
+    const size_t pitch = FV_NAME(quantised_pitch)(f->inputs, f->group);
+    const size_t middle_pitch = FV_NAME(quantised_pitch)(HIDDEN_Q, f->group);
+    char *a = f->scratch, *middle = a + tiles * MR * pitch;
+    float *hidden = (float *)(middle + tiles * MR * middle_pitch), *sums = hidden + tiles * MR * HIDDEN_Q;
+    for (size_t row = 0; row < f->rows; row++) {
+        quantise_row(f->a + row * f->a_stride, f->inputs, f->group, a + row * pitch);
+    }
+    const struct fv_gemm output = {
+        .a = f->a, .panels = f->project, .outputs = f->outputs, .y = f->y, .y_stride = f->y_stride,
+        .bias = f->project_bias, .scale = f->scale, .epilogue = FV_ADD,
+    };
+    _Alignas(64) float c[MR * NR];
+    for (size_t h = 0; h < f->hidden; h += HIDDEN_Q) {
+        const size_t depth = f->hidden - h < HIDDEN_Q ? f->hidden - h : HIDDEN_Q;
+        for (size_t panel = 0; panel * NR < depth; panel++) {
+            for (size_t tile = 0; tile < tiles; tile++) {
+                const size_t row = tile * MR, mr = f->rows - row < MR ? f->rows - row : MR;
+                const struct q_tile work = {
+                    .a = a + row * pitch, .groups = a + row * pitch + q_value_bytes(f->inputs), .pitch = pitch,
+                    .inputs = f->inputs, .group = f->group,
+                    .panel = (const char *)f->expand + (h / NR + panel) * expand_bytes, .c = c,
+                };
+                tiles_q8[mr](&work);
+                const float *bias = f->expand_bias ? f->expand_bias + h + panel * NR : 0;
+                finish_hidden_float(c, mr, bias, hidden + row * HIDDEN_Q + panel * NR, HIDDEN_Q);
+            }
+        }
+        for (size_t row = 0; row < f->rows; row++) {
+            quantise_row(hidden + row * HIDDEN_Q, depth, f->group, middle + row * middle_pitch);
+        }
+        const size_t offset = q_panel_bytes(h, f->group, 8, 0);
+        for (size_t panel = 0; panel < panels; panel++) {
+            for (size_t tile = 0; tile < tiles; tile++) {
+                const size_t row = tile * MR, mr = f->rows - row < MR ? f->rows - row : MR;
+                const char *rows = middle + row * middle_pitch;
+                const struct q_tile work = {
+                    .a = rows, .groups = rows + q_value_bytes(depth), .pitch = middle_pitch,
+                    .inputs = depth, .group = f->group,
+                    .panel = (const char *)f->project + panel * project_bytes + offset,
+                    .c = sums + (panel * tiles + tile) * MR * NR, .accumulate = h > 0,
+                };
+                tiles_q8[mr](&work);
+                if (h + depth == f->hidden) finish(&output, work.c, row, mr, panel);
+            }
+        }
+    }
+}
+
+// Bytes per row of what an ffn_q8 call keeps in the second-level cache.
+INLINE size_t ffn_q8_row_bytes(size_t inputs, size_t outputs, size_t group) {
+    return FV_NAME(quantised_pitch)(inputs, group) + FV_NAME(quantised_pitch)(HIDDEN_Q, group) +
+           HIDDEN_Q * 4 + (outputs + NR) * 4;
+}
+
+static size_t FV_NAME(ffn_q8_rows)(size_t inputs, size_t hidden, size_t outputs, size_t group) {
+    (void)hidden;
+    const size_t rows = L2_BUDGET / ffn_q8_row_bytes(inputs, outputs, group) / MR * MR;
+    return rows > ROWS ? ROWS : rows < 4 * MR ? 4 * MR : rows;
+}
+
+static size_t FV_NAME(ffn_q8_scratch)(size_t inputs, size_t hidden, size_t outputs, size_t group) {
+    return (FV_NAME(ffn_q8_rows)(inputs, hidden, outputs, group) + MR) * ffn_q8_row_bytes(inputs, outputs, group);
+}

@@ -1,0 +1,221 @@
+import ArgumentParser
+import Benchmarking
+import Checkpoints
+import FastVLM
+import Foundation
+import Models
+import Tensors
+
+extension SyntheticModel: ExpressibleByArgument {}
+
+struct Bench: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Measure how fast this machine encodes, prefills and decodes.",
+        discussion: """
+            fastvlm bench --model DIR
+            fastvlm bench --synthetic 0.5b --resolutions 256,1024 --precisions bfloat16,int8
+            fastvlm bench --synthetic 0.5b --profile
+
+            Times are medians (smallest–largest) of the repeats; the share is that of what the arithmetic units can \
+            do at most, or of what the memory can deliver when decoding, both measured in the same run. Weights \
+            of synthetic models are random, which changes no time.
+            """)
+
+    @OptionGroup var from: SourceOptions
+
+    @Option(help: "Random weights in the dimensions of a published model: 0.5b, 1.5b or 7b.")
+    var synthetic: SyntheticModel?
+
+    @Option(help: "Comma-separated image sides (default: the model's).")
+    var resolutions: String?
+
+    @Option(help: "Comma-separated precisions.")
+    var precisions = "bfloat16,int8,int4"
+
+    @Option(name: .shortAndLong, help: "Worker threads (default: one per core).")
+    var threads: Int?
+
+    @Option(help: "Text tokens of the prompt, beside the visual ones.")
+    var textTokens = 30
+
+    @Option(help: "Tokens to decode per repeat.")
+    var tokens = 16
+
+    @Option(help: "Timed repeats.")
+    var repeats = 5
+
+    @Option(help: "Untimed repeats before them.")
+    var warmUp = 1
+
+    @Flag(help: "Also say where the time of the largest image and its prompt goes.")
+    var profile = false
+
+    @Flag(help: "One JSON object per measurement on stdout.")
+    var json = false
+
+    func validate() throws {
+        if synthetic != nil, from.model != nil {
+            throw ValidationError("--synthetic and --model exclude each other.")
+        }
+        for (name, value, range) in [
+            ("--text-tokens", textTokens, 1...100_000), ("--tokens", tokens, 1...10_000),
+            ("--repeats", repeats, 1...10_000), ("--warm-up", warmUp, 0...10_000),
+            ("--threads", threads ?? 1, 1...1024),
+        ] where !range.contains(value) {
+            throw ValidationError(
+                "\(name) must be between \(range.lowerBound) and \(range.upperBound), got \(value).")
+        }
+        _ = try parsedPrecisions()
+        _ = try parsedResolutions(stride: 64)
+    }
+
+    func run() async throws {
+        try await running {
+            // Loading and computing take seconds: not on a thread that tasks share.
+            try await withCheckedThrowingContinuation { (done: CheckedContinuation<Void, any Error>) in
+                DispatchQueue.global().async { done.resume(with: Result { try measure() }) }
+            }
+        }
+    }
+
+    private func parsedPrecisions() throws -> [Precision] {
+        try precisions.split(separator: ",").map { word in
+            guard let precision = Precision(rawValue: String(word)) else {
+                throw ValidationError(
+                    "--precisions: '\(word)' is none of "
+                        + Precision.allCases.map(\.rawValue).joined(separator: ", ") + ".")
+            }
+            return precision
+        }
+    }
+
+    private func parsedResolutions(stride: Int) throws -> [Int]? {
+        try resolutions?.split(separator: ",").map { word in
+            guard let side = Int(word), (stride...ModelConfiguration.largestImageSide).contains(side),
+                side.isMultiple(of: stride)
+            else {
+                throw ValidationError(
+                    "--resolutions: '\(word)' is not a multiple of \(stride) up to "
+                        + "\(ModelConfiguration.largestImageSide).")
+            }
+            return side
+        }
+    }
+
+    private func measure() throws {
+        let compute: Compute
+        do { compute = try Compute(threads: threads) } catch { throw failure(error, code: 70) }
+        let subject: Subject
+        do {
+            subject = try Subject(synthetic: synthetic, source: from.source)
+        } catch let error as FastVLMError {
+            throw error
+        } catch {
+            throw failure(error, code: 69)
+        }
+        let ceilings = try Ceilings(compute)
+        let report = BenchReport(json: json)
+        try report.begin(subject.name, compute: compute, ceilings: ceilings)
+        let sides =
+            try parsedResolutions(stride: subject.configuration.vision.stride)
+            ?? [subject.configuration.imageSize]
+        for precision in try parsedPrecisions() {
+            try Task.checkCancellation()
+            let start = ContinuousClock.now
+            let network: VisionLanguageNetwork
+            do {
+                network = try VisionLanguageNetwork(
+                    subject.weights, configuration: subject.configuration, precision: precision,
+                    compute: compute)
+            } catch {
+                throw failure(error, code: 69)
+            }
+            let bench = Workbench(network: network, compute: compute)
+            try report.loaded(precision, in: (ContinuousClock.now - start) / .seconds(1))
+            for side in sides { try measure(side, precision, bench, ceilings, report) }
+            if profile, let side = sides.max() { try profile(side, precision, bench, ceilings, report) }
+        }
+    }
+
+    private func measure(
+        _ side: Int, _ precision: Precision, _ bench: Workbench, _ ceilings: Ceilings, _ report: BenchReport
+    ) throws {
+        let visual = tokens(of: side, bench)
+        let items: [(String, Workbench.Item)] = [
+            ("encode \(side)²", .encoder(side: side)), ("project \(visual)", .projector(side: side)),
+            ("prefill \(visual)+\(textTokens)", .prefill(positions: visual + textTokens)),
+            ("decode at \(visual + textTokens)", .decode(context: visual + textTokens, tokens: tokens)),
+        ]
+        var total = 0.0
+        for (name, item) in items {
+            let seconds = try timed(item, bench)
+            var line = Measurement(
+                item: name, precision: precision, seconds: seconds, operations: try bench.operations(item))
+            if case .decode = item {
+                line.tokens = tokens
+            } else {
+                total += line.median
+                line.peak = ceilings.peak(precision)
+            }
+            try report.add(line)
+        }
+        try report.firstToken(total, side: side, precision: precision)
+    }
+
+    private func timed(_ item: Workbench.Item, _ bench: Workbench) throws -> [Double] {
+        for _ in 0..<warmUp { _ = try bench.run(item) }
+        return try (0..<repeats).map { _ in
+            try Task.checkCancellation()
+            return try bench.run(item) / .seconds(1)
+        }
+    }
+
+    private func tokens(of side: Int, _ bench: Workbench) -> Int {
+        let perSide = bench.network.encoder.tokensPerSide(side)
+        return perSide * perSide
+    }
+
+    private func profile(
+        _ side: Int, _ precision: Precision, _ bench: Workbench, _ ceilings: Ceilings, _ report: BenchReport
+    ) throws {
+        let positions = tokens(of: side, bench) + textTokens
+        for (name, item) in [
+            ("encode \(side)²", Workbench.Item.encoder(side: side)),
+            ("prefill \(positions)", .prefill(positions: positions)),
+        ] {
+            let log = OperationLog()
+            for _ in 0..<repeats { _ = try bench.run(item, log: log) }
+            try report.profile(
+                name, precision: precision, entries: log.entries, repeats: repeats, ceilings: ceilings)
+        }
+    }
+
+    private func failure(_ error: any Error, code: Int32) -> any Error {
+        if error is CancellationError { return error }
+        Terminal.note("fastvlm: \(error)")
+        return ExitCode(code)
+    }
+}
+
+/// What is measured: a checkpoint, or dimensions with random weights.
+private struct Subject {
+    let name: String
+    let configuration: ModelConfiguration
+    let weights: any WeightSource
+
+    init(synthetic: SyntheticModel?, source: ModelSource) throws {
+        if let synthetic {
+            name = "FastVLM-\(synthetic.rawValue) dimensions, random weights"
+            configuration = synthetic.configuration
+            weights = SyntheticWeights()
+        } else {
+            let directory = try source.directory()
+            let checkpoint = try Checkpoint(directory: directory)
+            name = directory.lastPathComponent
+            var configuration = checkpoint.configuration
+            configuration.maximumSequenceLength = min(configuration.maximumSequenceLength, 8192)
+            self.configuration = configuration
+            weights = checkpoint.weights
+        }
+    }
+}

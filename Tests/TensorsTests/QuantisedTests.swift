@@ -1,0 +1,226 @@
+import CKernels
+import Testing
+
+@testable import Tensors
+
+/// Products with weights of 8 and 4 bits, against float64.
+///
+/// Weights that are integers times a power of two, with the largest integer in every group, lose nothing when they
+/// are packed, so that only the quantisation of the activations is left to tolerate.
+@Suite struct QuantisedTests {
+    struct Shape: Sendable, CustomTestStringConvertible {
+        let rows: Int
+        let inputs: Int
+        let outputs: Int
+        var testDescription: String { "\(rows)×\(inputs)→\(outputs)" }
+    }
+
+    static let shapes = [
+        Shape(rows: 1, inputs: 1, outputs: 1), Shape(rows: 1, inputs: 896, outputs: 133),
+        Shape(rows: 3, inputs: 37, outputs: 5), Shape(rows: 7, inputs: 64, outputs: 32),
+        Shape(rows: 12, inputs: 129, outputs: 17), Shape(rows: 97, inputs: 256, outputs: 48),
+        Shape(rows: 100, inputs: 1700, outputs: 65), Shape(rows: 5, inputs: 4864, outputs: 20),
+    ]
+
+    /// Bound of the normalised squared error that the activations' integers cause.
+    static func activationError(_ compute: Compute) -> Double {
+        compute.kernels.pointee.quantum_limit == 127 ? 2e-4 : 1e-8
+    }
+
+    static func formats(_ random: inout Random) -> [WeightFormat] {
+        let group = [32, 64, 128, 256][Int(random.next() % 4)]
+        return [.int8(group: group), .int4(group: group)]
+    }
+
+    /// Weights [outputs, inputs] that a format holds exactly.
+    static func exact(_ s: Shape, _ format: WeightFormat, _ random: inout Random) throws -> [Float] {
+        let group = try #require(format.group)
+        let top = format.bits == 8 ? 127 : -8
+        var weights = [Float](repeating: 0, count: s.outputs * s.inputs)
+        for output in 0..<s.outputs {
+            for first in stride(from: 0, to: s.inputs, by: group) {
+                let scale = Float(sign: .plus, exponent: -Int(random.next() % 6), significand: 1) / 64
+                let end = min(first + group, s.inputs)
+                for k in first..<end {
+                    let integer =
+                        format.bits == 8 ? Int(random.next() % 255) - 127 : Int(random.next() % 16) - 8
+                    weights[output * s.inputs + k] = scale * Float(integer)
+                }
+                let place = first + Int(random.next() % UInt64(end - first))
+                weights[output * s.inputs + place] = scale * Float(top)
+            }
+        }
+        return weights
+    }
+
+    static func product(_ x: [Float], _ w: [Float], _ s: Shape) -> [Double] {
+        (0..<s.rows * s.outputs).map { index in
+            let (row, output) = (index / s.outputs, index % s.outputs)
+            return (0..<s.inputs).reduce(0.0) {
+                $0 + Double(x[row * s.inputs + $1]) * Double(w[output * s.inputs + $1])
+            }
+        }
+    }
+
+    @Test("exact weights give exact products up to the activations' integers", arguments: shapes)
+    func exactWeights(_ s: Shape) throws {
+        var random = Random()
+        let x = random.floats(s.rows * s.inputs)
+        let bias = random.floats(s.outputs)
+        let scale = random.floats(s.outputs)
+        let start = random.floats(s.rows * s.outputs)
+        for format in Self.formats(&random) {
+            let w = try Self.exact(s, format, &random)
+            let sums = Self.product(x, w, s)
+            let biased = sums.indices.map { sums[$0] + Double(bias[$0 % s.outputs]) }
+            for set in InstructionSet.available {
+                let compute = try Compute(threads: 2, instructionSet: set)
+                let bound = Self.activationError(compute)
+                let packed = try PackedMatrix(
+                    Tensor(w, shape: [s.outputs, s.inputs]), format: format, compute: compute)
+                let input = Guarded(s.rows, s.inputs, gap: 3)
+                for index in x.indices { input.matrix[index / s.inputs, index % s.inputs] = x[index] }
+                let output = Guarded(s.rows, s.outputs, gap: 1)
+                compute.linear(
+                    input.matrix, packed, bias: try Vector(bias), activation: .silu, into: output.matrix)
+                #expect(
+                    normalisedError(output.values, biased.map(silu)) < 4 * bound,
+                    "\(set) \(format) seed \(random.seed)")
+                let added = Guarded(s.rows, s.outputs, gap: 2, values: start)
+                compute.linearAdding(
+                    input.matrix, packed, bias: try Vector(bias), scale: try Vector(scale), to: added.matrix)
+                let expected = start.indices.map {
+                    Double(start[$0]) + Double(scale[$0 % s.outputs]) * biased[$0]
+                }
+                #expect(
+                    normalisedError(added.values, expected) < bound, "\(set) \(format) seed \(random.seed)")
+                let part = Guarded(s.rows, (s.outputs + 1) / 2)
+                compute.logits(input.matrix, packed, into: part.matrix)
+                let wanted = part.values.indices.map {
+                    sums[$0 / part.matrix.columns * s.outputs + $0 % part.matrix.columns]
+                }
+                #expect(normalisedError(part.values, wanted) < bound, "\(set) \(format) seed \(random.seed)")
+                #expect(output.isIntact && added.isIntact && part.isIntact && input.isIntact)
+            }
+        }
+    }
+
+    @Test("a gated layer takes gate and up from the same panel", arguments: shapes)
+    func gated(_ s: Shape) throws {
+        var random = Random()
+        let x = random.floats(s.rows * s.inputs)
+        for format in Self.formats(&random) {
+            let gate = try Self.exact(s, format, &random)
+            let up = try Self.exact(s, format, &random)
+            let expected = zip(Self.product(x, gate, s), Self.product(x, up, s)).map { silu($0) * $1 }
+            for set in InstructionSet.available {
+                let compute = try Compute(threads: 2, instructionSet: set)
+                let packed = try PackedGatedMatrix(
+                    gate: Tensor(gate, shape: [s.outputs, s.inputs]),
+                    up: Tensor(up, shape: [s.outputs, s.inputs]), format: format, compute: compute)
+                let output = Guarded(s.rows, s.outputs, gap: 1)
+                compute.gatedLinear(Guarded(s.rows, s.inputs, values: x).matrix, packed, into: output.matrix)
+                #expect(
+                    normalisedError(output.values, expected) < 8 * Self.activationError(compute),
+                    "\(set) \(format) seed \(random.seed)")
+                #expect(output.isIntact)
+            }
+        }
+    }
+
+    @Test(
+        "the feed-forward network in 8 bits equals its two products",
+        arguments: [(5, 33, 300, 33), (50, 96, 384, 96), (130, 64, 520, 48), (9, 256, 1024, 256)])
+    func feedForward(rows: Int, channels: Int, hidden: Int, outputs: Int) throws {
+        var random = Random()
+        let format = Self.formats(&random)[0]
+        let up = Shape(rows: rows, inputs: channels, outputs: hidden)
+        let down = Shape(rows: rows, inputs: hidden, outputs: outputs)
+        let x = random.floats(rows * channels)
+        let start = random.floats(rows * outputs)
+        let (w1, w2) = (try Self.exact(up, format, &random), try Self.exact(down, format, &random))
+        let (b1, b2) = (random.floats(hidden), random.floats(outputs))
+        let scale = random.floats(outputs)
+        let middle = Self.product(x, w1, up).enumerated().map { gelu($1 + Double(b1[$0 % hidden])) }
+        let sums = Self.product(middle.map { Float($0) }, w2, down)
+        let expected = sums.indices.map {
+            Double(start[$0]) + Double(scale[$0 % outputs]) * (sums[$0] + Double(b2[$0 % outputs]))
+        }
+        for set in InstructionSet.available {
+            let compute = try Compute(threads: 2, instructionSet: set)
+            let output = Guarded(rows, outputs, gap: 1, values: start)
+            compute.feedForwardAdding(
+                Guarded(rows, channels, values: x).matrix,
+                expand: try PackedMatrix(
+                    Tensor(w1, shape: [hidden, channels]), format: format, compute: compute),
+                expandBias: try Vector(b1),
+                project: try PackedMatrix(
+                    Tensor(w2, shape: [outputs, hidden]), format: format, compute: compute),
+                projectBias: try Vector(b2), scale: try Vector(scale), to: output.matrix)
+            #expect(
+                normalisedError(output.values, expected) < 4 * Self.activationError(compute),
+                "\(set) \(format) seed \(random.seed)")
+            #expect(output.isIntact)
+        }
+    }
+
+    @Test("random weights lose what their bits allow, and outliers only their own group")
+    func randomWeights() throws {
+        var random = Random()
+        let s = Shape(rows: 9, inputs: 512, outputs: 64)
+        let x = random.floats(s.rows * s.inputs)
+        var w = random.floats(s.outputs * s.inputs)
+        let plain = Self.product(x, w, s)
+        for set in InstructionSet.available {
+            let compute = try Compute(threads: 1, instructionSet: set)
+            for (format, bound) in [(WeightFormat.int8(group: 128), 4e-4), (.int4(group: 64), 2e-2)] {
+                let packed = try PackedMatrix(
+                    Tensor(w, shape: [s.outputs, s.inputs]), format: format, compute: compute)
+                let output = Guarded(s.rows, s.outputs)
+                compute.linear(Guarded(s.rows, s.inputs, values: x).matrix, packed, into: output.matrix)
+                #expect(normalisedError(output.values, plain) < bound, "\(set) \(format) seed \(random.seed)")
+            }
+        }
+        // One weight a thousand times larger than the others spoils the steps of its group only.
+        for output in 0..<s.outputs { w[output * s.inputs] = 1000 }
+        let quiet = x.enumerated().map { $0.offset % s.inputs < 128 ? 0 : $0.element }
+        let others = Self.product(quiet, w, s)
+        let compute = try Compute(threads: 1)
+        let packed = try PackedMatrix(
+            Tensor(w, shape: [s.outputs, s.inputs]), format: .int8(group: 128), compute: compute)
+        let output = Guarded(s.rows, s.outputs)
+        compute.linear(Guarded(s.rows, s.inputs, values: quiet).matrix, packed, into: output.matrix)
+        #expect(normalisedError(output.values, others) < 4e-4, "seed \(random.seed)")
+    }
+
+    @Test("zeros stay zeros, and what is not finite shows")
+    func specialValues() throws {
+        var random = Random()
+        let s = Shape(rows: 2, inputs: 96, outputs: 24)
+        let w = random.floats(s.outputs * s.inputs)
+        for set in InstructionSet.available {
+            let compute = try Compute(threads: 1, instructionSet: set)
+            for format in Self.formats(&random) {
+                let none = try PackedMatrix(
+                    Tensor([Float](repeating: 0, count: w.count), shape: [s.outputs, s.inputs]),
+                    format: format,
+                    compute: compute)
+                let some = try PackedMatrix(
+                    Tensor(w, shape: [s.outputs, s.inputs]), format: format, compute: compute)
+                let output = Guarded(s.rows, s.outputs)
+                compute.linear(
+                    Guarded(s.rows, s.inputs, values: random.floats(s.rows * s.inputs)).matrix, none,
+                    into: output.matrix)
+                #expect(output.values.allSatisfy { $0 == 0 })
+                let zeros = [Float](repeating: 0, count: s.rows * s.inputs)
+                compute.linear(Guarded(s.rows, s.inputs, values: zeros).matrix, some, into: output.matrix)
+                #expect(output.values.allSatisfy { $0 == 0 })
+                var broken = random.floats(s.rows * s.inputs)
+                broken[s.inputs + 5] = random.next() % 2 == 0 ? .infinity : .nan
+                compute.linear(Guarded(s.rows, s.inputs, values: broken).matrix, some, into: output.matrix)
+                #expect(output.values.prefix(s.outputs).allSatisfy { $0.isFinite })
+                #expect(output.values.suffix(s.outputs).allSatisfy { !$0.isFinite })
+            }
+        }
+    }
+}
