@@ -29,9 +29,11 @@ $(PYTHON): Tools/reference/requirements.txt
 	$(PYTHON) -m pip install -q -r Tools/reference/requirements.txt
 
 fixtures: $(PYTHON) ## Make the committed fixtures anew (needs PyTorch; downloads it)
-	for generator in image tokenizer checkpoint model; do \
-	    test ! -f Tools/reference/$${generator}_fixtures.py || \
-	    $(PYTHON) Tools/reference/$${generator}_fixtures.py || exit 1; done
+	$(PYTHON) -m pip download -q --no-deps -d downloads dashscope
+	$(PYTHON) Tools/reference/image_fixtures.py
+	$(PYTHON) Tools/reference/tokenizer_fixtures.py --wheel $$(ls downloads/dashscope-*.whl | tail -1)
+	$(PYTHON) Tools/reference/checkpoint_fixtures.py --output Tests/Fixtures/checkpoints
+	$(PYTHON) Tools/reference/model_fixtures.py
 
 FULL_CHECKPOINT = downloads/fastvlm-0.5b-random
 

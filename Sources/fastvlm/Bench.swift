@@ -53,6 +53,15 @@ struct Bench: AsyncParsableCommand {
     @Flag(help: "One JSON object per measurement on stdout.")
     var json = false
 
+    @Flag(
+        help: """
+            One item, one repeat per line read from stdin, one JSON object per repeat: the face that comparisons with \
+            other programs drive.
+            """)
+    var roundsFromStdin = false
+
+    @OptionGroup(title: "With --rounds-from-stdin") var round: RoundOptions
+
     func validate() throws {
         if synthetic != nil, from.model != nil {
             throw ValidationError("--synthetic and --model exclude each other.")
@@ -70,6 +79,7 @@ struct Bench: AsyncParsableCommand {
     }
 
     func run() async throws {
+        if roundsFromStdin { return try await running { try Rounds(options: round, bench: self).run() } }
         try await running {
             // Loading and computing take seconds: not on a thread that tasks share.
             try await withCheckedThrowingContinuation { (done: CheckedContinuation<Void, any Error>) in
@@ -103,16 +113,8 @@ struct Bench: AsyncParsableCommand {
     }
 
     private func measure() throws {
-        let compute: Compute
-        do { compute = try Compute(threads: threads) } catch { throw failure(error, code: 70) }
-        let subject: Subject
-        do {
-            subject = try Subject(synthetic: synthetic, source: from.source)
-        } catch let error as FastVLMError {
-            throw error
-        } catch {
-            throw failure(error, code: 69)
-        }
+        let compute = try makeCompute()
+        let subject = try subject()
         let ceilings = try Ceilings(compute)
         let report = BenchReport(json: json)
         try report.begin(subject.name, compute: compute, ceilings: ceilings)
@@ -122,15 +124,7 @@ struct Bench: AsyncParsableCommand {
         for precision in try parsedPrecisions() {
             try Task.checkCancellation()
             let start = ContinuousClock.now
-            let network: VisionLanguageNetwork
-            do {
-                network = try VisionLanguageNetwork(
-                    subject.weights, configuration: subject.configuration, precision: precision,
-                    compute: compute)
-            } catch {
-                throw failure(error, code: 69)
-            }
-            let bench = Workbench(network: network, compute: compute)
+            let bench = try load(subject, precision, compute)
             try report.loaded(precision, in: (ContinuousClock.now - start) / .seconds(1))
             for side in sides { try measure(side, precision, bench, ceilings, report) }
             if profile, let side = sides.max() { try profile(side, precision, bench, ceilings, report) }
@@ -190,6 +184,34 @@ struct Bench: AsyncParsableCommand {
         }
     }
 
+    func makeCompute() throws -> Compute {
+        do { return try Compute(threads: threads) } catch { throw failure(error, code: 70) }
+    }
+
+    /// - Parameter fallback: dimensions to take when neither a model nor dimensions are named.
+    func subject(orElse fallback: SyntheticModel? = nil) throws -> BenchSubject {
+        do {
+            let dimensions = synthetic ?? (from.model == nil ? fallback : nil)
+            return try BenchSubject(synthetic: dimensions, source: from.source)
+        } catch let error as FastVLMError {
+            throw error
+        } catch {
+            throw failure(error, code: 69)
+        }
+    }
+
+    func load(_ subject: BenchSubject, _ precision: Precision, _ compute: Compute) throws -> Workbench {
+        do {
+            return Workbench(
+                network: try VisionLanguageNetwork(
+                    subject.weights, configuration: subject.configuration, precision: precision,
+                    compute: compute),
+                compute: compute)
+        } catch {
+            throw failure(error, code: 69)
+        }
+    }
+
     private func failure(_ error: any Error, code: Int32) -> any Error {
         if error is CancellationError { return error }
         Terminal.note("fastvlm: \(error)")
@@ -198,7 +220,7 @@ struct Bench: AsyncParsableCommand {
 }
 
 /// What is measured: a checkpoint, or dimensions with random weights.
-private struct Subject {
+struct BenchSubject {
     let name: String
     let configuration: ModelConfiguration
     let weights: any WeightSource
