@@ -14,14 +14,16 @@ class Flat(nn.Module):
         self.model = model
 
     def forward(self, input_ids, position_ids, beam_idx, *past):
-        from transformers.cache_utils import DynamicCache
+        from transformers.cache_utils import DynamicCache, DynamicLayer
 
         past = [tensor.index_select(0, beam_idx) for tensor in past]
         cache = DynamicCache()
-        for layer in range(len(past) // 2):
-            cache.update(past[2 * layer], past[2 * layer + 1], layer)
-        keys = torch.arange(past[0].shape[2] + input_ids.shape[1])
-        mask = (keys[None, :] <= position_ids[0, :, None])[None, None]
+        for keys, values in zip(past[::2], past[1::2], strict=True):
+            layer = DynamicLayer()  # filled by hand: its own way begins with an empty tensor without shape
+            layer.keys, layer.values, layer.is_initialized = keys, values, True
+            cache.layers.append(layer)
+        places = torch.arange(past[0].shape[2] + input_ids.shape[1])
+        mask = (places[None, :] <= position_ids[0, :, None])[None, None]
         output = self.model(
             input_ids=input_ids,
             position_ids=position_ids,
@@ -55,8 +57,8 @@ def convert(checkpoint: Path, target: Path) -> None:
     )
     with torch.no_grad():
         converted = openvino.convert_model(Flat(model), example_input=example)
-    shapes = {0: [1, -1], 1: [1, -1], 2: [1]} | {
-        3 + index: [1, heads, -1, width] for index in range(len(names))
+    shapes = {0: [-1, -1], 1: [-1, -1], 2: [-1]} | {
+        3 + index: [-1, heads, -1, width] for index in range(len(names))
     }
     for port, name in zip(converted.inputs, inputs, strict=True):
         port.get_tensor().set_names({name})
@@ -67,5 +69,21 @@ def convert(checkpoint: Path, target: Path) -> None:
     )
     state = {f"past.{name}": f"present.{name}" for name in names}
     apply_make_stateful_transformation(converted, state)
-    converted.validate_nodes_and_infer_types()
+    begin_empty(converted)
     openvino.save_model(converted, target, compress_to_fp16=False)
+
+
+def begin_empty(model) -> None:
+    """Gives every state its first value: no positions. (The CPU plugin wants one as soon as it fuses attention.)"""
+    import numpy
+    from openvino import opset13
+
+    for read in [node for node in model.get_ops() if node.get_type_name() == "ReadValue"]:
+        shape = [dimension.min_length for dimension in read.get_output_partial_shape(0)]
+        zero = opset13.constant(0.0, dtype=read.get_output_element_type(0))
+        count = opset13.gather(
+            opset13.shape_of(model.input("input_ids")), opset13.constant([0]), opset13.constant(0)
+        )
+        rest = opset13.constant(numpy.array(shape[1:], dtype=numpy.int64))
+        read.set_arguments([opset13.broadcast(zero, opset13.concat([count, rest], axis=0))])
+    model.validate_nodes_and_infer_types()

@@ -52,7 +52,7 @@ def decoding(options, model):
 
     def repetition() -> dict:
         figures = measure()
-        cache.crop(options.context)
+        cache.crop(-options.tokens)
         return figures
 
     return repetition
