@@ -66,16 +66,18 @@ def parser(description: str) -> argparse.ArgumentParser:
     result.add_argument("--precision", default="float32")
     result.add_argument("--threads", type=int, default=2)
     result.add_argument("--warm-up", type=int, default=1, help="repetitions before ready")
-    result.add_argument(
-        "--checkpoint", type=Path, default=ROOT / "downloads" / "fastvlm-0.5b-random", help="folder"
-    )
-    result.add_argument(
-        "--models", type=Path, default=ROOT / "downloads" / "peers", help="what make_models.py wrote"
-    )
+    add_folders(result)
     result.add_argument(
         "--force", action="store_true", help="run where the CPU has no such instructions, too"
     )
     return result
+
+
+def add_folders(parser: argparse.ArgumentParser) -> None:
+    downloads = ROOT / "downloads"
+    checkpoint = downloads / "fastvlm-0.5b-random"
+    parser.add_argument("--checkpoint", type=Path, default=checkpoint, help="folder of a FastVLM")
+    parser.add_argument("--models", type=Path, default=downloads / "peers", help="what make_models.py writes")
 
 
 def processor_flags() -> set[str]:

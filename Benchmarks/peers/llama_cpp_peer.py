@@ -68,11 +68,15 @@ class Sequence:
         if status != 0:
             raise RuntimeError(f"llama_decode gives {status}")
 
-    def likeliest(self) -> int:
+    def logits(self):
+        """Of the last position; a view that the next step overwrites."""
         import numpy
 
-        logits = self.library.llama_get_logits_ith(self.context, -1)
-        return int(numpy.ctypeslib.as_array(logits, (self.rows,)).argmax())
+        values = self.library.llama_get_logits_ith(self.context, -1)
+        return numpy.ctypeslib.as_array(values, (self.rows,))
+
+    def likeliest(self) -> int:
+        return int(self.logits().argmax())
 
     def greedy(self, token: int, steps: int) -> None:
         for _ in range(steps):

@@ -196,8 +196,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--checkpoint", type=Path, default=face.ROOT / "downloads" / "fastvlm-0.5b-random")
-    parser.add_argument("--models", type=Path, default=face.ROOT / "downloads" / "peers", help="output")
+    face.add_folders(parser)
     parser.add_argument("--only", nargs="+", metavar="FILE", choices=[name for name, *_ in PARTS])
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--calibration-side", type=int, default=256)

@@ -74,7 +74,7 @@ def convert(checkpoint: Path, target: Path) -> None:
 
 
 def begin_empty(model) -> None:
-    """Gives every state its first value: no positions. (The CPU plugin wants one as soon as it fuses attention.)"""
+    """Gives every state its first value, no positions, which the CPU plugin wants once it fuses attention."""
     import numpy
     from openvino import opset13
 

@@ -31,19 +31,20 @@ def prepare(options) -> face.Prepared:
         model.reshape([1, 3, options.resolution, options.resolution])
     compiled = core.compile_model(model, "CPU", properties(options, openvino))
     request = compiled.create_infer_request()
-    used = {
-        key: str(compiled.get_property(key)) for key in ("INFERENCE_PRECISION_HINT", "INFERENCE_NUM_THREADS")
-    }
-    with_groups = options.item != "encoder"
-    if with_groups:
-        for key in ("DYNAMIC_QUANTIZATION_GROUP_SIZE", "KV_CACHE_PRECISION"):
-            used[key] = str(compiled.get_property(key))
+    keys = ["INFERENCE_PRECISION_HINT", "INFERENCE_NUM_THREADS"]
+    if options.item != "encoder":
+        keys += ["DYNAMIC_QUANTIZATION_GROUP_SIZE", "KV_CACHE_PRECISION"]
+    used = {key: shown(compiled.get_property(key)) for key in keys}
     if options.precision == "bfloat16":
         hint = compiled.get_property("INFERENCE_PRECISION_HINT")
         if hint != openvino.Type.bf16:
             raise face.Skip(f"the hint bfloat16 gives {hint.get_type_name()} on this processor")
     version = openvino.__version__.split("-")[0]
     return face.Prepared(version, measurement(options, request), used)
+
+
+def shown(value) -> object:
+    return value.get_type_name() if hasattr(value, "get_type_name") else value
 
 
 def properties(options, openvino) -> dict:
