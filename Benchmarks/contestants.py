@@ -192,7 +192,6 @@ PEERS = {
     "prefill": [
         ("torch", [], ["float32", "bfloat16"]),
         ("openvino", [], ["float32", "bfloat16", "int8"]),
-        ("openvino group 32", ["--group-size", "32"], ["int8"]),
         ("openvino group 128", ["--group-size", "128"], ["int8"]),
         ("llama.cpp", [], ["bfloat16", "float16", "q8_0", "q4_0"]),
     ],

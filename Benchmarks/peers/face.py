@@ -103,7 +103,6 @@ def need(path: Path) -> Path:
 def serve(peer: str, options, prepare: Callable[[argparse.Namespace], Prepared]) -> None:
     """Runs the whole life of a peer. `prepare` imports its library, so that threads are set before."""
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
-    os.environ.setdefault("KMP_BLOCKTIME", "0")
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print must not mix with the answers
 
