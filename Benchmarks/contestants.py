@@ -61,8 +61,9 @@ class Contestant:
             raise Skipped(f"ended by itself with status {self.process.wait()}") from None
         figures = self.read(timeout)
         elapsed = time.monotonic() - began
-        others = (machine_ticks() - busy) - (process_ticks(self.process.pid) - own)
-        return figures | {"othersBusy": round(max(0, others) / TICKS / elapsed, 2)}
+        used = process_ticks(self.process.pid) - own
+        others = max(0, machine_ticks() - busy - used)
+        return figures | {"cpuSeconds": used / TICKS, "othersBusy": round(others / TICKS / elapsed, 2)}
 
     def read(self, timeout: float) -> dict:
         """The next line that is a JSON object."""
@@ -133,6 +134,7 @@ class Chat(Contestant):
             "seconds": times["time_to_first_token"],
             "stages": stages,
             "promptTokens": answer["usage"]["prompt_tokens"],
+            "cpuSeconds": answer["cpuSeconds"],
             "othersBusy": answer["othersBusy"],
         }
 
@@ -156,6 +158,7 @@ class Cold(Contestant):
         ready = self.inner.start(self.log, timeout)
         pid = self.inner.process.pid
         figures = {"seconds": ready["secondsToReady"], "peakResidentBytes": resident_peak(pid)}
+        figures["cpuSeconds"] = process_ticks(pid) / TICKS
         others = machine_ticks() - busy - process_ticks(pid)
         self.inner.stop()
         return figures | {"othersBusy": round(max(0, others) / TICKS / figures["seconds"], 2)}

@@ -29,8 +29,8 @@ def latency(lines: list[dict], target: Path) -> bool:
     for (name, precision), points in sorted(series.items()):
         sides = sorted(points)
         middles = [statistics.median(points[side]) for side in sides]
-        below = [middle - min(points[side]) for middle, side in zip(middles, sides)]
-        above = [max(points[side]) - middle for middle, side in zip(middles, sides)]
+        below = [middle - min(points[side]) for middle, side in zip(middles, sides, strict=True)]
+        above = [max(points[side]) - middle for middle, side in zip(middles, sides, strict=True)]
         axes.errorbar(
             sides,
             middles,

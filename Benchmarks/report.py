@@ -4,8 +4,9 @@
 Times: median (smallest-largest). "ours / peer" compares the same class of precision: float32, 16 bit,
 8 bit, 4 bit; below 1 we are faster (decode: tokens per second, above 1 we are faster). "% of limit" is the
 share of the peak measured in the same rounds: arithmetic for the encoder and prefill, memory read for decode.
-"others" is the median of how many cores were busy with anything else during the repetitions: above about 0.2
-the figure is not to be trusted.
+"CPU s" is the median processor time of a repetition over all threads; divided by the threads it is roughly
+the time on a quiet machine. "others" is the median of how many cores were busy with anything else during the
+repetitions: above about 0.2 the figure is not to be trusted.
 """
 
 import argparse
@@ -81,6 +82,7 @@ def peaks(lines: list[dict], item: str) -> dict[str, float]:
                 if isinstance(value, int | float) and key not in (
                     "round",
                     "load",
+                    "cpuSeconds",
                     "othersBusy",
                     "seconds",
                     "ours",
@@ -132,6 +134,7 @@ def rows(lines: list[dict], item: str) -> list[str]:
             spread(values, 1 if decoding else 3),
             ratio,
             f"{100 * share:.0f} %" if share else "",
+            f"{statistics.median(entry.values('cpuSeconds')):.2f}",
             f"{statistics.median(entry.values('othersBusy')):.2f}",
             str(len(values)),
         ]
@@ -153,8 +156,9 @@ def markdown(lines: list[dict]) -> str:
         text += [
             f"### {item.replace(':', ' ')}",
             "",
-            f"| | precision | {unit}: median (min–max) | ours / peer | % of limit | others | rounds |",
-            "|---|---|---|---:|---:|---:|---:|",
+            f"| | precision | {unit}: median (min–max) | ours / peer | % of limit "
+            "| CPU s | others | rounds |",
+            "|---|---|---|---:|---:|---:|---:|---:|",
             *rows(lines, item),
             "",
         ]
