@@ -47,6 +47,8 @@ def latency(lines: list[dict], target: Path) -> bool:
     axes.set(xlabel="side of the image, pixels", ylabel="seconds, median and range", yscale="log")
     axes.set_xticks(sorted({side for points in series.values() for side in points}))
     axes.set_title("FastViTHD, time per image")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}")
     axes.grid(alpha=0.3, which="both")
     axes.legend(fontsize=8)
     figure.savefig(target)
