@@ -212,7 +212,7 @@ OURS = {
     "encoder": ["float32", "bfloat16", "int8"],
     "prefill": ["float32", "bfloat16", "int8"],
     "decode": ["float32", "bfloat16", "int8", "int4"],
-    "ttft": ["float32", "bfloat16"],
+    "ttft": ["float32", "bfloat16", "int8"],
 }
 PROGRAMS = {"torch", "onnxruntime", "openvino", "llama.cpp", "transformers"}
 
