@@ -4,7 +4,7 @@ SWIFT_TEST = swift test -c release -Xswiftc -enable-testing --scratch-path .buil
 PYTHON_ENVIRONMENT = .venv
 PYTHON = $(PYTHON_ENVIRONMENT)/bin/python
 
-.PHONY: demo test build setup format lint fixtures bench verify-full verify-avx512 sanitize clean
+.PHONY: demo test build setup format lint fixtures bench peers peer-models verify-full verify-avx512 sanitize clean
 
 demo: build ## Build, then answer questions about the sample images with the embedded model
 	@Tools/demo.sh
@@ -44,8 +44,8 @@ $(FULL_CHECKPOINT)/expected.safetensors: $(PYTHON)
 verify-full: setup $(FULL_CHECKPOINT)/expected.safetensors ## FastVLM-0.5B dimensions against transformers (7 GB of memory)
 	FASTVLM_FULL_CHECKPOINT=$(CURDIR)/$(FULL_CHECKPOINT) $(SWIFT_TEST) --filter FullWidthTests
 
-bench: build $(FULL_CHECKPOINT)/expected.safetensors ## Time to first token beside transformers, in turns
-	$(PYTHON) Benchmarks/peers/compare_ttft.py $(FULL_CHECKPOINT) $(FULL_CHECKPOINT)/image-1024.png
+bench: build peer-models ## Ours beside the peers, in turns, on this machine (an hour)
+	$(PEERS_PYTHON) Benchmarks/compare.py --table downloads/bench/table.md
 
 verify-avx512: ## Check the AVX-512 kernels through an emulation of their instructions (libsimde-dev)
 	@[ -e /usr/include/simde ] || apt-get install -y -qq libsimde-dev
@@ -54,6 +54,26 @@ verify-avx512: ## Check the AVX-512 kernels through an emulation of their instru
 sanitize: setup ## Run the tests under the address sanitizer (builds for about ten minutes)
 	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
 	    $(SWIFT_TEST:.build-test=.build-sanitize) --sanitize=address
+
+PEERS_ENVIRONMENT = .venv-peers
+PEERS_PYTHON = $(PEERS_ENVIRONMENT)/bin/python
+
+$(PEERS_ENVIRONMENT)/installed: Benchmarks/peers/requirements.txt Benchmarks/peers/requirements-llama.txt \
+    Tools/reference/requirements.txt
+	python3 -m venv $(PEERS_ENVIRONMENT)
+	$(PEERS_PYTHON) -m pip install -q -r Benchmarks/peers/requirements.txt
+	$(PEERS_PYTHON) -m pip install -q -r Benchmarks/peers/requirements-llama.txt \
+	    || echo "llama-cpp-python could not be built: that peer will be skipped"
+	touch $@
+
+peers: $(PEERS_ENVIRONMENT)/installed ## Install the programs we compare with (several GB)
+
+$(FULL_CHECKPOINT)/model.safetensors: | $(PEERS_ENVIRONMENT)/installed
+	$(PEERS_PYTHON) -m pip download -q --no-deps -d downloads dashscope
+	$(PEERS_PYTHON) Tools/reference/full_checkpoint.py $(FULL_CHECKPOINT)
+
+peer-models: peers $(FULL_CHECKPOINT)/model.safetensors ## Make the model files of the peers from the random checkpoint
+	$(PEERS_PYTHON) Benchmarks/peers/make_models.py --checkpoint $(FULL_CHECKPOINT)
 
 clean:
 	rm -rf .build .build-test .build-sanitize
