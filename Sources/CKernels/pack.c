@@ -21,6 +21,13 @@ void fv_convert(
         memcpy(target, source, count * (source_type == FV_FLOAT32 ? 4 : 2));
         return;
     }
+    if (source_type == FV_BFLOAT16) { // the common case, which the compiler vectorises
+        for (size_t i = 0; i < count; i++) {
+            const uint32_t wide = (uint32_t)fv_load16(source, i) << 16;
+            memcpy((char *)target + 4 * i, &wide, 4);
+        }
+        return;
+    }
     for (size_t i = 0; i < count; i++) {
         const float value = load(source, source_type, i);
         if (target_type == FV_FLOAT32) {

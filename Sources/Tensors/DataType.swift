@@ -33,7 +33,7 @@ package enum Precision: String, Sendable, Hashable, CaseIterable {
     case float32
     /// Weights in bfloat16, as checkpoints are published.
     case bfloat16
-    /// Weights in 8 bits; activations are quantised to 16 or 8 bits just before a product.
+    /// Weights in 8 bits (7 on processors without VNNI); activations are quantised just before a product.
     case int8
     /// The decoder's layers in 4 bits, all else as with `int8`.
     case int4
@@ -43,7 +43,7 @@ package enum Precision: String, Sendable, Hashable, CaseIterable {
 package enum WeightFormat: Sendable, Hashable {
     case float32
     case bfloat16
-    /// Unsigned integers of 8 bits around 128, with a float32 scale for every `group` inputs of an output.
+    /// Unsigned bytes around 128 (around 64, with 7 bits, without VNNI), with a float32 scale for every `group` inputs of an output.
     /// A group is 32, 64, 128 or 256 inputs, the last one of a matrix perhaps fewer.
     case int8(group: Int)
     /// The same with 4 bits around 8.

@@ -89,8 +89,9 @@ struct PackedPanels: Sendable {
         if let group = format.group {
             let pack = fv_quantised_pack(
                 source: base, second: second?.bytes.baseAddress, source_type: sourceType,
-                bits: Int32(format.bits), group: group, outputs: outputs, inputs: inputs, nr: width,
-                step: compute.kernels.pointee.quantum_step, first_panel: 0, panel_count: 0, packed: target,
+                bits: Int32(format.bits), group: group, outputs: outputs, inputs: inputs,
+                kernels: compute.kernels, first_panel: 0, panel_count: 0,
+                packed: target,
                 scratch: storage.floats)
             compute.pool.run(tasks, scratchBytes: 2 * group * 4) { task, _, scratch in
                 var part = pack
@@ -125,7 +126,7 @@ struct PackedPanels: Sendable {
             return fv_packed_panel_bytes(format == .float32 ? FV_FLOAT32 : FV_BFLOAT16, inputs, width)
         }
         return fv_quantised_panel_bytes(
-            inputs, group, Int32(format.bits), 0, width, compute.kernels.pointee.quantum_step)
+            inputs, group, Int32(format.bits), 0, width)
     }
 
     /// Start of panel 0. Valid while the storage lives.

@@ -18,7 +18,7 @@ struct EmbeddedModelTests {
     }
 
     @Test(
-        "Every question about the sample images is answered as listed, but for one in ten in 4 bits",
+        "Every question about the sample images is answered as listed; integers may miss one in ten",
         arguments: LoadOptions.Precision.allCases)
     func samples(precision: LoadOptions.Precision) async throws {
         var options = LoadOptions()
@@ -35,6 +35,6 @@ struct EmbeddedModelTests {
             }
             #expect(answer.finishReason == .stop)
         }
-        #expect(wrong.count <= (precision == .int4 ? questions.count / 10 : 0), "\(wrong)")
+        #expect(wrong.count <= ([.int8, .int4].contains(precision) ? questions.count / 10 : 0), "\(wrong)")
     }
 }

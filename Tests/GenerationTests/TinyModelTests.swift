@@ -202,13 +202,13 @@ struct TinyModelTests {
             let model = try TinyModel("tiny-hf", precision: precision, instructionSet: instructionSet)
             for image in 0..<3 {
                 let (features, projected) = try model.encode(image)
-                #expect(cosine(features, try tensors["features.\(image)"]) >= 0.999)
-                #expect(cosine(projected, try tensors["projected.\(image)"]) >= 0.999)
+                #expect(cosine(features, try tensors["features.\(image)"]) >= 0.99)
+                #expect(cosine(projected, try tensors["projected.\(image)"]) >= 0.99)
             }
             for (number, example) in expected.cases.enumerated() {
                 let got = try model.logits(model.request(example))
                 // Random weights are the worst case for 4 bits: nothing in them is redundant.
-                let bound = precision == .int8 ? 0.998 : 0.9
+                let bound = precision == .int8 ? 0.99 : 0.9
                 #expect(cosine(got, try tensors["logits.\(number)"]) >= bound, "\(instructionSet)")
             }
         }

@@ -23,9 +23,7 @@ import Testing
     ]
 
     /// Bound of the normalised squared error that the activations' integers cause.
-    static func activationError(_ compute: Compute) -> Double {
-        compute.kernels.pointee.quantum_limit == 127 ? 2e-4 : 1e-8
-    }
+    static let activationError = 2e-4
 
     static func formats(_ random: inout Random) -> [WeightFormat] {
         let group = [32, 64, 128, 256][Int(random.next() % 4)]
@@ -33,9 +31,12 @@ import Testing
     }
 
     /// Weights [outputs, inputs] that a format holds exactly.
-    static func exact(_ s: Shape, _ format: WeightFormat, _ random: inout Random) throws -> [Float] {
+    static func exact(
+        _ s: Shape, _ format: WeightFormat, _ compute: Compute, _ random: inout Random
+    ) throws -> [Float] {
+        let limit = Int(compute.kernels.pointee.weight_limit)
         let group = try #require(format.group)
-        let top = format.bits == 8 ? 127 : -8
+        let top = format.bits == 8 ? limit : -8
         var weights = [Float](repeating: 0, count: s.outputs * s.inputs)
         for output in 0..<s.outputs {
             for first in stride(from: 0, to: s.inputs, by: group) {
@@ -43,7 +44,8 @@ import Testing
                 let end = min(first + group, s.inputs)
                 for k in first..<end {
                     let integer =
-                        format.bits == 8 ? Int(random.next() % 255) - 127 : Int(random.next() % 16) - 8
+                        format.bits == 8
+                        ? Int(random.next() % UInt64(2 * limit + 1)) - limit : Int(random.next() % 16) - 8
                     weights[output * s.inputs + k] = scale * Float(integer)
                 }
                 let place = first + Int(random.next() % UInt64(end - first))
@@ -70,12 +72,12 @@ import Testing
         let scale = random.floats(s.outputs)
         let start = random.floats(s.rows * s.outputs)
         for format in Self.formats(&random) {
-            let w = try Self.exact(s, format, &random)
-            let sums = Self.product(x, w, s)
-            let biased = sums.indices.map { sums[$0] + Double(bias[$0 % s.outputs]) }
             for set in InstructionSet.available {
                 let compute = try Compute(threads: 2, instructionSet: set)
-                let bound = Self.activationError(compute)
+                let w = try Self.exact(s, format, compute, &random)
+                let sums = Self.product(x, w, s)
+                let biased = sums.indices.map { sums[$0] + Double(bias[$0 % s.outputs]) }
+                let bound = Self.activationError
                 let packed = try PackedMatrix(
                     Tensor(w, shape: [s.outputs, s.inputs]), format: format, compute: compute)
                 let input = Guarded(s.rows, s.inputs, gap: 3)
@@ -110,18 +112,18 @@ import Testing
         var random = Random()
         let x = random.floats(s.rows * s.inputs)
         for format in Self.formats(&random) {
-            let gate = try Self.exact(s, format, &random)
-            let up = try Self.exact(s, format, &random)
-            let expected = zip(Self.product(x, gate, s), Self.product(x, up, s)).map { silu($0) * $1 }
             for set in InstructionSet.available {
                 let compute = try Compute(threads: 2, instructionSet: set)
+                let gate = try Self.exact(s, format, compute, &random)
+                let up = try Self.exact(s, format, compute, &random)
+                let expected = zip(Self.product(x, gate, s), Self.product(x, up, s)).map { silu($0) * $1 }
                 let packed = try PackedGatedMatrix(
                     gate: Tensor(gate, shape: [s.outputs, s.inputs]),
                     up: Tensor(up, shape: [s.outputs, s.inputs]), format: format, compute: compute)
                 let output = Guarded(s.rows, s.outputs, gap: 1)
                 compute.gatedLinear(Guarded(s.rows, s.inputs, values: x).matrix, packed, into: output.matrix)
                 #expect(
-                    normalisedError(output.values, expected) < 8 * Self.activationError(compute),
+                    normalisedError(output.values, expected) < 8 * Self.activationError,
                     "\(set) \(format) seed \(random.seed)")
                 #expect(output.isIntact)
             }
@@ -138,16 +140,17 @@ import Testing
         let down = Shape(rows: rows, inputs: hidden, outputs: outputs)
         let x = random.floats(rows * channels)
         let start = random.floats(rows * outputs)
-        let (w1, w2) = (try Self.exact(up, format, &random), try Self.exact(down, format, &random))
         let (b1, b2) = (random.floats(hidden), random.floats(outputs))
         let scale = random.floats(outputs)
-        let middle = Self.product(x, w1, up).enumerated().map { gelu($1 + Double(b1[$0 % hidden])) }
-        let sums = Self.product(middle.map { Float($0) }, w2, down)
-        let expected = sums.indices.map {
-            Double(start[$0]) + Double(scale[$0 % outputs]) * (sums[$0] + Double(b2[$0 % outputs]))
-        }
         for set in InstructionSet.available {
             let compute = try Compute(threads: 2, instructionSet: set)
+            let w1 = try Self.exact(up, format, compute, &random)
+            let w2 = try Self.exact(down, format, compute, &random)
+            let middle = Self.product(x, w1, up).enumerated().map { gelu($1 + Double(b1[$0 % hidden])) }
+            let sums = Self.product(middle.map { Float($0) }, w2, down)
+            let expected = sums.indices.map {
+                Double(start[$0]) + Double(scale[$0 % outputs]) * (sums[$0] + Double(b2[$0 % outputs]))
+            }
             let output = Guarded(rows, outputs, gap: 1, values: start)
             compute.feedForwardAdding(
                 Guarded(rows, channels, values: x).matrix,
@@ -158,7 +161,7 @@ import Testing
                     Tensor(w2, shape: [outputs, hidden]), format: format, compute: compute),
                 projectBias: try Vector(b2), scale: try Vector(scale), to: output.matrix)
             #expect(
-                normalisedError(output.values, expected) < 4 * Self.activationError(compute),
+                normalisedError(output.values, expected) < 4 * Self.activationError,
                 "\(set) \(format) seed \(random.seed)")
             #expect(output.isIntact)
         }
@@ -173,7 +176,7 @@ import Testing
         let plain = Self.product(x, w, s)
         for set in InstructionSet.available {
             let compute = try Compute(threads: 1, instructionSet: set)
-            for (format, bound) in [(WeightFormat.int8(group: 128), 4e-4), (.int4(group: 64), 2e-2)] {
+            for (format, bound) in [(WeightFormat.int8(group: 128), 6e-4), (.int4(group: 64), 2e-2)] {
                 let packed = try PackedMatrix(
                     Tensor(w, shape: [s.outputs, s.inputs]), format: format, compute: compute)
                 let output = Guarded(s.rows, s.outputs)
@@ -190,7 +193,7 @@ import Testing
             Tensor(w, shape: [s.outputs, s.inputs]), format: .int8(group: 128), compute: compute)
         let output = Guarded(s.rows, s.outputs)
         compute.linear(Guarded(s.rows, s.inputs, values: quiet).matrix, packed, into: output.matrix)
-        #expect(normalisedError(output.values, others) < 4e-4, "seed \(random.seed)")
+        #expect(normalisedError(output.values, others) < 6e-4, "seed \(random.seed)")
     }
 
     @Test("zeros stay zeros, and what is not finite shows")

@@ -52,7 +52,7 @@ struct fv_gemm {
     int has_minima;
 };
 
-/// Rows of x as integers with a scale and a sum per group, `quantised_pitch` bytes each.
+/// Rows of x as integers of −127 … 127 with a scale and a sum per group, `quantised_pitch` bytes each.
 struct fv_quantise {
     const float *_Nonnull x;
     size_t x_stride;
@@ -174,10 +174,11 @@ struct fv_kernels {
     void (*_Nonnull gemm_f32)(const struct fv_gemm *_Nonnull);
     void (*_Nonnull gemm_bf16)(const struct fv_gemm *_Nonnull);
     size_t (*_Nonnull gemm_scratch)(size_t inputs);
-    /// Inputs per 32-bit lane of quantised weights and activations.
-    size_t quantum_step;
-    /// Largest integer of a quantised activation.
-    int quantum_limit;
+    /// Largest integer of an 8-bit weight, 63 or 127; see fv_quantised.h.
+    int weight_limit;
+    /// q = the integers of one group of weights, ±limit for 8 bits or −8 … 7 for 4; answers the scale.
+    float (*_Nonnull quantise_weights)(
+        const float *_Nonnull w, size_t count, int bits, int limit, int8_t *_Nonnull q);
     size_t (*_Nonnull quantised_pitch)(size_t inputs, size_t group);
     void (*_Nonnull quantise)(const struct fv_quantise *_Nonnull);
     void (*_Nonnull gemm_q8)(const struct fv_gemm *_Nonnull);

@@ -5,22 +5,29 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "fv_kernels.h"
 #include "fv_pack.h"
+
+/// Inputs per 32-bit lane: what `vpdpbusd`, or `vpmaddubsw` with `vpmaddwd`, multiply and add at once.
+enum { FV_QUANTUM_STEP = 4 };
 
 /// Weights of W [outputs, inputs] as unsigned integers of 8 or 4 bits in groups of `group` inputs, packed into
 /// panels of nr outputs:
 ///
-///     w[j][k] = scale[j][g] · (q − 2^(bits−1)) + minimum[j][g]         minimum = 0 where a matrix has none
+///     w[j][k] = scale[j][g] · (q − zero) + minimum[j][g]              minimum = 0 where a matrix has none
 ///
-///     panel:   group 0 │ group 1 │ …                       inputs beyond the last are q = 2^(bits−1)
+/// zero is 8 for 4 bits and weight_limit + 1 for 8, where q − zero is −weight_limit … weight_limit: 127, or 63
+/// for instruction sets that add two products in 16 bits.
+///
+///     panel:   group 0 │ group 1 │ …                       inputs beyond the last are q = zero
 ///     group:   scale[nr] │ minimum[nr], if any │ steps      float32
-///     step, 8 bits:  q[j][k … k+step) for each output j                            nr · step bytes
-///     step, 4 bits:  byte (j, i) = q[j][k+i] | q[j][k+step+i] << 4, i < step       nr · step bytes, 2·step inputs
+///     step, 8 bits:  q[j][k … k+4) for each output j                               4 · nr bytes
+///     step, 4 bits:  byte (j, i) = q[j][k+i] | q[j][k+4+i] << 4, i < 4             4 · nr bytes, 8 inputs
 ///
-/// `step` is 2 or 4, what one 32-bit lane of the instruction set multiplies. Groups are multiples of 32 inputs.
+/// Groups are multiples of 32 inputs.
 /// Bytes that the first `inputs` inputs of a panel take: whole groups, or all inputs.
 size_t fv_quantised_panel_bytes(
-    size_t inputs, size_t group, int bits, int has_minima, size_t nr, size_t step);
+    size_t inputs, size_t group, int bits, int has_minima, size_t nr);
 
 struct fv_quantised_pack {
     const void *_Nonnull source;
@@ -31,8 +38,8 @@ struct fv_quantised_pack {
     size_t group;
     size_t outputs;
     size_t inputs;
-    size_t nr;
-    size_t step;
+    /// Panel width, limit of 8-bit weights, and the function that quantises a group.
+    const struct fv_kernels *_Nonnull kernels;
     size_t first_panel;
     size_t panel_count;
     void *_Nonnull packed;
@@ -41,7 +48,7 @@ struct fv_quantised_pack {
 };
 
 /// Quantises and packs a range of panels, symmetrically (no minima). 8 bits: the largest weight of a group
-/// becomes ±127. 4 bits: of several scales the one with the smallest squared error.
+/// becomes ±weight_limit. 4 bits: of several scales the one with the smallest squared error.
 void fv_quantised_pack_panels(const struct fv_quantised_pack *_Nonnull pack);
 
 #endif

@@ -1,24 +1,31 @@
 #include "fv_quantised.h"
 #include "reference.h"
 
-// Activations: 16 bits, pairs of inputs; per row the integers, then a scale and a sum for each group.
-enum { NR = FV_SCALAR_NR, STEP = 2, LIMIT = 32767, HIDDEN = 256 };
+#define FV_NAME(operation) plain_##operation
+#include "../simd/weights.h"
+
+float fv_quantise_weights_scalar(const float *w, size_t count, int bits, int limit, int8_t *q) {
+    return plain_quantise_weights(w, count, bits, limit, q);
+}
+
+// Activations: per row the integers, then a scale and a sum for each group.
+enum { NR = FV_SCALAR_NR, STEP = FV_QUANTUM_STEP, LIMIT = 127 };
 
 struct group {
     float scale;
     int32_t sum;
 };
 
-static size_t value_bytes(size_t inputs) { return (inputs + 3) / 4 * 8; }
+static size_t value_bytes(size_t inputs) { return (inputs + 7) / 8 * 8; }
 
 size_t fv_quantised_pitch_scalar(size_t inputs, size_t group) {
     return value_bytes(inputs) + (inputs + group - 1) / group * sizeof(struct group);
 }
 
 static void quantise_row(const float *x, size_t inputs, size_t group, char *row) {
-    int16_t *values = (int16_t *)row;
+    int8_t *values = (int8_t *)row;
     struct group *groups = (struct group *)(row + value_bytes(inputs));
-    for (size_t k = inputs; k < value_bytes(inputs) / 2; k++) values[k] = 0;
+    for (size_t k = inputs; k < value_bytes(inputs); k++) values[k] = 0;
     for (size_t first = 0; first < inputs; first += group) {
         const size_t end = inputs - first < group ? inputs : first + group;
         float top = 0;
@@ -31,7 +38,7 @@ static void quantise_row(const float *x, size_t inputs, size_t group, char *row)
         *g = (struct group){top / LIMIT, 0};
         for (size_t k = first; k < end; k++) {
             const float q = __builtin_rintf(x[k] * factor);
-            values[k] = (int16_t)(q > LIMIT ? LIMIT : q > -LIMIT ? q : -LIMIT); // also for NaN
+            values[k] = (int8_t)(q > LIMIT ? LIMIT : q > -LIMIT ? q : -LIMIT); // also for NaN
             g->sum += values[k];
         }
     }
@@ -46,19 +53,19 @@ void fv_quantise_scalar(const struct fv_quantise *q) {
 
 // q − zero of output j, input k within a group whose steps begin at `steps`.
 static int weight(const unsigned char *steps, size_t j, size_t k, int bits) {
-    if (bits == 8) return steps[(k / STEP * NR + j) * STEP + k % STEP] - 128;
+    if (bits == 8) return steps[(k / STEP * NR + j) * STEP + k % STEP] - (FV_SCALAR_WEIGHT_LIMIT + 1);
     const unsigned char byte = steps[(k / (2 * STEP) * NR + j) * STEP + k % STEP];
     return (k / STEP % 2 ? byte >> 4 : byte & 15) - 8;
 }
 
 static void row_times_panel(
     const char *row, const char *panel, size_t inputs, size_t group, int bits, int has_minima, float sums[NR]) {
-    const int16_t *values = (const int16_t *)row;
+    const int8_t *values = (const int8_t *)row;
     const struct group *groups = (const struct group *)(row + value_bytes(inputs));
     for (size_t j = 0; j < NR; j++) sums[j] = 0;
     for (size_t first = 0; first < inputs; first += group, groups++) {
         const size_t count = inputs - first < group ? inputs - first : group;
-        const char *base = panel + fv_quantised_panel_bytes(first, group, bits, has_minima, NR, STEP);
+        const char *base = panel + fv_quantised_panel_bytes(first, group, bits, has_minima, NR);
         const unsigned char *steps = (const unsigned char *)base + (has_minima ? 8 : 4) * NR;
         for (size_t j = 0; j < NR; j++) {
             int32_t sum = 0;
@@ -70,7 +77,7 @@ static void row_times_panel(
 }
 
 static void gemm(const struct fv_gemm *g, int bits) {
-    const size_t bytes = fv_quantised_panel_bytes(g->inputs, g->group, bits, g->has_minima, NR, STEP);
+    const size_t bytes = fv_quantised_panel_bytes(g->inputs, g->group, bits, g->has_minima, NR);
     const size_t pitch = fv_quantised_pitch_scalar(g->inputs, g->group);
     for (size_t panel = g->first_panel; panel < g->first_panel + g->panel_count; panel++) {
         for (size_t row = 0; row < g->rows; row++) {

@@ -7,7 +7,7 @@
 #include "fv_kernels.h"
 
 /// Panel width of the scalar table.
-enum { FV_SCALAR_NR = 8, FV_SCALAR_ROWS = 96, FV_SCALAR_PANELS = 32, FV_SCALAR_QUERIES = 64 };
+enum { FV_SCALAR_NR = 8, FV_SCALAR_ROWS = 96, FV_SCALAR_PANELS = 32, FV_SCALAR_QUERIES = 64, FV_SCALAR_WEIGHT_LIMIT = 127 };
 
 float fv_activate_scalar(float x, enum fv_activation activation);
 
@@ -20,6 +20,7 @@ size_t fv_ffn_scratch_scalar(size_t inputs, size_t hidden, size_t outputs);
 size_t fv_ffn_rows_scalar(size_t inputs, size_t hidden, size_t outputs);
 double fv_peak_scalar(size_t rounds);
 void fv_read_memory_scalar(const void *base, size_t bytes);
+float fv_quantise_weights_scalar(const float *w, size_t count, int bits, int limit, int8_t *q);
 size_t fv_quantised_pitch_scalar(size_t inputs, size_t group);
 void fv_quantise_scalar(const struct fv_quantise *);
 void fv_gemm_q8_scalar(const struct fv_gemm *);

@@ -8,6 +8,7 @@
 #include "math.h"
 #include "products.h"
 #include "quantised.h"
+#include "weights.h"
 #include "depthwise.h"
 #include "attention.h"
 #include "rows.h"
@@ -22,8 +23,8 @@ const struct fv_kernels FV_TABLE = {
     .gemm_f32 = FV_NAME(gemm_f32),
     .gemm_bf16 = FV_NAME(gemm_bf16),
     .gemm_scratch = FV_NAME(gemm_scratch),
-    .quantum_step = QUANTUM_STEP,
-    .quantum_limit = FV_QUANTUM_LIMIT,
+    .weight_limit = WEIGHT_LIMIT,
+    .quantise_weights = FV_NAME(quantise_weights),
     .quantised_pitch = FV_NAME(quantised_pitch),
     .quantise = FV_NAME(quantise),
     .gemm_q8 = FV_NAME(gemm_q8),

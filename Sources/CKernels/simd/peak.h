@@ -2,21 +2,23 @@
 // of a call are returned, so that a caller divides by its seconds.
 
 // Twelve independent chains cover latency × throughput of the two multipliers on current cores.
-#define FV_PEAK(NAME, TYPE, START, STEP, LANES)                                                              \
+#define FV_PEAK(NAME, TYPE, START, OPERATION, LANES)                                                         \
     static double NAME(size_t rounds) {                                                                      \
         TYPE sums[12], x = START, y = START;                                                                 \
-        V_PIN(x);                                                                                            \
         V_PIN(y);                                                                                            \
         FV_UNROLL for (size_t i = 0; i < 12; i++) sums[i] = START;                                           \
         for (size_t round = 0; round < rounds; round++) {                                                    \
-            FV_UNROLL for (size_t i = 0; i < 12; i++) sums[i] = STEP(sums[i], x, y);                         \
-            FV_UNROLL for (size_t i = 0; i < 12; i++) V_PIN(sums[i]);                                        \
+            FV_UNROLL for (size_t i = 0; i < 12; i++) {                                                      \
+                V_PIN(x); /* or products of the same numbers would be made once */                           \
+                sums[i] = OPERATION(sums[i], x, y);                                                          \
+                V_PIN(sums[i]);                                                                              \
+            }                                                                                                \
         }                                                                                                    \
         return 2.0 * 12 * (LANES) * (double)rounds;                                                          \
     }
 #define FV_PEAK_FMA(sum, x, y) v_fma(x, y, sum)
 FV_PEAK(FV_NAME(peak_f32), V, v_set(0.5f), FV_PEAK_FMA, W)
-FV_PEAK(FV_NAME(peak_q8), VI, vi_zero(), vi_dot, W *QUANTUM_STEP)
+FV_PEAK(FV_NAME(peak_q8), VI, vi_zero(), vi_dot, 4 * W)
 #if FV_HAS_DPBF16
 static double FV_NAME(peak_bf16)(size_t rounds) {
     V sums[12];

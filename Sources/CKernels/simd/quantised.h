@@ -7,11 +7,10 @@
 // is taken off each sum of a group in one subtraction, because Σ a is known. Sums of a group are exact 32-bit
 // integers; groups are added in float32, in ascending order. include/fv_quantised.h draws the layouts.
 //
-// The vector file says what an activation is: 16 bits (`vpmaddwd`, which costs as much per product as
-// `vpmaddubsw` with its saturation does) or 8 bits (`vpdpbusd`):
-//
-//     FV_QUANTUM     type of an activation            FV_QUANTUM_LIMIT  its largest value
-//     QUANTUM_STEP   inputs per 32-bit lane, 2 or 4
+// Activations are −127 … 127. A weight of "8 bits" has WEIGHT_LIMIT as its largest size, which the vector file sets
+// to what its multiplication of unsigned with signed bytes takes without overflow.
+
+enum { STEP = FV_QUANTUM_STEP };
 
 struct q_group {
     float scale;
@@ -20,21 +19,19 @@ struct q_group {
 
 enum {
     // Inputs per block of k: a panel's block and a tile's rows share the first-level cache.
-    KQ = 1024,
+    KQ = 2048,
     // Hidden columns per step of a feed-forward network; a multiple of every group size.
     HIDDEN_Q = 256,
 };
 
-// Bytes of a row's integers, and of the row with its groups.
-INLINE size_t q_value_bytes(size_t inputs) {
-    return (inputs + 2 * QUANTUM_STEP - 1) / (2 * QUANTUM_STEP) * (2 * QUANTUM_STEP * sizeof(FV_QUANTUM));
-}
+// Bytes of a row's integers: whole steps of four-bit weights, and whole stores of the last group.
+INLINE size_t q_value_bytes(size_t inputs) { return (inputs + 4 * W - 1) / (4 * W) * (4 * W); }
 static size_t FV_NAME(quantised_pitch)(size_t inputs, size_t group) {
     return (q_value_bytes(inputs) + (inputs + group - 1) / group * sizeof(struct q_group) + 63) / 64 * 64;
 }
 
-// Integers of one group; whole vectors, then the rest with zeros up to a whole step of four-bit weights.
-INLINE struct q_group quantise_group(const float *x, size_t count, FV_QUANTUM *target) {
+// Integers of one group, and zeros after them up to 4·W.
+INLINE struct q_group quantise_group(const float *x, size_t count, int8_t *target) {
     const size_t whole = count / W * W, rest = count - whole;
     VI largest = vi_zero();
     for (size_t i = 0; i < whole; i += W) largest = vi_max(largest, v_size_bits(v_load(x + i)));
@@ -43,31 +40,27 @@ INLINE struct q_group quantise_group(const float *x, size_t count, FV_QUANTUM *t
     float top;
     __builtin_memcpy(&top, &bits, 4);
     // With NaN or infinity in the group its scale is that too, and so is every sum.
-    const V factor = v_set(top > 0 ? FV_QUANTUM_LIMIT / top : 0);
+    const V factor = v_set(top > 0 ? 127 / top : 0);
     VI sums = vi_zero();
-    for (size_t i = 0; i < whole; i += W) {
-        const VI q = v_integers(v_mul(v_load(x + i), factor));
-        sums = vi_add(sums, q);
+    for (size_t i = 0; i < count; i += 4 * W) {
+        VI q[4];
+        FV_UNROLL for (size_t part = 0; part < 4; part++) {
+            const size_t at = i + part * W;
+            const V values = at + W <= count ? v_load(x + at) : at < count ? v_load_part(x + at, rest) : v_zero();
+            q[part] = v_integers(v_mul(values, factor));
+            sums = vi_add(sums, q[part]);
+        }
         vi_store_quanta(target + i, q);
     }
-    if (rest) {
-        const VI q = v_integers(v_mul(v_load_part(x + whole, rest), factor));
-        FV_QUANTUM last[W];
-        sums = vi_add(sums, q);
-        vi_store_quanta(last, q);
-        for (size_t i = 0; i < rest; i++) target[whole + i] = last[i];
-    }
-    return (struct q_group){top / FV_QUANTUM_LIMIT, vi_sum(sums)};
+    return (struct q_group){top / 127, vi_sum(sums)};
 }
 
 static void quantise_row(const float *x, size_t inputs, size_t group, char *row) {
-    FV_QUANTUM *values = (FV_QUANTUM *)row;
+    int8_t *values = (int8_t *)row;
     struct q_group *groups = (struct q_group *)(row + q_value_bytes(inputs));
     for (size_t k = 0; k < inputs; k += group) {
         *groups++ = quantise_group(x + k, inputs - k < group ? inputs - k : group, values + k);
     }
-    const size_t padded = q_value_bytes(inputs) / sizeof(FV_QUANTUM);
-    for (size_t k = inputs; k < padded; k++) values[k] = 0;
 }
 
 static void FV_NAME(quantise)(const struct fv_quantise *q) {
@@ -92,8 +85,8 @@ struct q_tile {
 
 // c (+)= the block's groups. bits and mr are constants after inlining.
 INLINE void tile_quantised(const struct q_tile *t, const int bits, const size_t mr) {
-    const size_t step = bits == 8 ? QUANTUM_STEP : 2 * QUANTUM_STEP;
-    const int32_t zero = 1 << (bits - 1);
+    const size_t step = bits == 8 ? STEP : 2 * STEP;
+    const int32_t zero = bits == 8 ? WEIGHT_LIMIT + 1 : 8;
     const char *b = t->panel, *a = t->a;
     const size_t pitch = t->pitch;
     const struct q_group *groups = (const struct q_group *)t->groups;
@@ -103,31 +96,32 @@ INLINE void tile_quantised(const struct q_tile *t, const int bits, const size_t 
         b += t->has_minima ? 8 * NR : 4 * NR;
         VI sums[MR][2];
         FV_UNROLL for (size_t i = 0; i < mr; i++) sums[i][0] = sums[i][1] = vi_zero();
-        for (size_t done = 0; done < count; done += step) {
+        // Unrolled, so that a group is few enough turns for its end to be predicted; pinned, so that the compiler does
+        // not mix steps until sums leave their registers.
+        _Pragma("clang loop unroll_count(4)") for (size_t done = 0; done < count; done += step) {
             if (bits == 8) {
-                const VI w0 = vi_load_weights(b), w1 = vi_load_weights(b + W * QUANTUM_STEP);
+                const VI w0 = v_load_words(b), w1 = v_load_words(b + 4 * W);
                 FV_UNROLL for (size_t i = 0; i < mr; i++) {
                     const VI x = vi_set_word(a + i * pitch);
                     sums[i][0] = vi_dot(sums[i][0], x, w0);
                     sums[i][1] = vi_dot(sums[i][1], x, w1);
+                    V_PIN(sums[i][0]);
+                    V_PIN(sums[i][1]);
                 }
-                b += NR * QUANTUM_STEP;
-                a += 4;
             } else {
-                VI low0, high0, low1, high1;
-                vi_load_nibbles(b, &low0, &high0);
-                vi_load_nibbles(b + W * QUANTUM_STEP, &low1, &high1);
-                FV_UNROLL for (size_t i = 0; i < mr; i++) {
-                    const VI x = vi_set_word(a + i * pitch);
-                    sums[i][0] = vi_dot(sums[i][0], x, low0);
-                    sums[i][1] = vi_dot(sums[i][1], x, low1);
-                    const VI y = vi_set_word(a + i * pitch + 4);
-                    sums[i][0] = vi_dot(sums[i][0], y, high0);
-                    sums[i][1] = vi_dot(sums[i][1], y, high1);
+                // One half of the outputs after the other: both would not fit into the registers.
+                FV_UNROLL for (size_t half = 0; half < 2; half++) {
+                    VI low, high;
+                    vi_load_nibbles(b + half * 4 * W, &low, &high);
+                    FV_UNROLL for (size_t i = 0; i < mr; i++) {
+                        const VI x = vi_set_word(a + i * pitch), y = vi_set_word(a + i * pitch + 4);
+                        sums[i][half] = vi_dot_nibbles(sums[i][half], x, low, y, high);
+                        V_PIN(sums[i][half]);
+                    }
                 }
-                b += NR * QUANTUM_STEP;
-                a += 8;
             }
+            b += NR * STEP;
+            a += step;
         }
         const V scale0 = v_load(scale), scale1 = v_load(scale + W);
         const int adding = t->accumulate || k > 0;
@@ -183,7 +177,7 @@ static q_tile_function *const tiles_q4[MR + 1] = {
 
 // Bytes of the groups that the first k inputs of a panel fill (k a multiple of the group, or all inputs).
 INLINE size_t q_panel_bytes(size_t k, size_t group, int bits, int has_minima) {
-    return fv_quantised_panel_bytes(k, group, bits, has_minima, NR, QUANTUM_STEP);
+    return fv_quantised_panel_bytes(k, group, bits, has_minima, NR);
 }
 
 static void gemm_quantised(const struct fv_gemm *g, const int bits, q_tile_function *const *tiles) {
@@ -202,7 +196,7 @@ static void gemm_quantised(const struct fv_gemm *g, const int bits, q_tile_funct
             for (size_t tile = 0; tile < count; tile++) {
                 const size_t row = tile * MR, mr = g->rows - row < MR ? g->rows - row : MR;
                 const struct q_tile work = {
-                    .a = (const char *)g->quantised + row * pitch + k * sizeof(FV_QUANTUM),
+                    .a = (const char *)g->quantised + row * pitch + k,
                     .groups = groups + row * pitch + k / g->group * sizeof(struct q_group),
                     .pitch = pitch,
                     .inputs = depth,

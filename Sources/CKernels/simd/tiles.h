@@ -11,8 +11,6 @@ enum { NR = 2 * W };
 typedef void fv_tile(
     size_t k, const void *a, size_t a_stride, const void *panel, float *c, size_t c_stride, int accumulate);
 
-#define FV_UNROLL _Pragma("clang loop unroll(full)")
-
 #define FV_TILE_BEGIN(mr)                                                                                    \
     V sums[MR][2];                                                                                           \
     FV_UNROLL for (size_t i = 0; i < mr; i++) {                                                              \

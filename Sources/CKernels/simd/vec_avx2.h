@@ -17,6 +17,7 @@ typedef __m256i VI;
 // Pretends to change a register, so that the value must be in one here.
 #define V_PIN(x) __asm__ volatile("" : "+x"(x))
 
+#define FV_UNROLL _Pragma("clang loop unroll(full)")
 #define INLINE static inline __attribute__((always_inline, unused))
 
 INLINE V v_load(const float *p) { return _mm256_loadu_ps(p); }
@@ -81,10 +82,9 @@ INLINE void v_interleave(V a, V b, V *low, V *high) {
     *high = _mm256_permute2f128_ps(even, odd, 0x31);
 }
 
-// Integers: 32-bit lanes, activations of 16 bits.
-#define FV_QUANTUM int16_t
-#define FV_QUANTUM_LIMIT 32767
-#define QUANTUM_STEP 2
+// Integers: 32-bit lanes of four activations or weights.
+// `vpmaddubsw` adds two products in 16 bits: 2 · 127 · 127 is the most that fits, so weights have 7 bits, 1 … 127.
+#define WEIGHT_LIMIT 63
 
 INLINE V v_abs(V x) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x); }
 // Round to nearest even.
@@ -107,9 +107,12 @@ INLINE int32_t vi_sum(VI x) {
     const __m128i two = _mm_add_epi32(four, _mm_unpackhi_epi64(four, four));
     return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 1)));
 }
-INLINE void vi_store_quanta(int16_t *p, VI x) {
-    const VI packed = _mm256_permute4x64_epi64(_mm256_packs_epi32(x, x), 0x08);
-    _mm_storeu_si128((__m128i *)p, _mm256_castsi256_si128(packed));
+// 4·W integers of −127 … 127 as bytes.
+INLINE void vi_store_quanta(int8_t *p, const VI x[4]) {
+    const VI low = _mm256_packs_epi32(x[0], x[1]), high = _mm256_packs_epi32(x[2], x[3]);
+    const VI order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    const VI packed = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(low, high), order);
+    _mm256_storeu_si256((VI *)p, packed);
 }
 // Four bytes in every lane.
 INLINE VI vi_set_word(const char *p) {
@@ -117,13 +120,25 @@ INLINE VI vi_set_word(const char *p) {
     __builtin_memcpy(&word, p, 4);
     return _mm256_set1_epi32(word);
 }
-// QUANTUM_STEP weights for each of W outputs.
-INLINE VI vi_load_weights(const char *p) { return _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)p)); }
-// The same of 4 bits: those of this step and of the next one.
+// Four weights of 4 bits for each of W outputs, and those of the next step.
 INLINE void vi_load_nibbles(const char *p, VI *low, VI *high) {
-    const VI bytes = vi_load_weights(p);
-    *low = _mm256_and_si256(bytes, _mm256_set1_epi16(15));
-    *high = _mm256_srli_epi16(bytes, 4);
+    const VI bytes = v_load_words(p), mask = _mm256_set1_epi8(15);
+    *low = _mm256_and_si256(bytes, mask);
+    *high = _mm256_and_si256(_mm256_srli_epi16(bytes, 4), mask);
 }
-// sum + Σ over the step of x · w
-INLINE VI vi_dot(VI sum, VI x, VI w) { return _mm256_add_epi32(sum, _mm256_madd_epi16(x, w)); }
+// Neighbours added. The ones stay in memory: the micro-kernel needs all sixteen registers for other things, and
+// left to itself the compiler keeps them in one.
+INLINE VI vi_add_pairs(VI products) {
+    static const int16_t ones[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    VI sums;
+    __asm__("vpmaddwd %2, %1, %0" : "=x"(sums) : "x"(products), "m"(ones));
+    return sums;
+}
+// sum + Σ of four x · w, and the same for two steps of 4-bit weights.
+INLINE VI vi_dot(VI sum, VI x, VI w) {
+    return _mm256_add_epi32(sum, vi_add_pairs(_mm256_maddubs_epi16(w, x)));
+}
+INLINE VI vi_dot_nibbles(VI sum, VI x, VI low, VI y, VI high) {
+    const VI products = _mm256_add_epi16(_mm256_maddubs_epi16(low, x), _mm256_maddubs_epi16(high, y));
+    return _mm256_add_epi32(sum, vi_add_pairs(products));
+}

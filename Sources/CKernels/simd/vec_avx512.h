@@ -16,6 +16,7 @@ typedef __m512i VI;
 #define V_PIN(x) __asm__ volatile("" : "+v"(x))
 #endif
 
+#define FV_UNROLL _Pragma("clang loop unroll(full)")
 #define INLINE static inline __attribute__((always_inline, unused))
 
 INLINE V v_load(const float *p) { return _mm512_loadu_ps(p); }
@@ -77,7 +78,7 @@ INLINE void v_interleave(V a, V b, V *low, V *high) {
     *high = _mm512_permutex2var_ps(a, second, b);
 }
 
-// Integers: 32-bit lanes; activations of 8 bits with VNNI, else of 16.
+// Integers: 32-bit lanes of four activations or weights.
 INLINE V v_abs(V x) { return _mm512_abs_ps(x); }
 INLINE VI v_integers(V x) { return _mm512_cvtps_epi32(x); }
 INLINE V v_floats(VI x) { return _mm512_cvtepi32_ps(x); }
@@ -94,32 +95,30 @@ INLINE VI vi_set_word(const char *p) {
     __builtin_memcpy(&word, p, 4);
     return _mm512_set1_epi32(word);
 }
-#if FV_HAS_VNNI
-#define FV_QUANTUM int8_t
-#define FV_QUANTUM_LIMIT 127
-#define QUANTUM_STEP 4
-INLINE void vi_store_quanta(int8_t *p, VI x) { _mm_storeu_si128((__m128i *)p, _mm512_cvtsepi32_epi8(x)); }
-INLINE VI vi_load_weights(const char *p) { return _mm512_loadu_si512(p); }
+INLINE void vi_store_quanta(int8_t *p, const VI x[4]) {
+    FV_UNROLL for (size_t i = 0; i < 4; i++) {
+        _mm_storeu_si128((__m128i *)(p + i * W), _mm512_cvtsepi32_epi8(x[i]));
+    }
+}
 INLINE void vi_load_nibbles(const char *p, VI *low, VI *high) {
     const VI bytes = _mm512_loadu_si512(p), mask = _mm512_set1_epi8(15);
     *low = _mm512_and_si512(bytes, mask);
     *high = _mm512_and_si512(_mm512_srli_epi16(bytes, 4), mask);
 }
+#if FV_HAS_VNNI
+// `vpdpbusd` adds four products in 32 bits: nothing can overflow.
+#define WEIGHT_LIMIT 127
 INLINE VI vi_dot(VI sum, VI x, VI w) { return _mm512_dpbusd_epi32(sum, w, x); }
+INLINE VI vi_dot_nibbles(VI sum, VI x, VI low, VI y, VI high) {
+    return _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(sum, low, x), high, y);
+}
 #else
-#define FV_QUANTUM int16_t
-#define FV_QUANTUM_LIMIT 32767
-#define QUANTUM_STEP 2
-INLINE void vi_store_quanta(int16_t *p, VI x) {
-    _mm256_storeu_si256((__m256i *)p, _mm512_cvtsepi32_epi16(x));
+#define WEIGHT_LIMIT 63
+INLINE VI vi_dot(VI sum, VI x, VI w) {
+    return _mm512_add_epi32(sum, _mm512_madd_epi16(_mm512_maddubs_epi16(w, x), _mm512_set1_epi16(1)));
 }
-INLINE VI vi_load_weights(const char *p) {
-    return _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)p));
+INLINE VI vi_dot_nibbles(VI sum, VI x, VI low, VI y, VI high) {
+    const VI products = _mm512_add_epi16(_mm512_maddubs_epi16(low, x), _mm512_maddubs_epi16(high, y));
+    return _mm512_add_epi32(sum, _mm512_madd_epi16(products, _mm512_set1_epi16(1)));
 }
-INLINE void vi_load_nibbles(const char *p, VI *low, VI *high) {
-    const VI bytes = vi_load_weights(p);
-    *low = _mm512_and_si512(bytes, _mm512_set1_epi16(15));
-    *high = _mm512_srli_epi16(bytes, 4);
-}
-INLINE VI vi_dot(VI sum, VI x, VI w) { return _mm512_add_epi32(sum, _mm512_madd_epi16(x, w)); }
 #endif
