@@ -149,7 +149,7 @@ extension Compute {
 
     /// y += scale ⊙ (gelu(x·expandᵀ + expandBias)·projectᵀ + projectBias).
     ///
-    /// Works by tiles of rows whose hidden activation never leaves the second-level cache.
+    /// Many rows go by tiles whose hidden activation never leaves the second-level cache.
     /// - Parameters:
     ///   - x: [rows, C]; may be y.
     ///   - expand: [hidden, C]
@@ -175,13 +175,41 @@ extension Compute {
             operations: 2 * x.rows * expand.outputs * (expand.inputs + project.outputs),
             bytes: expand.byteCount + project.byteCount + 4 * x.rows * (x.columns + 2 * y.columns)
         ) {
-            feedForward(
-                x, expand: expand, expandBias: expandBias, project: project, projectBias: projectBias,
-                scale: scale, y: y)
+            if x.rows <= Self.fewRows {
+                twoProducts(
+                    x, expand: expand, expandBias: expandBias, project: project, projectBias: projectBias,
+                    scale: scale, y: y)
+            } else {
+                fused(
+                    x, expand: expand, expandBias: expandBias, project: project, projectBias: projectBias,
+                    scale: scale, y: y)
+            }
         }
     }
 
-    private func feedForward(
+    /// Up to so many rows a feed-forward network runs as two products: these are split by outputs as well, so that
+    /// every thread has work and reads a part of the weights only. The sums are the same.
+    private static let fewRows = 256
+
+    private func twoProducts(
+        _ x: Matrix, expand: PackedMatrix, expandBias: Vector?, project: PackedMatrix, projectBias: Vector?,
+        scale: Vector?, y: Matrix
+    ) {
+        scratch.withBlock(x.rows * expand.outputs * 4) { block in
+            let hidden = Matrix(
+                pointer: block.assumingMemoryBound(to: Float.self), rows: x.rows, columns: expand.outputs,
+                rowStride: expand.outputs)
+            multiply(
+                x, expand.panels, inputs: expand.inputs, outputs: expand.outputs, bias: expandBias,
+                scale: nil,
+                epilogue: FV_STORE, activation: FV_GELU, y: hidden)
+            multiply(
+                hidden, project.panels, inputs: project.inputs, outputs: project.outputs, bias: projectBias,
+                scale: scale, epilogue: FV_ADD, activation: FV_NONE, y: y)
+        }
+    }
+
+    private func fused(
         _ x: Matrix, expand: PackedMatrix, expandBias: Vector?, project: PackedMatrix, projectBias: Vector?,
         scale: Vector?, y: Matrix
     ) {
@@ -204,7 +232,9 @@ extension Compute {
         case .int4:
             preconditionFailure("a feed-forward network is not made from 4-bit weights")
         }
-        run(ranges: x.rows, step: step, scratchBytes: bytes) { rows, scratch in
+        // About eight tasks per thread, so that threads end together; a multiple of every micro-kernel's rows.
+        let even = (x.rows / (8 * threads) + 11) / 12 * 12
+        run(ranges: x.rows, step: min(step, max(even, 24)), scratchBytes: bytes) { rows, scratch in
             var part = call
             part.a += rows.lowerBound * part.a_stride
             part.y += rows.lowerBound * part.y_stride
