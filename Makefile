@@ -4,7 +4,7 @@ SWIFT_TEST = swift test -c release -Xswiftc -enable-testing --scratch-path .buil
 PYTHON_ENVIRONMENT = .venv
 PYTHON = $(PYTHON_ENVIRONMENT)/bin/python
 
-.PHONY: demo test build setup format lint fixtures bench verify-full verify-avx512 sanitize clean
+.PHONY: demo test test-training suite build setup format lint fixtures bench verify-full verify-avx512 sanitize clean
 
 demo: build ## Build, then answer questions about the sample images with the embedded model
 	@Tools/demo.sh
@@ -32,6 +32,20 @@ fixtures: $(PYTHON) ## Make the committed fixtures anew (needs PyTorch; download
 	for generator in image tokenizer checkpoint model; do \
 	    test ! -f Tools/reference/$${generator}_fixtures.py || \
 	    $(PYTHON) Tools/reference/$${generator}_fixtures.py || exit 1; done
+
+TRAINING_PYTHON = Training/.venv/bin/python
+
+$(TRAINING_PYTHON): Training/requirements.txt
+	Training/install-fonts.sh
+	python3 -m venv Training/.venv
+	$(TRAINING_PYTHON) -m pip install -q -r Training/requirements.txt
+	touch $@
+
+test-training: $(TRAINING_PYTHON) ## Test the training code (downloads PyTorch; uses the built runtime if there is one)
+	cd Training && OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -p no:cacheprovider tests
+
+suite: $(TRAINING_PYTHON) ## Draw the held-out suite of the embedded model and check its checksum
+	cd Training && .venv/bin/python -m synth.suite --out data/suite
 
 FULL_CHECKPOINT = downloads/fastvlm-0.5b-random
 

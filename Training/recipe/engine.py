@@ -179,7 +179,7 @@ class Run:
             batch_sampler=_Sampler(keys),
             collate_fn=self.collate,
             num_workers=self.train["workers"],
-            persistent_workers=False,
+            generator=torch.Generator(),  # else it would draw from the generator that a checkpoint restores
         )
         found = iter(loader)
         for _ in range(self.progress.step, self.train["steps"]):

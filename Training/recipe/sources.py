@@ -67,7 +67,7 @@ class Llava:
 
 
 class WebDataset:
-    """Tar shards whose members KEY.jpg|png|webp and KEY.json (LLaVA's `conversations`, or KEY.txt: a caption)."""
+    """Tar shards whose members KEY.jpg|png|webp and KEY.json (LLaVA's `conversations`) or KEY.txt (a caption)."""
 
     def __init__(self, path: str, side: int = 256):
         self.side = side
@@ -101,7 +101,11 @@ class WebDataset:
             turns = turns_of(json.loads(self.read(index, "json"))["conversations"])
         else:
             turns = [("Describe the image.", self.read(index, "txt").decode().strip())]
-        return {"pixels": pixels, "turns": turns, "linked": True, "text": turns[0][1]}
+        found = {"pixels": pixels, "turns": turns, "linked": True, "text": turns[0][1]}
+        if "npz" in parts:  # a teacher's embeddings of the image and its text
+            stored = np.load(io.BytesIO(self.read(index, "npz")))
+            found |= {"teacher_image": stored["image"], "teacher_text": stored["text"]}
+        return found
 
 
 class Synthetic:
@@ -125,7 +129,8 @@ class Synthetic:
         rng = random.Random(f"{self.seed} {epoch} {index}")
         turns = questions.several(scene, self.questions, rng)
         linked = rng.random() < self.linked
-        return {"pixels": np.array(image), "scene": scene, "turns": turns, "linked": linked, "text": turns[0][1]}
+        caption = questions.caption(scene)
+        return {"pixels": np.array(image), "scene": scene, "turns": turns, "linked": linked, "text": caption}
 
 
 class Painted:
@@ -163,7 +168,8 @@ class Painted:
         scene = self.scenes.scene(index)
         rng = random.Random(f"{self.seed} {epoch} {index}")
         turns = questions.several(scene, self.questions, rng)
-        found = {"turns": turns, "scene": scene, "linked": rng.random() < self.linked, "text": turns[0][1]}
+        linked, caption = rng.random() < self.linked, questions.caption(scene)
+        found = {"turns": turns, "scene": scene, "linked": linked, "text": caption}
         if self.features is not None:
             return found | {"features": self.features[index].astype(np.float32)}
         return found | {"pixels": np.array(self.scenes.pixels(index))}

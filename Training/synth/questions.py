@@ -357,6 +357,10 @@ MAIN = {  # what each family is for
 
 def several(scene: dict, number: int, rng: random.Random) -> list[tuple[str, str]]:
     """`number` different questions about one scene: those of its family first, then others, some refused."""
+    if "facts" in scene:
+        from synth import documents
+
+        return list(dict.fromkeys(documents.ask(scene, rng) for _ in range(number)))
     facts = Facts(scene)
     possible = facts.possible()
     main = [t for t in MAIN.get(scene["family"], []) if t in possible]
@@ -389,3 +393,7 @@ def every_text() -> list[str]:
     for name in range(len(world.NAMES)):
         texts += [sentence(a(name)), "These are " + many(name), " " + a(name), " " + noun(name), " " + many(name)]
     return texts + [f(c) for c in world.COLOUR_NAMES for f in (sentence, lambda c: " " + c, lambda c: "A " + c)]
+
+
+def caption(scene: dict) -> str:
+    return Facts(scene).describe() if scene["things"] or scene["texts"] else "A picture."

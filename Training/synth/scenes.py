@@ -35,6 +35,7 @@ class Painter(Brush):
         """
         super().__init__(seed, side)
         self.words, self.invented, self.held = words, invented, held
+        self.only: int | None = None  # the kind that "single" must show, where it matters
         self.families, self.shares = list(SHARES), list(SHARES.values())
 
     # Choices
@@ -113,7 +114,8 @@ class Painter(Brush):
         size = min(width, height) * self.uniform(0.35, 0.95)
         x = self.uniform(size / 2, width - size / 2)
         y = self.uniform(size / 2, height - size / 2)
-        self.put(canvas, scene, self.integer(0, KINDS - 1), x, y, size, mean)
+        kind = self.integer(0, KINDS - 1)
+        self.put(canvas, scene, kind if self.only is None else self.only, x, y, size, mean)
 
     def group(self, canvas, scene, mean) -> None:
         main, *others = self.kinds(3)

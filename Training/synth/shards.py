@@ -11,16 +11,17 @@ import pathlib
 
 import numpy as np
 
-from synth import world
+from synth import documents, world
 from synth.scenes import Painter
 
 
-def render(path: pathlib.Path, painter: Painter, size: int, families: list[str | None] | None = None) -> None:
+def render(path: pathlib.Path, painter: Painter, size: int, sheets: float) -> None:
+    """`sheets`: share of images that are small documents and charts."""
     shape = (size, painter.side, painter.side, 3)
     pixels = np.memmap(path.with_suffix(".bin"), np.uint8, "w+", shape=shape)
     lines = []
     for i in range(size):
-        image, scene = painter.paint()
+        image, scene = documents.paint(painter) if sheets and painter.chance(sheets) else painter.paint()
         pixels[i] = np.asarray(image)
         lines.append(json.dumps(scene, separators=(",", ":")))
     pixels.flush()
@@ -35,6 +36,7 @@ def main() -> None:
     parser.add_argument("--shards", type=int, required=True, help="how many")
     parser.add_argument("--size", type=int, default=2000, help="images per shard")
     parser.add_argument("--side", type=int, default=256)
+    parser.add_argument("--documents", type=float, default=0.0, help="share of documents and charts")
     parser.add_argument("--out", type=pathlib.Path, required=True)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -47,7 +49,7 @@ def main() -> None:
             painter = Painter(1000 + shard, trained, side=args.side)
         else:  # watched during training; the held-out suite has seeds of its own
             painter = Painter(800_000 + shard, held, invented=0, held=True, side=args.side)
-        render(path, painter, args.size)
+        render(path, painter, args.size, args.documents)
         print(path, args.size, flush=True)
 
 

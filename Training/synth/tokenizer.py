@@ -14,7 +14,7 @@ import re
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-from synth import questions
+from synth import documents, questions
 
 SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
@@ -26,7 +26,7 @@ SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>"]
 
 def build(texts: list[str] | None = None) -> Tokenizer:
     found = set()
-    for text in [*(texts or questions.every_text()), SYSTEM, "system", "user", "assistant"]:
+    for text in [*(texts or questions.every_text() + documents.every_text()), SYSTEM, "system", "user", "assistant"]:
         found.update(re.findall(r" ?[A-Za-z]+", text))
     spaced = sorted({w.replace(" ", "\u0120") for w in found if w.startswith(" ")})
     capital = sorted(w for w in found if w[0].isupper())

@@ -100,6 +100,7 @@ COLOUR_NAMES = list(COLOURS)
 SIGNS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.,:$%/-"
 SHORTEST, LONGEST = 3, 7  # letters of a word to read
 MOST = 9  # largest count
+RUDE = ("shit", "fuck", "cunt", "cock", "dick", "tits", "nigg", "piss", "slut", "whor", "fag", "porn")
 
 
 def is_held_out(text: str) -> bool:
@@ -112,5 +113,5 @@ def words(path: str = "/usr/share/dict/words") -> tuple[list[str], list[str]]:
     with open(path, encoding="utf-8") as file:
         found = [w.strip() for w in file]
     pattern = re.compile(f"[a-z]{{{SHORTEST},{LONGEST}}}")
-    found = sorted({w for w in found if pattern.fullmatch(w)})
+    found = sorted({w for w in found if pattern.fullmatch(w) and not any(stem in w for stem in RUDE)})
     return [w for w in found if not is_held_out(w)], [w for w in found if is_held_out(w)]

@@ -1,0 +1,120 @@
+"""Puts the held-out suite to the Swift runtime and prints a table per task.
+
+    python evaluate.py --suite data/suite --model ../Models/fastvlm-small
+
+Every question is one `fastvlm describe --json`, greedy. Answers must be exactly right. Answers are kept, so a
+killed evaluation goes on where it was. With several --precision or --resolution, one column each.
+"""
+
+import argparse
+import concurrent.futures
+import json
+import pathlib
+import subprocess
+
+ROOT = pathlib.Path(__file__).parent.parent
+FIRST_TIER = ["naming", "counting", "existence", "color-shape", "relations", "reading"]
+# What a useful small model should reach, in percent.
+WANTED = {"naming": 95, "counting": 90, "existence": 93, "color-shape": 95, "relations": 90, "reading": 80}
+
+
+def distance(one: str, two: str) -> int:
+    """Insertions, deletions and substitutions from one text to the other."""
+    row = list(range(len(two) + 1))
+    for i, a in enumerate(one, 1):
+        last, row[0] = row[0], i
+        for j, b in enumerate(two, 1):
+            last, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, last + (a != b))
+    return row[-1]
+
+
+def answer(command: list[str], suite: pathlib.Path, item: dict) -> dict:
+    asked = [command[0], "describe", str(suite / item["image"]), "--prompt", item["text"], *command[1:]]
+    done = subprocess.run(asked, capture_output=True, text=True, timeout=300)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(asked)}: {done.stderr.strip()}")
+    said = json.loads(done.stdout.splitlines()[-1])["text"]
+    return {**item, "said": said, "right": said == item["answer"]}
+
+
+def run(suite: pathlib.Path, tasks: list[str], command: list[str], out: pathlib.Path, jobs: int, most: int) -> dict:
+    """The answers of every task, taken from `out` where they are there already."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    known = {}
+    if out.exists():
+        lines = [json.loads(line) for line in out.read_text().splitlines()]
+        known = {(line["category"], line["question_id"]): line for line in lines}
+    found: dict[str, list[dict]] = {}
+    with open(out, "a") as file, concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        for task in tasks:
+            items = [json.loads(line) for line in (suite / f"{task}.jsonl").read_text().splitlines()][:most]
+            new = [item for item in items if (task, item["question_id"]) not in known]
+            for line in pool.map(lambda item: answer(command, suite, item), new):
+                known[task, line["question_id"]] = line
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+                file.flush()
+            found[task] = [known[task, item["question_id"]] for item in items]
+    return found
+
+
+def scores(answers: dict[str, list[dict]]) -> dict[str, dict[str, float]]:
+    out = {}
+    for task, lines in answers.items():
+        out[task] = {"exact": 100 * sum(line["right"] for line in lines) / len(lines), "items": len(lines)}
+        if task in ("reading", "lines"):
+            wrong = sum(distance(line["said"], line["answer"]) for line in lines)
+            out[task]["characters"] = 100 * wrong / sum(len(line["answer"]) for line in lines)
+    return out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--suite", type=pathlib.Path, required=True)
+    parser.add_argument("--model", type=pathlib.Path, default=ROOT / "Models/fastvlm-small")
+    parser.add_argument("--fastvlm", default=str(ROOT / ".build/release/fastvlm"))
+    parser.add_argument("--precision", nargs="+", default=["bfloat16"])
+    parser.add_argument("--resolution", nargs="+", type=int, default=[0], help="0: the checkpoint's own")
+    parser.add_argument("--tasks", nargs="+")
+    parser.add_argument("--most", type=int, default=10**9, help="items per task")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--out", type=pathlib.Path, required=True, help="folder for the answers")
+    args = parser.parse_args()
+    tasks = args.tasks or sorted((p.stem for p in args.suite.glob("*.jsonl")), key=order)
+    columns = {}
+    for precision in args.precision:
+        for side in args.resolution:
+            name = precision + (f" at {side}" if side else "")
+            command = [args.fastvlm, "--model", str(args.model), "--json", "--quiet", "--temperature", "0"]
+            command += ["--threads", "1", "--max-tokens", "64", "--precision", precision]
+            command += ["--resolution", str(side)] if side else []
+            answers = run(args.suite, tasks, command, args.out / f"{name.replace(' ', '-')}.jsonl", args.jobs, args.most)
+            columns[name] = scores(answers)
+    suite = (args.suite / "sha256").read_text().strip()
+    (args.out / "scores.json").write_text(json.dumps({"suite": suite, "scores": columns}, indent=1) + "\n")
+    print(table(columns, tasks), f"\nsuite {suite[:16]}")
+
+
+def order(task: str) -> tuple[int, str]:
+    return (FIRST_TIER.index(task) if task in FIRST_TIER else 99, task)
+
+
+def table(columns: dict, tasks: list[str]) -> str:
+    rows = ["| task | items | " + " | ".join(columns) + " | tier 1 |", "|---|---|" + "---|" * (len(columns) + 1)]
+    first = next(iter(columns.values()))
+    for task in tasks:
+        cells = []
+        for found in columns.values():
+            cell = f"{found[task]['exact']:.1f} %"
+            if "characters" in found[task]:
+                cell += f" ({found[task]['characters']:.1f} % of characters wrong)"
+            cells.append(cell)
+        wanted = f"{WANTED[task]} %" if task in WANTED else ""
+        rows.append(f"| {task} | {first[task]['items']} | " + " | ".join(cells) + f" | {wanted} |")
+    if all(task in first for task in FIRST_TIER):
+        means = [f"{sum(found[t]['exact'] for t in FIRST_TIER) / 6:.1f} %" for found in columns.values()]
+        rows.append("| **mean of the first six** | | " + " | ".join(means) + " | 75 % |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    main()
