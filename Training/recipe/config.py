@@ -26,6 +26,7 @@ DEFAULTS = {
         "precision": "no",  # or bf16: autocast
         "trains": {},  # part -> factor on the rate; a part that is not named is frozen
         "statistics": False,  # whether batch norms go on measuring (only sensible where the encoder starts)
+        "sharded": False,  # FSDP instead of DDP
         "workers": 0,
         "log_every": 20,
         "save_every": 200,

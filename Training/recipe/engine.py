@@ -1,10 +1,11 @@
 """The training loop of every stage: Accelerate, exact resume, JSON-line logs, curves.
 
-A run is its folder: log.jsonl, curve.png, skipped.jsonl, checkpoint/ (Accelerate's state), config.json. Started
-again it goes on from the checkpoint; every batch is a function of the configuration and the step alone, so the
-loss curve goes on as if nothing had happened, and does not depend on the number of processes.
+A run is its folder: log.jsonl, curve.png, skipped.jsonl, checkpoint/, config.json. Started again it goes on from
+the checkpoint; every batch is a function of the configuration and the step alone, so the loss curve goes on as if
+nothing had happened, and does not depend on the number of processes.
 """
 
+import dataclasses
 import json
 import math
 import os
@@ -14,6 +15,9 @@ import time
 
 import torch
 from accelerate import Accelerator
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader
 
 from recipe import curve
@@ -79,17 +83,13 @@ def rate_at(step: int, train: dict) -> float:
     return train["floor"] + (1 - train["floor"]) * 0.5 * (1 + math.cos(math.pi * t))
 
 
+@dataclasses.dataclass
 class Progress:
-    """The state that Accelerate keeps beside weights, optimiser and random generators."""
-
-    def __init__(self):
-        self.step, self.seen, self.skipped, self.broken, self.seconds = 0, 0, 0, 0, 0.0
-
-    def state_dict(self) -> dict:
-        return vars(self).copy()
-
-    def load_state_dict(self, state: dict) -> None:
-        vars(self).update(state)
+    step: int = 0
+    seen: int = 0
+    skipped: int = 0
+    broken: int = 0
+    seconds: float = 0.0
 
 
 class Run:
@@ -98,6 +98,7 @@ class Run:
         self.config, self.train, self.objective = config, config["train"], objective
         self.accelerator = Accelerator(mixed_precision=self.train["precision"], cpu=not torch.cuda.is_available())
         self.rank, self.world = self.accelerator.process_index, self.accelerator.num_processes
+        self.sharded = bool(self.train["sharded"]) and self.world > 1
         parts = self.world * self.train["accumulate"]
         if self.train["batch"] % parts:
             raise ValueError(f"train.batch {self.train['batch']} is not a multiple of processes x accumulate {parts}")
@@ -105,10 +106,13 @@ class Run:
             raise ValueError("train.save_every must be a multiple of train.log_every (means start anew at a resume)")
         self.out = pathlib.Path(config["out"])
         self.progress = Progress()
+        if self.sharded:
+            self.module = _shard(objective.module.to(self.accelerator.device))
         groups = objective.groups(self.train["trains"], self.train["weight_decay"])
-        optimiser = torch.optim.AdamW(groups, lr=self.train["rate"], betas=tuple(self.train["betas"]))
-        self.module, self.optimiser = self.accelerator.prepare(objective.module, optimiser)
-        self.accelerator.register_for_checkpointing(self.progress)
+        self.optimiser = torch.optim.AdamW(groups, lr=self.train["rate"], betas=tuple(self.train["betas"]))
+        if not self.sharded:
+            self.module = self.accelerator.prepare(objective.module)
+        self.parameters = [p for group in groups for p in group["params"]]
         self.sums: dict[str, float] = {}
         self.counted = 0
 
@@ -123,7 +127,7 @@ class Run:
         last, old = self.out / "checkpoint", self.out / "checkpoint-old"
         found = next((p for p in (last, old) if (p / "complete").exists()), None)
         if found:
-            self.accelerator.load_state(str(found))
+            self.load(found)
         if self.chief:
             (self.out / "config.json").write_text(json.dumps(self.config, indent=1) + "\n")
             for name in ("log.jsonl", "skipped.jsonl"):  # what was written behind the checkpoint comes again
@@ -133,16 +137,44 @@ class Run:
                 path.write_text("".join(line + "\n" for line in kept))
         self.accelerator.wait_for_everyone()
 
+    def load(self, folder: pathlib.Path) -> None:
+        weights = torch.load(folder / "weights.pt", map_location="cpu")
+        state = torch.load(folder / "state.pt", map_location="cpu")
+        if self.sharded:
+            options = StateDictOptions(full_state_dict=True)
+            parts = {"model_state_dict": weights, "optim_state_dict": state["optimiser"], "options": options}
+            set_state_dict(self.module, self.optimiser, **parts)
+        else:
+            self.accelerator.unwrap_model(self.module).load_state_dict(weights)
+            self.optimiser.load_state_dict(state["optimiser"])
+        vars(self.progress).update(state["progress"])
+        dice = folder / f"random-{self.rank}.pt"
+        if dice.exists():
+            found = torch.load(dice)
+            torch.set_rng_state(found["cpu"])
+            if "cuda" in found and torch.cuda.is_available():
+                torch.cuda.set_rng_state(found["cuda"])
+
     def save(self) -> None:
         last, old, part = self.out / "checkpoint", self.out / "checkpoint-old", self.out / "checkpoint-part"
         if self.chief:
             shutil.rmtree(part, ignore_errors=True)
+            part.mkdir()
         self.accelerator.wait_for_everyone()
-        self.accelerator.save_state(str(part))
-        weights = self.accelerator.get_state_dict(self.module)
+        dice = {"cpu": torch.get_rng_state()}
+        if torch.cuda.is_available():
+            dice["cuda"] = torch.cuda.get_rng_state()
+        torch.save(dice, part / f"random-{self.rank}.pt")
+        if self.sharded:
+            options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+            weights, optimiser = get_state_dict(self.module, self.optimiser, options=options)
+        else:
+            weights = self.accelerator.unwrap_model(self.module).state_dict()
+            optimiser = self.optimiser.state_dict()
         self.accelerator.wait_for_everyone()
         if self.chief:
             torch.save(weights, part / "weights.pt")
+            torch.save({"optimiser": optimiser, "progress": vars(self.progress)}, part / "state.pt")
             (part / "complete").touch()
             shutil.rmtree(old, ignore_errors=True)
             if last.exists():
@@ -202,7 +234,8 @@ class Run:
             part = {k: v.to(self.accelerator.device) if torch.is_tensor(v) else v for k, v in part.items()}
             last = i == len(parts) - 1
             with _nothing() if last else self.accelerator.no_sync(self.module):
-                found = self.module(part)
+                with self.accelerator.autocast():
+                    found = self.module(part)
                 share = weights[i].item() / total
                 # Processes' gradients are averaged, so the share of the whole batch is scaled by their number.
                 self.accelerator.backward(found["loss"] * (share * self.world))
@@ -210,8 +243,8 @@ class Run:
                 losses[name] = losses.get(name, 0) + value.detach().float() * share
         names = sorted(losses)
         shared = self.accelerator.reduce(torch.stack([losses[n] for n in names]), "sum")
-        norm = self.accelerator.clip_grad_norm_(self.module.parameters(), train["clip"])
-        norm = float(norm if norm is not None else 0.0)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, train["clip"])
+        norm = float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
         if math.isfinite(norm) and bool(torch.isfinite(shared).all()):
             self.optimiser.step()
             for name, value in zip(names, shared.tolist()):
@@ -257,7 +290,7 @@ class Run:
                 )  # fmt: skip
                 self.sums, self.counted = {}, 0
             if train["watch_every"] and progress.step % train["watch_every"] == 0:
-                if self.chief:
+                if self.chief or self.sharded:
                     with torch.random.fork_rng():
                         found = self.objective.watch(self.accelerator.unwrap_model(self.module))
                     self.note(step=progress.step, watched=found)
@@ -265,6 +298,14 @@ class Run:
                 self.accelerator.wait_for_everyone()
             if progress.step % train["save_every"] == 0 or progress.step == train["steps"]:
                 self.save()
+
+
+def _shard(module: torch.nn.Module) -> torch.nn.Module:
+    """FSDP: weights, gradients and optimiser state are spread over the processes, layer by layer."""
+    for layer in module.modules():
+        if type(layer).__name__.endswith("DecoderLayer"):
+            fully_shard(layer)
+    return fully_shard(module)
 
 
 class _Sampler:

@@ -62,6 +62,19 @@ def test_two_processes_give_the_loss_curve_of_one(answers, tmp_path, write_confi
         assert step == again and other == pytest.approx(one, rel=2e-4)
 
 
+def test_sharded_over_two_processes_it_is_the_same_curve_and_can_be_resumed(answers, tmp_path, write_config, go):
+    go(answers)
+    half = elsewhere(answers, tmp_path, "sharded", sharded=True)
+    path = write_config(half, "sharded")
+    finish(start(path, "--processes", "2", "--port", "29636", "--set", "train.steps=6"))
+    for (_, one), (_, other) in zip(losses(answers), losses(half), strict=True):
+        assert other == pytest.approx(one, rel=2e-4)
+    lines = (tmp_path / "sharded" / "log.jsonl").read_text().splitlines()
+    finish(start(path, "--processes", "2", "--port", "29636", "--set", "train.steps=8"))
+    assert (tmp_path / "sharded" / "log.jsonl").read_text().splitlines()[: len(lines)] == lines
+    assert [step for step, _ in losses(half)] == list(range(1, 9))
+
+
 def test_torchrun_starts_it_as_well(answers, tmp_path, write_config, go):
     go(answers)
     two = elsewhere(answers, tmp_path, "torchrun")
