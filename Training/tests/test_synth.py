@@ -84,3 +84,25 @@ def test_two_drawing_styles_and_enough_kinds_and_typefaces():
     assert sum(d is not None for d in painter.drawings) > 190
     families = {path.rsplit("/", 1)[1].split("-")[0] for path in painter.faces}
     assert len(families) >= 25
+
+
+def test_the_suite_is_drawn_again_byte_for_byte_and_shares_nothing_with_training(tmp_path):
+    import json
+    import subprocess
+    import sys
+
+    from conftest import ROOT
+
+    sums = []
+    for name in ("one", "two"):
+        command = [sys.executable, "-m", "synth.suite", "--out", str(tmp_path / name), "--items", "4"]
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+        sums.append((tmp_path / name / "sha256").read_text())
+    assert sums[0] == sums[1]
+    trained = {p for known, _ in questions.PHRASINGS.values() for p in known}
+    for path in (tmp_path / "one").glob("*.jsonl"):
+        for line in path.read_text().splitlines():
+            item = json.loads(line)
+            assert (tmp_path / "one" / item["image"]).exists() and item["text"] not in trained
+            if path.stem == "reading" and len(item["answer"]) > 2:
+                assert world.is_held_out(item["answer"])
