@@ -11,6 +11,7 @@ import math
 import os
 import pathlib
 import shutil
+import sys
 import time
 
 import torch
@@ -19,6 +20,7 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader
+from tqdm import tqdm
 
 from recipe import curve
 
@@ -115,6 +117,7 @@ class Run:
         self.parameters = [p for group in groups for p in group["params"]]
         self.sums: dict[str, float] = {}
         self.counted = 0
+        self.bar = tqdm(disable=not (self.chief and sys.stderr.isatty()), unit="step")
 
     @property
     def chief(self) -> bool:
@@ -190,6 +193,8 @@ class Run:
         line = json.dumps({k: round(v, 6) if isinstance(v, float) else v for k, v in record.items()})
         with open(self.out / name, "a") as file:
             file.write(line + "\n")
+        if not self.bar.disable:
+            return  # a terminal shows the bar instead
         print(line, flush=True)
 
     # Steps
@@ -273,9 +278,12 @@ class Run:
         self.resume()
         train, progress = self.train, self.progress
         mark, marked = time.monotonic(), progress.seen
+        self.bar.reset(train["steps"])
+        self.bar.update(progress.step)
         self.objective.freeze(train["trains"], train["statistics"])
         for parts in self.batches():
             self.step(parts)
+            self.bar.update()
             now = time.monotonic()
             if progress.step % train["log_every"] == 0 or progress.step == train["steps"]:
                 speed = (progress.seen - marked) / (now - mark)
@@ -286,8 +294,9 @@ class Run:
                 rate = self.optimiser.param_groups[0]["lr"]
                 self.note(
                     step=progress.step, seen=progress.seen, speed=round(speed, 1), minutes_left=round(left, 1),
-                    rate=rate, skipped=progress.skipped, broken=progress.broken, **{"loss": means.pop("loss"), **means},
+                    rate=rate, skipped=progress.skipped, broken=progress.broken, **means,
                 )  # fmt: skip
+                self.bar.set_postfix(loss=f"{means['loss']:.3f}" if "loss" in means else "-", skipped=progress.skipped)
                 self.sums, self.counted = {}, 0
             if train["watch_every"] and progress.step % train["watch_every"] == 0:
                 if self.chief or self.sharded:

@@ -173,9 +173,12 @@ class Brush:
             self.fonts[face, size] = ImageFont.truetype(self.faces[face], size)
         return self.fonts[face, size]
 
-    def text(self, canvas: Image.Image, text: str, box: tuple, ink, face: int, turn: float) -> dict:
+    def text(
+        self, canvas: Image.Image, text: str, box: tuple, ink, face: int, turn: float, tilt: float = 0.0
+    ) -> dict:
         """Writes `text` as large as `box` (x0, y0, x1, y1 in pixels) allows, somewhere in it.
 
+        `tilt` above 0 gives it perspective: every corner is moved inwards by up to that share of the height.
         Returns its centre and height and the centre of every sign, in pixels.
         """
         wide, high = box[2] - box[0], box[3] - box[1]
@@ -187,7 +190,9 @@ class Brush:
         x0, y0, x1, y1 = font.getbbox(text)
         mask = Image.new("L", (int(x1 - x0) + 8, int(y1 - y0) + 8))
         ImageDraw.Draw(mask).text((4 - x0, 4 - y0), text, fill=255, font=font)
-        flat = mask.size
+        flat, bend = mask.size, None
+        if tilt:
+            mask, bend = self.perspective(mask, tilt)
         if turn:
             mask = mask.rotate(turn, Image.Resampling.BILINEAR, expand=True)
         x = box[0] + self.uniform(0, 1) * max(0.0, wide - mask.width)
@@ -198,9 +203,36 @@ class Brush:
         cx, cy = x + mask.width / 2, y + mask.height / 2
         signs = []
         for a, b in zip(edges, edges[1:]):
-            along = (a + b) / 2 - flat[0] / 2
-            signs.append((cx + along * cosine, cy - along * sine))
+            across, down = (a + b) / 2, flat[1] / 2
+            if bend is not None:
+                across, down = bend(across, down)
+            across, down = across - flat[0] / 2, down - flat[1] / 2
+            signs.append((cx + across * cosine + down * sine, cy - across * sine + down * cosine))
         return {"centre": (cx, cy), "height": flat[1] - 8, "signs": signs}
+
+    def perspective(self, mask: Image.Image, tilt: float):
+        """The mask as if seen from the side, in its own size, and the map from old places to new ones."""
+        w, h = mask.size
+        moved = [self.uniform(0, tilt) * h for _ in range(8)]
+        corners = [(0, 0), (w, 0), (w, h), (0, h)]
+        inward = [(1, 1), (-1, 1), (-1, -1), (1, -1)]
+        new = [(x + dx * moved[2 * i], y + dy * moved[2 * i + 1]) for i, ((x, y), (dx, dy)) in enumerate(zip(corners, inward))]
+
+        def solve(source, target):
+            """The eight coefficients of the projective map from source to target corners."""
+            rows, aims = [], []
+            for (x, y), (u, v) in zip(source, target):
+                rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
+                aims += [u, v]
+            return np.linalg.solve(np.array(rows, float), np.array(aims, float))
+
+        back, there = solve(new, corners), solve(corners, new)
+
+        def bend(x: float, y: float) -> tuple[float, float]:
+            a, b, c, d, e, f, g, k = there
+            return (a * x + b * y + c) / (g * x + k * y + 1), (d * x + e * y + f) / (g * x + k * y + 1)
+
+        return mask.transform(mask.size, Image.Transform.PERSPECTIVE, tuple(back), Image.Resampling.BILINEAR), bend
 
     def spoil(self, canvas: Image.Image) -> Image.Image:
         """Sometimes blur or JPEG artefacts."""

@@ -50,8 +50,10 @@ class Painter(Brush):
                 text = str(self.integer(0, 10 ** self.integer(1, 5) - 1))
             elif style < 0.85:
                 text = f"${self.integer(0, 99)}.{self.integer(0, 99):02d}"
-            elif style < 0.93:
+            elif style < 0.9:
                 text = f"{self.integer(0, 23)}:{self.integer(0, 59):02d}"
+            elif style < 0.95:
+                text = f"{self.integer(1, 31)}/{self.integer(1, 12)}"
             else:
                 text = f"{self.integer(1, 99)}%"
             if len(text) < 3 or world.is_held_out(text) == self.held:
@@ -87,7 +89,9 @@ class Painter(Brush):
         face = self.integer(0, len(self.faces) - 1)
         if turn is None:
             turn = self.uniform(-5, 5) if self.chance(0.6) else 0.0
-        found = self.text(canvas, text, box, self.ink(mean), face, turn)
+        tilt = self.uniform(0.1, 0.35) if self.chance(0.2) else 0.0
+        ink = self.ink(mean, 45 if self.chance(0.15) else 85)  # sometimes of low contrast
+        found = self.text(canvas, text, box, ink, face, turn, tilt)
         signs = [self.place(x, y) for x, y in found["signs"]]
         written = {"text": text, "at": self.place(*found["centre"]), "signs": signs}
         scene["texts"].append(written | {"size": round(found["height"] / self.side, 3)})
