@@ -35,17 +35,17 @@ fixtures: $(PYTHON) ## Make the committed fixtures anew (needs PyTorch; download
 
 TRAINING_PYTHON = Training/.venv/bin/python
 
-$(TRAINING_PYTHON): Training/requirements.txt
+Training/.venv/bin/python: Training/requirements.txt
 	Training/install-fonts.sh
 	python3 -m venv Training/.venv
-	$(TRAINING_PYTHON) -m pip install -q -r Training/requirements.txt
+	$@ -m pip install -q -r Training/requirements.txt
 	touch $@
 
-test-training: $(TRAINING_PYTHON) ## Test the training code (downloads PyTorch; uses the built runtime if there is one)
-	cd Training && OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -p no:cacheprovider tests
+test-training: $(TRAINING_PYTHON) ## Test the training code (downloads PyTorch; asks the built runtime if there is one)
+	cd Training && OMP_NUM_THREADS=1 $(abspath $(TRAINING_PYTHON)) -m pytest -q -p no:cacheprovider tests
 
 suite: $(TRAINING_PYTHON) ## Draw the held-out suite of the embedded model and check its checksum
-	cd Training && .venv/bin/python -m synth.suite --out data/suite
+	cd Training && $(abspath $(TRAINING_PYTHON)) -m synth.suite --out data/suite
 
 FULL_CHECKPOINT = downloads/fastvlm-0.5b-random
 

@@ -255,7 +255,7 @@ def absent(facts: Facts, rng: random.Random) -> int:
             name = len(world.KINDS) + rng.randrange(len(world.SHAPES))
         else:
             name = rng.randrange(len(world.KINDS))
-        if name not in facts.count:
+        if not any(world.alike(name, other) for other in facts.count):
             return name
 
 
@@ -338,7 +338,7 @@ def refuse(facts: Facts, rng: random.Random, held: bool = False) -> tuple[str, s
         return fill(phrasing, rng, sort=word, nth=NTH[place], n=place + 1), "There is no text."
     missing = absent(facts, rng)
     if task == "color":
-        while missing < len(world.KINDS) or missing in facts.count:
+        while missing < len(world.KINDS) or any(world.alike(missing, other) for other in facts.count):
             missing = len(world.KINDS) + rng.randrange(len(world.SHAPES))
     way = WAYS[rng.choice(list(WAYS))]
     return fill(phrasing, rng, one=noun(missing), way=way), sentence("there is no " + noun(missing))

@@ -41,7 +41,13 @@ class Painter(Brush):
     # Choices
 
     def kinds(self, number: int) -> list[int]:
-        return [int(k) for k in self.rng.choice(KINDS, number, replace=False)]
+        """Different kinds, none of which could be mistaken for another."""
+        found: list[int] = []
+        while len(found) < number:
+            kind = self.integer(0, KINDS - 1)
+            if not any(world.alike(kind, other) for other in found):
+                found.append(kind)
+        return found
 
     def number(self) -> str:
         while True:
@@ -152,7 +158,9 @@ class Painter(Brush):
 
     def figure(self, scene, used: list[str]) -> tuple[int, str]:
         """A shape and a colour that stand out from the background and from what is there."""
-        shape = self.pick([s for s in world.SHAPES if s not in used])
+        taken = [world.NAMES.index(name) for name in used]
+        free = [s for s in world.SHAPES if not any(world.alike(world.NAMES.index(s), t) for t in taken)]
+        shape = self.pick(free)
         near = {"orange": ("brown", "yellow"), "brown": ("orange", "black"), "white": ("pink", "gray")}
         while True:
             color = self.pick(world.COLOUR_NAMES)

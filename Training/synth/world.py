@@ -80,6 +80,20 @@ CHARACTERS = [chr(int(code, 16)) for _, code in _entries]
 SHAPES = ["circle", "square", "triangle", "diamond", "pentagon", "hexagon", "cross", "arrow", "oval", "rectangle"]
 NAMES = KINDS + SHAPES  # a thing is an index into this list
 
+# What could be called by one another's name: never in one picture, and never asked about where the other is shown.
+ALIKE = [
+    *(("ball", "basketball", "football"), ("car", "taxi"), ("tree", "palm"), ("fish", "shark", "dolphin", "whale")),
+    *(("hat", "cap"), ("shoe", "boot"), ("house", "castle", "church"), ("boat", "ship"), ("clock", "watch")),
+    *(("lamp", "flashlight"), ("melon", "watermelon"), ("leaf", "clover"), ("bottle", "wine"), ("lizard", "crocodile")),
+    *(("square", "rectangle", "diamond"), ("circle", "oval")),
+]
+
+
+def alike(one: int, two: int) -> bool:
+    """Whether two names, given by their index, are the same or could be mistaken for one another."""
+    return one == two or any(NAMES[one] in group and NAMES[two] in group for group in ALIKE)
+
+
 # name -> (hue range in degrees, saturation range, value range)
 COLOURS = {
     "red": ((-8, 8), (0.65, 1.0), (0.65, 1.0)),

@@ -207,3 +207,20 @@ def test_labels_train_an_encoder_on_painted_scenes(tmp_path, go):
     log = go(config)
     assert log[-1]["loss"] < 0.8 * log[0]["loss"]
     assert set(go.objective.watch(go.objective.module, 50)) >= {"name", "sign", "count", "word"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.toml")), ids=lambda p: p.stem)
+def test_every_stage_is_a_readable_configuration(path):
+    from recipe import config as configs
+
+    config = configs.load(path, ["train.steps=7", "data.path=elsewhere"])
+    assert config["train"]["steps"] == 7 and config["data"]["path"] == "elsewhere"
+    assert config["objective"] in ("labels", "contrastive", "answers") and config["train"]["trains"]
+
+
+def test_a_misspelt_setting_is_an_error(answers, write_config):
+    from recipe import config as configs
+
+    answers["train"]["stepps"] = 3
+    with pytest.raises(ValueError, match="stepps"):
+        configs.load(write_config(answers))
