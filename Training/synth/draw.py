@@ -6,6 +6,7 @@ Every random choice comes from the one generator of the `Brush`, so a seed gives
 import colorsys
 import io
 import math
+import pathlib
 import subprocess
 
 import numpy as np
@@ -16,30 +17,17 @@ from synth import world
 EMOJI = "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"
 LINE_ART = "/usr/share/fonts/truetype/ancient-scripts/Symbola_hint.ttf"
 LIGHT = np.array([0.3, 0.59, 0.11], np.float32)
-FACES = {
-    *("regular", "bold", "semibold", "black", "medium", "heavy", "book", "demibold", "extrabold", "roman"),
-    *("italic", "bold italic", "oblique", "sans", "normal", "condensed", "light"),
-}
-AVOID = (
-    *("emoji", "symbol", "dings", "math", "initial", "libertine display", "webfont", "noto", "keyboard"),
-    *("lignes", "kristi", "libertine o"),
-)
 
 
 def typefaces() -> list[str]:
-    """Files of the text typefaces that fontconfig knows, one per family and style."""
-    listing = subprocess.run(
-        ["fc-list", "--format", "%{family[0]}|%{style[0]}|%{file}\n"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    chosen = {}
-    for line in sorted(listing.splitlines()):
-        family, style, path = line.split("|")
-        if style.lower() in FACES and not any(a in family.lower() for a in AVOID):
-            chosen.setdefault((family, style), path)
-    return list(chosen.values())
+    """The files named in typefaces.txt, in its order, so that a seed draws the same wherever they are installed."""
+    listing = subprocess.run(["fc-list", "--format", "%{file}\n"], capture_output=True, text=True, check=True).stdout
+    found = {pathlib.Path(line).name: line for line in sorted(listing.splitlines(), reverse=True)}
+    names = (pathlib.Path(__file__).parent / "typefaces.txt").read_text().split("\n")[:-1]
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise FileNotFoundError(f"typefaces are not installed ({', '.join(missing[:5])}, ...): run install-fonts.sh")
+    return [found[name] for name in names]
 
 
 class Brush:
