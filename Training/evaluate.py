@@ -67,6 +67,25 @@ def scores(answers: dict[str, list[dict]]) -> dict[str, dict[str, float]]:
     return out
 
 
+def failures(suite: pathlib.Path, answers: dict[str, list[dict]], path: pathlib.Path, each: int = 2) -> None:
+    """A picture of wrongly answered items: image, question, what was right, what was said."""
+    from PIL import Image, ImageDraw
+
+    wrong = [line for lines in answers.values() for line in [x for x in lines if not x["right"]][:each]]
+    if not wrong:
+        return
+    side, text, columns = 256, 44, 4
+    sheet = Image.new("RGB", (columns * side, -(-len(wrong) // columns) * (side + text)), "white")
+    draw = ImageDraw.Draw(sheet)
+    for i, line in enumerate(wrong):
+        x, y = i % columns * side, i // columns * (side + text)
+        with Image.open(suite / line["image"]) as image:
+            sheet.paste(image.resize((side, side)), (x, y))
+        said = f"{line['said'][:28]}  (right: {line['answer'][:24]})"
+        draw.text((x + 4, y + side + 4), f"{line['text'][:42]}\n{said}", fill="black")
+    sheet.save(path, optimize=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--suite", type=pathlib.Path, required=True)
@@ -89,6 +108,7 @@ def main() -> None:
             command += ["--resolution", str(side)] if side else []
             answers = run(args.suite, tasks, command, args.out / f"{name.replace(' ', '-')}.jsonl", args.jobs, args.most)
             columns[name] = scores(answers)
+            failures(args.suite, answers, args.out / f"failures-{name.replace(' ', '-')}.png")
     suite = (args.suite / "sha256").read_text().strip()
     (args.out / "scores.json").write_text(json.dumps({"suite": suite, "scores": columns}, indent=1) + "\n")
     print(table(columns, tasks), f"\nsuite {suite[:16]}")

@@ -10,6 +10,7 @@ from torch import nn
 
 from recipe import sources
 from recipe.model import VisionLanguage, initial
+from recipe.shards import Sides
 from recipe.text import Packer
 
 
@@ -78,7 +79,7 @@ class Answers:
         model, data = config["model"], dict(config["data"])
         self.tokenizer = Tokenizer.from_file(model["tokenizer"])
         self.packer = Packer(self.tokenizer, data.pop("longest", 2048))
-        watched = data.pop("watch", None)
+        watched, self.sides = data.pop("watch", None), Sides(data.pop("sides", None), config["seed"])
         self.source = sources.make(data)
         self.watched = sources.make(watched) if watched else None
         network = VisionLanguage(model, self.tokenizer)
@@ -154,7 +155,10 @@ class Answers:
             side = pictures[0]["pixels"].shape[0] if pictures else 64
             blank = torch.zeros(0, side, side, 3, dtype=torch.uint8)
             stacked = [torch.from_numpy(s["pixels"]) for s in pictures]
-            out["pixels"] = torch.stack(stacked) if stacked else blank
+            out["pixels"] = blank
+            if stacked:
+                out["pixels"] = self.sides(torch.stack(stacked), samples[0].get("index", 0), samples[0].get("epoch", 0))
+                side = out["pixels"].shape[1]
             tokens = [(side // 64) ** 2 if s.get("pixels") is not None else 0 for s in samples]
         rows = [self.packer.row(s["turns"], n, s["linked"]) for s, n in zip(samples, tokens)]
         out |= self.packer.pack(rows)

@@ -68,7 +68,7 @@ class Samples(torch.utils.data.Dataset):
         for further in range(100):
             try:
                 sample = self.source.sample((index + further) % len(self.source), epoch)
-                return sample | {"skipped": skipped}
+                return sample | {"skipped": skipped, "index": index, "epoch": epoch}
             except Exception as error:  # whatever a file on disk can provoke; reported, never silent
                 skipped.append({"index": (index + further) % len(self.source), "reason": f"{error}"[:300]})
         raise ValueError(f"100 unreadable samples in a row; the last: {skipped[-1]}")

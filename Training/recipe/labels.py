@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from recipe import encoder as encoders
-from recipe.shards import Scenes
+from recipe.shards import Scenes, Sides
 from synth import world
 
 NAMES, SIGNS, COLOURS = len(world.NAMES), len(world.SIGNS), len(world.COLOURS)
@@ -199,6 +199,7 @@ class Labels:
         place = {"path": data["path"], "size": data.get("size", 2000), "side": data.get("side", 256)}
         self.source = Scenes(split="train", shards=data["shards"], **place)
         self.watched = Scenes(split="watch", shards=1, **(place | {"size": data.get("watch_size", 1000)}))
+        self.sides = Sides(data.get("sides"), config["seed"])
         start = config["start"].get("checkpoint")
         if start and not (pathlib.Path(config["out"]) / "checkpoint" / "complete").exists():
             self.begin(pathlib.Path(start))
@@ -243,6 +244,7 @@ class Labels:
 
     def collate(self, samples: list[dict]) -> dict:
         pixels = torch.stack([torch.from_numpy(s["pixels"].copy()) for s in samples])
+        pixels = self.sides(pixels, samples[0]["index"], samples[0]["epoch"])
         return {"pixels": pixels} | targets([s["scene"] for s in samples])
 
     @torch.no_grad()

@@ -5,6 +5,7 @@ import pathlib
 import time
 
 import numpy as np
+import torch
 
 
 class Scenes:
@@ -38,3 +39,25 @@ class Scenes:
 
     def sample(self, index: int, epoch: int = 0) -> dict:
         return {"pixels": self.pixels(index), "scene": self.scene(index), "index": index, "epoch": epoch}
+
+
+class Sides:
+    """The resolution of each batch, drawn by its first sample, so that one set of weights serves several.
+
+    settings: {"256": 0.7, "512": 0.3}, or nothing for the resolution that the samples have.
+    """
+
+    def __init__(self, settings: dict[str, float] | None, seed: int = 1):
+        self.settings, self.seed = settings or {}, seed
+
+    def __call__(self, pixels: torch.Tensor, index: int, epoch: int) -> torch.Tensor:
+        """pixels [N, S, S, 3] bytes, scaled to the batch's resolution."""
+        if not self.settings:
+            return pixels
+        dice = np.random.default_rng((self.seed, 3, epoch, index))
+        side = int(dice.choice(list(map(int, self.settings)), p=list(self.settings.values())))
+        if side == pixels.shape[1]:
+            return pixels
+        flat = pixels.permute(0, 3, 1, 2).float()
+        flat = torch.nn.functional.interpolate(flat, (side, side), mode="bicubic", antialias=True)
+        return flat.round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous()

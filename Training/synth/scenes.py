@@ -28,13 +28,21 @@ KINDS = len(world.KINDS)
 
 
 class Painter(Brush):
-    def __init__(self, seed: int, words: list[str], invented: float = 0.15, held: bool = False, side: int = 256):
+    def __init__(
+        self,
+        seed: int,
+        words: list[str],
+        invented: float = 0.15,
+        held: bool = False,
+        side: int = 256,
+        most: int = world.MOST,
+    ):
         """`invented`: share of words that are random letters, so that letters are read and not guessed.
 
-        `held`: only numbers that training never draws; otherwise only such as training may draw.
+        `most`: pictures of a kind in the largest group. `held`: only numbers that training never draws; otherwise only such as training may draw.
         """
         super().__init__(seed, side)
-        self.words, self.invented, self.held = words, invented, held
+        self.words, self.invented, self.held, self.most = words, invented, held, most
         self.only: int | None = None  # the kind that "single" must show, where it matters
         self.families, self.shares = list(SHARES), list(SHARES.values())
 
@@ -129,7 +137,7 @@ class Painter(Brush):
 
     def group(self, canvas, scene, mean) -> None:
         main, *others = self.kinds(3)
-        names = [main] * self.integer(1, world.MOST)
+        names = [main] * self.integer(1, self.most)
         for other in others[: self.integer(0, 2)]:
             names += [other] * self.integer(1, 3)
         centres, size = self.spots(len(names), *canvas.size)

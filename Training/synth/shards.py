@@ -36,19 +36,21 @@ def main() -> None:
     parser.add_argument("--shards", type=int, required=True, help="how many")
     parser.add_argument("--size", type=int, default=2000, help="images per shard")
     parser.add_argument("--side", type=int, default=256)
+    parser.add_argument("--most", type=int, default=world.MOST, help="pictures of a kind in the largest group")
     parser.add_argument("--documents", type=float, default=0.0, help="share of documents and charts")
     parser.add_argument("--out", type=pathlib.Path, required=True)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     trained, held = world.words()
+    sizes = {"side": args.side, "most": args.most}
     for shard in range(args.shards):
         path = args.out / f"{args.split}-{shard:03d}"
         if path.with_suffix(".jsonl").exists():
             continue
         if args.split == "train":
-            painter = Painter(1000 + shard, trained, side=args.side)
+            painter = Painter(1000 + shard, trained, **sizes)
         else:  # watched during training; the held-out suite has seeds of its own
-            painter = Painter(800_000 + shard, held, invented=0, held=True, side=args.side)
+            painter = Painter(800_000 + shard, held, invented=0, held=True, **sizes)
         render(path, painter, args.size, args.documents)
         print(path, args.size, flush=True)
 

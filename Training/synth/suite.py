@@ -68,21 +68,26 @@ def naming(painter, rng, items):
         yield image, *questions.ask(questions.Facts(scene), "name", rng, held=True)
 
 
-def counting(painter, rng, items):
-    """0 to 9, equally often; 0 means a kind that is not there."""
-    found = scenes(painter, ["group"])
-    for i in range(items):
-        wanted = i % (world.MOST + 1)
-        while True:
-            image, facts = next(found)
-            if wanted == 0 or wanted in facts.count.values():
-                break
-        if wanted == 0:
-            yield image, *questions.ask(facts, "count", rng, held=True, want="0")
-            continue
-        name = rng.choice([n for n, c in facts.count.items() if c == wanted])
-        phrasing = rng.choice(questions.PHRASINGS["count"][1])
-        yield image, questions.fill(phrasing, rng, many=questions.many(name)), str(wanted)
+def counting(most: int):
+    """0 to `most`, equally often; 0 means a kind that is not there."""
+
+    def make(painter, rng, items):
+        painter.most = most
+        found = scenes(painter, ["group"])
+        for i in range(items):
+            wanted = i % (most + 1)
+            while True:
+                image, facts = next(found)
+                if wanted == 0 or wanted in facts.count.values():
+                    break
+            if wanted == 0:
+                yield image, *questions.ask(facts, "count", rng, held=True, want="0")
+                continue
+            name = rng.choice([n for n, c in facts.count.items() if c == wanted])
+            phrasing = rng.choice(questions.PHRASINGS["count"][1])
+            yield image, questions.fill(phrasing, rng, many=questions.many(name)), str(wanted)
+
+    return make
 
 
 def existence(painter, rng, items):
@@ -138,7 +143,7 @@ def sheets(kinds: list[str]):
 
 TASKS = {
     "naming": naming,
-    "counting": counting,
+    "counting": counting(world.MOST),
     "existence": existence,
     "color-shape": of_tasks(["shapes"], ["color", "shape"]),
     "relations": of_tasks(["pair"], ["side", "beside", "relation", "bigger", "larger"]),
@@ -146,6 +151,7 @@ TASKS = {
     "captions": of_tasks(["single", "pair", "group", "shapes", "mixed"], ["describe"]),
     "background": of_tasks(["single", "pair", "group", "word"], ["ground"]),
     "refusals": refusals,
+    "counting-12": counting(world.MORE),
     "lines": of_tasks(["lines"], ["line"]),
     "documents": sheets(["receipt", "label", "form", "table", "sign"]),
     "charts": sheets(["bars", "curve", "pie"]),

@@ -113,7 +113,7 @@ COLOUR_NAMES = list(COLOURS)
 # What a single sign of text may be; the reading heads tell these apart.
 SIGNS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.,:$%/-"
 SHORTEST, LONGEST = 3, 7  # letters of a word to read
-MOST = 9  # largest count
+MOST, MORE = 9, 12  # largest count of the first and of the second tier
 RUDE = ("shit", "fuck", "cunt", "cock", "dick", "tits", "nigg", "piss", "slut", "whor", "fag", "porn")
 
 

@@ -146,6 +146,25 @@ def test_the_log_has_curves(answers, go):
     assert (pathlib.Path(answers["out"]) / "curve.png").stat().st_size > 1000
 
 
+def test_batches_of_several_resolutions_train_one_set_of_weights(answers, go):
+    answers["data"] |= {"sides": {"64": 0.5, "128": 0.5}}
+    seen = set()
+    from recipe import model
+
+    features = model.VisionLanguage.features
+
+    def noted(self, pixels):
+        seen.add(pixels.shape[1])
+        return features(self, pixels)
+
+    model.VisionLanguage.features = noted
+    try:
+        log = go(answers)
+    finally:
+        model.VisionLanguage.features = features
+    assert seen == {64, 128} and all(r["loss"] < 20 for r in log)
+
+
 def test_bf16_autocast_runs(answers, go):
     answers["train"]["precision"] = "bf16"
     log = go(answers)
