@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from recipe import encoder as encoders
-from recipe.shards import Scenes, Sides
+from recipe import sources
+from recipe.shards import Sides
 from synth import world
 
 NAMES, SIGNS, COLOURS = len(world.NAMES), len(world.SIGNS), len(world.COLOURS)
@@ -195,11 +196,10 @@ class Labels:
     def __init__(self, config: dict):
         self.config = config
         self.module = Seeing(config["model"]["encoder"])
-        data = config["data"]
-        place = {"path": data["path"], "size": data.get("size", 2000), "side": data.get("side", 256)}
-        self.source = Scenes(split="train", shards=data["shards"], **place)
-        self.watched = Scenes(split="watch", shards=1, **(place | {"size": data.get("watch_size", 1000)}))
-        self.sides = Sides(data.get("sides"), config["seed"])
+        data = dict(config["data"])
+        self.sides, watched = Sides(data.pop("sides", None), config["seed"]), data.pop("watch", None)
+        self.source = sources.make(data)
+        self.watched = sources.make(watched) if watched else None
         start = config["start"].get("checkpoint")
         if start and not (pathlib.Path(config["out"]) / "checkpoint" / "complete").exists():
             self.begin(pathlib.Path(start))
@@ -216,7 +216,7 @@ class Labels:
             prefix = "model.vision_tower.timm_model."
             state = {k[len(prefix) :]: v.float() for k, v in load_file(start).items() if k.startswith(prefix)}
             batches = [
-                as_float(torch.stack([torch.tensor(self.watched.pixels(i)) for i in range(a, a + 32)]))
+                as_float(torch.stack([torch.tensor(self.source.sample(i)["pixels"]) for i in range(a, a + 32)]))
                 for a in range(0, 192, 32)
             ]
             encoders.unfold(self.module.encoder, state, batches)
@@ -250,11 +250,15 @@ class Labels:
     @torch.no_grad()
     def watch(self, module: Seeing, number: int = 400) -> dict[str, float]:
         """Shares of right answers on scenes whose words and numbers training never draws."""
+        if self.watched is None:
+            return {}
         module.eval()
+        device = next(module.parameters()).device
         hits: dict[str, list[bool]] = {}
         for start in range(0, number, 50):
-            batch = self.collate([self.watched.sample(i) for i in range(start, start + 50)])
-            out = module(batch)
+            samples = [self.watched.sample(i) | {"index": 0, "epoch": 0} for i in range(start, start + 50)]
+            batch = self.collate(samples)
+            out = {k: v.cpu() for k, v in module({k: v.to(device) for k, v in batch.items()}).items()}
             name, sign, color, order, _ = split_cell(out["cell"])
             t = batch["things"].shape[1]
             for key, logits, aims in (

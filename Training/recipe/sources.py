@@ -111,21 +111,34 @@ class WebDataset:
 class Synthetic:
     """Scenes painted when they are asked for; `length` of them to an epoch."""
 
-    def __init__(self, length: int, side: int = 256, questions: int = 6, seed: int = 1, linked: float = 0.2):
+    def __init__(
+        self,
+        length: int,
+        side: int = 256,
+        questions: int = 6,
+        seed: int = 1,
+        linked: float = 0.2,
+        documents: float = 0.0,
+        most: int = 9,
+    ):
         self.length, self.side, self.questions, self.seed, self.linked = length, side, questions, seed, linked
+        self.documents, self.most = documents, most
         self.painter = None
 
     def __len__(self) -> int:
         return self.length
 
     def sample(self, index: int, epoch: int = 0) -> dict:
-        from synth import questions, world
+        from synth import documents, questions, world
         from synth.scenes import Painter
 
         if self.painter is None:
-            self.painter = Painter(0, world.words()[0], side=self.side)
+            self.painter = Painter(0, world.words()[0], side=self.side, most=self.most)
         self.painter.rng = np.random.default_rng((self.seed, 7, epoch, index))
-        image, scene = self.painter.paint()
+        sheet = self.documents and self.painter.chance(self.documents)
+        image, scene = documents.paint(self.painter) if sheet else self.painter.paint()
+        if not self.questions:
+            return {"pixels": np.array(image), "scene": scene}
         rng = random.Random(f"{self.seed} {epoch} {index}")
         turns = questions.several(scene, self.questions, rng)
         linked = rng.random() < self.linked
@@ -166,6 +179,8 @@ class Painted:
         from synth import questions
 
         scene = self.scenes.scene(index)
+        if not self.questions:  # only the scene and its pixels are wanted
+            return {"pixels": np.array(self.scenes.pixels(index)), "scene": scene}
         rng = random.Random(f"{self.seed} {epoch} {index}")
         turns = questions.several(scene, self.questions, rng)
         linked, caption = rng.random() < self.linked, questions.caption(scene)

@@ -6,37 +6,23 @@ Every random choice comes from the one generator of the `Brush`, so a seed gives
 import colorsys
 import io
 import math
-import pathlib
-import subprocess
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from synth import world
+from synth import assets, world
 
-EMOJI = "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"
-LINE_ART = "/usr/share/fonts/truetype/ancient-scripts/Symbola_hint.ttf"
 LIGHT = np.array([0.3, 0.59, 0.11], np.float32)
-
-
-def typefaces() -> list[str]:
-    """The files named in typefaces.txt, in its order, so that a seed draws the same wherever they are installed."""
-    listing = subprocess.run(["fc-list", "--format", "%{file}\n"], capture_output=True, text=True, check=True).stdout
-    found = {pathlib.Path(line).name: line for line in sorted(listing.splitlines(), reverse=True)}
-    names = (pathlib.Path(__file__).parent / "typefaces.txt").read_text().split("\n")[:-1]
-    missing = [name for name in names if name not in found]
-    if missing:
-        raise FileNotFoundError(f"typefaces are not installed ({', '.join(missing[:5])}, ...): run install-fonts.sh")
-    return [found[name] for name in names]
 
 
 class Brush:
     def __init__(self, seed: int, side: int = 256):
         self.rng = np.random.default_rng(seed)
         self.side = side
-        self.faces = typefaces()
+        self.faces = assets.typefaces()
         self.fonts: dict[tuple[int, int], ImageFont.FreeTypeFont] = {}
-        color, line = ImageFont.truetype(EMOJI, 109), ImageFont.truetype(LINE_ART, 120)
+        color = ImageFont.truetype(assets.find(assets.EMOJI), 109)
+        line = ImageFont.truetype(assets.find(assets.LINE_ART), 120)
         self.pictures = [self._glyph(color, c) for c in world.CHARACTERS]
         self.drawings = [self._outline(line, c) for c in world.CHARACTERS]
 

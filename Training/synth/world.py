@@ -3,6 +3,8 @@
 import hashlib
 import re
 
+from synth import assets
+
 # Singular, and the character of the emoji fonts that shows it. Plurals follow below.
 PICTURES = """
 dog 1F436|cat 1F431|fox 1F98A|panda 1F43C|lion 1F981|pig 1F437|frog 1F438|monkey 1F435|penguin 1F427|owl 1F989
@@ -122,9 +124,9 @@ def is_held_out(text: str) -> bool:
     return hashlib.sha256(text.lower().encode()).digest()[0] % 10 == 0
 
 
-def words(path: str = "/usr/share/dict/words") -> tuple[list[str], list[str]]:
+def words() -> tuple[list[str], list[str]]:
     """The lower-case words to train on and the words held out."""
-    with open(path, encoding="utf-8") as file:
+    with open(assets.find(assets.WORDS), encoding="utf-8") as file:
         found = [w.strip() for w in file]
     pattern = re.compile(f"[a-z]{{{SHORTEST},{LONGEST}}}")
     found = sorted({w for w in found if pattern.fullmatch(w) and not any(stem in w for stem in RUDE)})

@@ -207,11 +207,12 @@ def test_labels_train_an_encoder_on_painted_scenes(tmp_path, go):
         command = [sys.executable, "-m", "synth.shards", "--split", split, "--shards", "1", "--size", "50"]
         arguments = ["--side", "128", "--out", str(tmp_path / "data")]
         subprocess.run([*command, *arguments], cwd=ROOT, check=True, env=ENVIRONMENT, capture_output=True)
+    painted = {"kind": "painted", "path": str(tmp_path / "data"), "shards": 1, "size": 50, "side": 128, "questions": 0}
     config = {
         "objective": "labels",
         "out": str(tmp_path / "see"),
         "model": {"encoder": ENCODER | {"branches": "single", "layer_scale": 0.1}},
-        "data": {"path": str(tmp_path / "data"), "shards": 1, "size": 50, "watch_size": 50, "side": 128},
+        "data": painted | {"split": "train", "watch": painted | {"split": "watch"}},
         "train": {
             "steps": 12,
             "batch": 10,
