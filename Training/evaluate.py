@@ -37,7 +37,9 @@ def answer(command: list[str], suite: pathlib.Path, item: dict) -> dict:
     return {**item, "said": said, "right": said == item["answer"]}
 
 
-def run(suite: pathlib.Path, tasks: list[str], command: list[str], out: pathlib.Path, jobs: int, most: int) -> dict:
+def run(
+    suite: pathlib.Path, tasks: list[str], command: list[str], out: pathlib.Path, jobs: int, most: int
+) -> dict:
     """The answers of every task, taken from `out` where they are there already."""
     out.parent.mkdir(parents=True, exist_ok=True)
     known = {}
@@ -87,7 +89,9 @@ def failures(suite: pathlib.Path, answers: dict[str, list[dict]], path: pathlib.
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--suite", type=pathlib.Path, required=True)
     parser.add_argument("--model", type=pathlib.Path, default=ROOT / "Models/fastvlm-small")
     parser.add_argument("--fastvlm", default=str(ROOT / ".build/release/fastvlm"))
@@ -106,7 +110,9 @@ def main() -> None:
             command = [args.fastvlm, "--model", str(args.model), "--json", "--quiet", "--temperature", "0"]
             command += ["--threads", "1", "--max-tokens", "64", "--precision", precision]
             command += ["--resolution", str(side)] if side else []
-            answers = run(args.suite, tasks, command, args.out / f"{name.replace(' ', '-')}.jsonl", args.jobs, args.most)
+            answers = run(
+                args.suite, tasks, command, args.out / f"{name.replace(' ', '-')}.jsonl", args.jobs, args.most
+            )
             columns[name] = scores(answers)
             failures(args.suite, answers, args.out / f"failures-{name.replace(' ', '-')}.png")
     suite = (args.suite / "sha256").read_text().strip()
@@ -119,7 +125,10 @@ def order(task: str) -> tuple[int, str]:
 
 
 def table(columns: dict, tasks: list[str]) -> str:
-    rows = ["| task | items | " + " | ".join(columns) + " | tier 1 |", "|---|---|" + "---|" * (len(columns) + 1)]
+    rows = [
+        "| task | items | " + " | ".join(columns) + " | tier 1 |",
+        "|---|---|" + "---|" * (len(columns) + 1),
+    ]
     first = next(iter(columns.values()))
     for task in tasks:
         cells = []

@@ -9,7 +9,6 @@ import pathlib
 
 import numpy as np
 import torch
-
 from recipe import encoder as encoders
 from recipe.fast_ops import accelerate
 from recipe.model import initial

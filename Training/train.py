@@ -9,7 +9,9 @@ def work(rank: int, args, world: int) -> None:
     import torch
 
     if world > 1:  # CPU processes started here; under torchrun these are set already
-        os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world), LOCAL_WORLD_SIZE=str(world))
+        os.environ.update(
+            RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world), LOCAL_WORLD_SIZE=str(world)
+        )
         os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(args.port))
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // world))
     config = configs.load(args.config, args.set)

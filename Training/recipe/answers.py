@@ -15,15 +15,16 @@ from recipe.text import Packer
 
 
 class Naming(nn.Module):
-    """For synthetic scenes, a second and direct way for the projector to learn: a projected visual token should
+    """For synthetic scenes, a second, direct way for the projector to learn: a projected visual token should
     look like the decoder's own word for what lies there. Without it the decoder must discover by chance that
     looking at the image pays, which takes far longer.
     """
 
     def __init__(self, tokenizer: Tokenizer):
         super().__init__()
-        from recipe.labels import targets
         from synth import questions, world
+
+        from recipe.labels import targets
 
         def rows(texts):
             return torch.tensor([tokenizer.encode(t, add_special_tokens=False).ids[0] for t in texts])
@@ -102,7 +103,9 @@ class Answers:
     @staticmethod
     def begin(network: VisionLanguage, start: str) -> None:
         """Weights of an earlier run (an encoder behind heads, or a whole model), or of an exported model."""
-        if (pathlib.Path(start) / "config.json").exists() and (pathlib.Path(start) / "model.safetensors").exists():
+        if (pathlib.Path(start) / "config.json").exists() and (
+            pathlib.Path(start) / "model.safetensors"
+        ).exists():
             from recipe.export import read
 
             return read(network, pathlib.Path(start))
@@ -129,7 +132,9 @@ class Answers:
             for matrix in (True, False):
                 picked = [p for p in chosen if (p.dim() > 1) == matrix]
                 if picked:
-                    groups.append({"params": picked, "weight_decay": decay if matrix else 0.0, "factor": factor})
+                    groups.append(
+                        {"params": picked, "weight_decay": decay if matrix else 0.0, "factor": factor}
+                    )
         return groups
 
     def freeze(self, trains: dict, statistics: bool) -> None:
@@ -157,7 +162,9 @@ class Answers:
             stacked = [torch.from_numpy(s["pixels"]) for s in pictures]
             out["pixels"] = blank
             if stacked:
-                out["pixels"] = self.sides(torch.stack(stacked), samples[0].get("index", 0), samples[0].get("epoch", 0))
+                out["pixels"] = self.sides(
+                    torch.stack(stacked), samples[0].get("index", 0), samples[0].get("epoch", 0)
+                )
                 side = out["pixels"].shape[1]
             tokens = [(side // 64) ** 2 if s.get("pixels") is not None else 0 for s in samples]
         rows = [self.packer.row(s["turns"], n, s["linked"]) for s, n in zip(samples, tokens)]
@@ -168,7 +175,7 @@ class Answers:
 
     @torch.no_grad()
     def watch(self, learner: Learner, number: int = 200) -> dict[str, float]:
-        """Shares of answers that greedy decoding would give exactly, per task, on scenes with held-out words."""
+        """Shares of answers that greedy decoding gives exactly, per task, on scenes with held-out words."""
         if self.watched is None:
             return {}
         learner.eval()
@@ -184,7 +191,8 @@ class Answers:
                 sample["turns"], sample["linked"] = [questions.ask(facts, t, rng) for t in chosen], False
                 samples.append(sample)
                 tasks.append([f"count {facts.scene['family']}" if t == "count" else t for t in chosen])
-            batch = self.collate(samples)
+            device = next(learner.parameters()).device
+            batch = {k: v.to(device) for k, v in self.collate(samples).items()}
             hidden, _ = learner.model.hidden(batch)
             right = learner.model.logits(hidden[batch["learn"]]).argmax(-1) == batch["aims"][batch["learn"]]
             row, column = batch["learn"].nonzero(as_tuple=True)

@@ -1,6 +1,6 @@
 """A stage is a TOML file: what is trained, on what, how. Values can be changed on the command line.
 
-    python train.py configs/embedded/1-see.toml --set train.steps=100 --set data.path=/somewhere
+python train.py configs/embedded/1-see.toml --set train.steps=100 --set data.path=/somewhere
 """
 
 import argparse
@@ -70,6 +70,8 @@ def arguments(description: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("config", type=pathlib.Path)
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting")
-    parser.add_argument("--processes", type=int, default=1, help="CPU processes to start here (else torchrun)")
+    parser.add_argument(
+        "--processes", type=int, default=1, help="CPU processes to start here (else torchrun)"
+    )
     parser.add_argument("--port", type=int, default=29517)
     return parser.parse_args()

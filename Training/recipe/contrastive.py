@@ -1,8 +1,8 @@
 """Objective "contrastive": stage 0 of the paper, image-text pretraining of the encoder.
 
-CLIP's loss over the whole batch of all processes, and on request distillation as DataCompDR does it: the batch's
-matrix of similarities should look like that of a stored teacher (members KEY.npz of a WebDataset, with arrays
-`image` and `text`). The text tower is thrown away afterwards.
+CLIP's loss over the whole batch of all processes, and on request distillation as DataCompDR does it: the
+batch's matrix of similarities should look like that of a stored teacher (members KEY.npz of a WebDataset,
+with arrays `image` and `text`). The text tower is thrown away afterwards.
 """
 
 import torch
@@ -30,7 +30,11 @@ class Towers(nn.Module):
         super().__init__()
         self.encoder = encoders.make_encoder(**settings["encoder"])
         width = settings.get("embedding", 512)
-        text = {"vocab_size": tokenizer.get_vocab_size(), "projection_dim": width, "max_position_embeddings": 77}
+        text = {
+            "vocab_size": tokenizer.get_vocab_size(),
+            "projection_dim": width,
+            "max_position_embeddings": 77,
+        }
         text["eos_token_id"] = tokenizer.token_to_id("<|im_end|>")
         self.text = CLIPTextModelWithProjection(CLIPTextConfig(**(text | settings["text"])))
         self.head = nn.Linear(2 * self.encoder.sizes["embed_dims"][4], width, bias=False)
@@ -83,7 +87,9 @@ class Contrastive:
             for matrix in (True, False):
                 chosen = [p for p in getattr(self.module, part).parameters() if (p.dim() > 1) == matrix]
                 if chosen:
-                    groups.append({"params": chosen, "weight_decay": decay if matrix else 0.0, "factor": factor})
+                    groups.append(
+                        {"params": chosen, "weight_decay": decay if matrix else 0.0, "factor": factor}
+                    )
         return [*groups, {"params": [self.module.scale], "weight_decay": 0.0, "factor": 1.0}]
 
     def freeze(self, trains: dict, statistics: bool) -> None:
@@ -96,7 +102,9 @@ class Contrastive:
         return len(batch["pixels"])
 
     def collate(self, samples: list[dict]) -> dict:
-        ids = [self.tokenizer.encode(s["text"], add_special_tokens=False).ids[:76] + [self.end] for s in samples]
+        ids = [
+            self.tokenizer.encode(s["text"], add_special_tokens=False).ids[:76] + [self.end] for s in samples
+        ]
         length = max(map(len, ids))
         out = {
             "pixels": torch.stack([torch.from_numpy(s["pixels"]) for s in samples]),
@@ -105,7 +113,9 @@ class Contrastive:
         }
         if self.module.share:
             for part in ("image", "text"):
-                out[f"teacher_{part}"] = torch.stack([torch.from_numpy(s[f"teacher_{part}"]) for s in samples])
+                out[f"teacher_{part}"] = torch.stack(
+                    [torch.from_numpy(s[f"teacher_{part}"]) for s in samples]
+                )
         return out
 
     def watch(self, module: Towers) -> dict[str, float]:

@@ -1,10 +1,10 @@
 """FastViTHD for training: timm's `fastvit_mci3` with the dimensions of a configuration, folded again for use.
 
-`branches = "multi"` trains the blocks as published (several branches, folded afterwards by timm). On a CPU those
-branches are most of the cost, so `branches = "single"` builds the inference form and puts back only the batch
-norms that training needs: each folded convolution becomes convolution + BatchNorm, the token mixers and position
-encodings start as the identity. Either way `folded` gives exactly timm's inference-mode module. `branches = "folded"` is that module
-itself, to fine-tune a checkpoint that was published folded.
+`branches = "multi"` trains the blocks as published (several branches, folded afterwards by timm). On a CPU
+those branches are most of the cost, so `branches = "single"` builds the inference form and puts back only the
+batch norms that training needs: each folded convolution becomes convolution + BatchNorm, the token mixers and
+position encodings start as the identity. Either way `folded` gives exactly timm's inference-mode module.
+`branches = "folded"` is that module itself, to fine-tune a checkpoint that was published folded.
 """
 
 import copy
@@ -66,7 +66,9 @@ def make_encoder(
     if branches not in ("multi", "single", "folded"):
         raise ValueError(f'branches is "{branches}", expected "multi", "single" or "folded"')
     if any(2 * a != b for a, b in zip(embed_dims, embed_dims[1:])):
-        raise ValueError(f"embed_dims {embed_dims}: each must be twice the one before (grouped 7x7 downsampling)")
+        raise ValueError(
+            f"embed_dims {embed_dims}: each must be twice the one before (grouped 7x7 downsampling)"
+        )
     sizes = {"layers": list(layers), "embed_dims": list(embed_dims), "mlp_ratios": list(mlp_ratios)}
     net = timm.create_model(
         "fastvit_mci3",
@@ -112,8 +114,8 @@ def unfold(net: nn.Module, state: dict[str, torch.Tensor], images) -> None:
     """Puts folded weights into a single-branch training encoder, so that training can go on from an export.
 
     A folded convolution has lost its batch statistics; they are measured on `images` (batches of pixels) and
-    put back so that the function stays the same: gamma takes what the statistics divide by. Blocks that `state`
-    does not have stay as they are.
+    put back so that the function stays the same: gamma takes what the statistics divide by. Blocks that
+    `state` does not have stay as they are.
     """
     own = net.state_dict()
     convs = {n: m for n, m in net.named_modules() if isinstance(m, ConvBN) and n + ".weight" in state}

@@ -1,8 +1,8 @@
 """The training loop of every stage: Accelerate, exact resume, JSON-line logs, curves.
 
-A run is its folder: log.jsonl, curve.png, skipped.jsonl, checkpoint/, config.json. Started again it goes on from
-the checkpoint; every batch is a function of the configuration and the step alone, so the loss curve goes on as if
-nothing had happened, and does not depend on the number of processes.
+A run is its folder: log.jsonl, curve.png, skipped.jsonl, checkpoint/, config.json. Started again it goes on
+from the checkpoint; every batch is a function of the configuration and the step alone, so the loss curve goes
+on as if nothing had happened, and does not depend on the number of processes.
 """
 
 import dataclasses
@@ -26,10 +26,10 @@ from recipe import curve
 
 
 class Order:
-    """The indices of each step: a fresh permutation per epoch, the global batch cut into one part per process."""
+    """The indices of each step: a fresh permutation per epoch, each batch cut into a part per process."""
 
     def __init__(self, length: int, batch: int, seed: int, window: int | None = None):
-        """`window`: shuffle only within windows of that many samples (sources that are still being written)."""
+        """`window`: shuffle only within windows of that many samples (of sources still being written)."""
         self.length, self.batch, self.seed, self.window = length, batch, seed, window or length
 
     def epoch(self, number: int) -> torch.Tensor:
@@ -96,16 +96,22 @@ class Progress:
 
 class Run:
     def __init__(self, config: dict, objective):
-        """`objective`: module(batch) -> losses, source, collate, groups(), freeze(), watch(), weight(batch)."""
+        """`objective` has module(batch) -> losses, source, collate, groups, freeze, watch, weight."""
         self.config, self.train, self.objective = config, config["train"], objective
-        self.accelerator = Accelerator(mixed_precision=self.train["precision"], cpu=not torch.cuda.is_available())
+        self.accelerator = Accelerator(
+            mixed_precision=self.train["precision"], cpu=not torch.cuda.is_available()
+        )
         self.rank, self.world = self.accelerator.process_index, self.accelerator.num_processes
         self.sharded = bool(self.train["sharded"]) and self.world > 1
         parts = self.world * self.train["accumulate"]
         if self.train["batch"] % parts:
-            raise ValueError(f"train.batch {self.train['batch']} is not a multiple of processes x accumulate {parts}")
+            raise ValueError(
+                f"train.batch {self.train['batch']} is not a multiple of processes x accumulate {parts}"
+            )
         if self.train["save_every"] % self.train["log_every"]:
-            raise ValueError("train.save_every must be a multiple of train.log_every (means start anew at a resume)")
+            raise ValueError(
+                "train.save_every must be a multiple of train.log_every (means start anew at a resume)"
+            )
         self.out = pathlib.Path(config["out"])
         self.progress = Progress()
         if self.sharded:
@@ -242,7 +248,7 @@ class Run:
                 with self.accelerator.autocast():
                     found = self.module(part)
                 share = weights[i].item() / total
-                # Processes' gradients are averaged, so the share of the whole batch is scaled by their number.
+                # Processes' gradients are averaged, so the share of the batch is scaled by their number.
                 self.accelerator.backward(found["loss"] * (share * self.world))
             for name, value in found.items():
                 losses[name] = losses.get(name, 0) + value.detach().float() * share
@@ -258,9 +264,16 @@ class Run:
             self.counted += 1
         else:
             self.progress.broken += 1
-            self.note("skipped.jsonl", step=self.progress.step + 1, reason="loss or gradient is not finite", norm=str(norm))
+            self.note(
+                "skipped.jsonl",
+                step=self.progress.step + 1,
+                reason="loss or gradient is not finite",
+                norm=str(norm),
+            )
             if self.progress.broken > 50:
-                raise FloatingPointError("more than 50 steps with a loss or gradient that is not finite: stop")
+                raise FloatingPointError(
+                    "more than 50 steps with a loss or gradient that is not finite: stop"
+                )
         self.optimiser.zero_grad()
         self.progress.step += 1
         self.progress.seen += train["batch"]
@@ -296,7 +309,9 @@ class Run:
                     step=progress.step, seen=progress.seen, speed=round(speed, 1), minutes_left=round(left, 1),
                     rate=rate, skipped=progress.skipped, broken=progress.broken, **means,
                 )  # fmt: skip
-                self.bar.set_postfix(loss=f"{means['loss']:.3f}" if "loss" in means else "-", skipped=progress.skipped)
+                self.bar.set_postfix(
+                    loss=f"{means['loss']:.3f}" if "loss" in means else "-", skipped=progress.skipped
+                )
                 self.sums, self.counted = {}, 0
             if train["watch_every"] and progress.step % train["watch_every"] == 0:
                 if self.chief or self.sharded:

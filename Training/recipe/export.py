@@ -10,7 +10,11 @@ from tokenizers import Tokenizer
 
 from recipe import encoder as encoders
 
-VISION, PROJECTOR, DECODER = "model.vision_tower.timm_model.", "model.multi_modal_projector.", "model.language_model."
+VISION, PROJECTOR, DECODER = (
+    "model.vision_tower.timm_model.",
+    "model.multi_modal_projector.",
+    "model.language_model.",
+)
 TEMPLATE = """\
 {%- if messages[0]['role'] != 'system' -%}
 {{ '<|im_start|>system\\nYou are a helpful assistant.<|im_end|>\\n' }}
@@ -63,7 +67,9 @@ def read(network, folder: pathlib.Path) -> None:
         return {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
 
     if network.encoder.branches == "single":
-        raise ValueError("a folded encoder has no batch statistics: see encoder.unfold, or use branches = folded")
+        raise ValueError(
+            "a folded encoder has no batch statistics: see encoder.unfold, or use branches = folded"
+        )
     network.encoder.load_state_dict(part(VISION))
     network.projector.load_state_dict(part(PROJECTOR))
     network.decoder.base_model.load_state_dict(part(DECODER))
@@ -79,7 +85,9 @@ def tensors(network, form: str, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     if form == "folded":
         encoder = encoders.folded(encoder)
     elif encoder.branches == "single":
-        raise ValueError('an encoder with branches = "single" has no published train-time form: export it folded')
+        raise ValueError(
+            'an encoder with branches = "single" has no published train-time form: export it folded'
+        )
     found = {VISION + k: v for k, v in encoder.state_dict().items()}
     found |= {PROJECTOR + k: v for k, v in network.projector.state_dict().items()}
     found |= {DECODER + k: v for k, v in decoder.base_model.state_dict().items()}
@@ -102,10 +110,18 @@ def files(network, tokenizer: Tokenizer, side: int, form: str, dtype: str) -> di
     image, text = network.image_token, network.decoder.config
     keep = (
         *("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads"),
-        *("intermediate_size", "max_position_embeddings", "hidden_act", "rms_norm_eps", "tie_word_embeddings"),
+        *(
+            "intermediate_size",
+            "max_position_embeddings",
+            "hidden_act",
+            "rms_norm_eps",
+            "tie_word_embeddings",
+        ),
         *("head_dim", "attention_bias", "mlp_bias"),
     )
-    theta = (getattr(text, "rope_parameters", None) or {}).get("rope_theta", getattr(text, "rope_theta", 10000.0))
+    theta = (getattr(text, "rope_parameters", None) or {}).get(
+        "rope_theta", getattr(text, "rope_theta", 10000.0)
+    )
     text_config = {"model_type": text.model_type}
     text_config |= {k: getattr(text, k) for k in keep if getattr(text, k, None) is not None}
     text_config |= {
@@ -147,7 +163,12 @@ def files(network, tokenizer: Tokenizer, side: int, form: str, dtype: str) -> di
     }
     return {
         "config.json": config,
-        "generation_config.json": {"do_sample": False, "eos_token_id": end, "pad_token_id": pad, "max_new_tokens": 48},
+        "generation_config.json": {
+            "do_sample": False,
+            "eos_token_id": end,
+            "pad_token_id": pad,
+            "max_new_tokens": 48,
+        },
         "preprocessor_config.json": {
             "image_processor_type": "CLIPImageProcessor",
             "processor_class": "LlavaProcessor",
@@ -202,7 +223,9 @@ def network_of(run: pathlib.Path):
     return network, tokenizer, config
 
 
-def write(network, tokenizer_file: str, out: pathlib.Path, side: int, form: str, dtype: str = "bfloat16") -> int:
+def write(
+    network, tokenizer_file: str, out: pathlib.Path, side: int, form: str, dtype: str = "bfloat16"
+) -> int:
     """Writes the checkpoint and returns its number of parameters."""
     tokenizer = Tokenizer.from_file(tokenizer_file)
     found = tensors(network, form, getattr(torch, dtype))

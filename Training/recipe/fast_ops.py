@@ -16,7 +16,12 @@ HERE = pathlib.Path(__file__).parent
 
 
 def _library() -> ctypes.CDLL:
-    source, built = HERE / "fast_ops.cpp", pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache")) / "fastvlm" / "fast_ops.so"
+    source, built = (
+        HERE / "fast_ops.cpp",
+        pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache"))
+        / "fastvlm"
+        / "fast_ops.so",
+    )
     if not built.exists() or built.stat().st_mtime < source.stat().st_mtime:
         built.parent.mkdir(parents=True, exist_ok=True)
         flags = ["-O3", "-march=native", "-ffast-math", "-fopenmp", "-shared", "-fPIC", "-std=c++17"]

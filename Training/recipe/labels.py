@@ -1,21 +1,21 @@
 """Objective "labels": the encoder learns to see, through throw-away heads, what the generator knows for free.
 
-For every picture, shape and letter of a scene a head must say what it is, from the features at its known place:
-dozens of answers per image, which is what makes a short training on a CPU possible. Further heads count, name
-what is present, and read a word without being told where its letters are. A language model's loss on its own
-does not get an untrained encoder started.
+For every picture, shape and letter of a scene a head must say what it is, from the features at its known
+place: dozens of answers per image, which is what makes a short training on a CPU possible. Further heads
+count, name what is present, and read a word without being told where its letters are. A language model's loss
+on its own does not get an untrained encoder started.
 """
 
 import pathlib
 
 import torch
 import torch.nn.functional as F
+from synth import world
 from torch import nn
 
 from recipe import encoder as encoders
 from recipe import sources
 from recipe.shards import Sides
-from synth import world
 
 NAMES, SIGNS, COLOURS = len(world.NAMES), len(world.SIGNS), len(world.COLOURS)
 THINGS, LETTERS = 14, 32  # at most this many of each are asked about per image
@@ -24,7 +24,7 @@ SLOTS = world.LONGEST
 
 
 class Reader(nn.Module):
-    """One learned query per letter of the word looks at the whole map: [N, C, H, W] -> [N, slots, signs + 1]."""
+    """A learned query per letter of the word looks at the whole map: [N, H, W, C] -> [N, slots, signs + 1]."""
 
     def __init__(self, channels: int, width: int = 160):
         super().__init__()
@@ -139,14 +139,17 @@ def losses(out: dict, want: dict) -> dict:
         "order": 0.3 * entropy(order[:, t:], want["order"]),
         "ground": 0.2 * entropy(out["ground"], want["ground"]),
         "read": 1.0 * entropy(out["read"], want["word"]),
-        "present": 0.7 * (F.cross_entropy(out["present"][there], share[there]) if there.any() else 0 * out["present"].sum()),
+        "present": 0.7
+        * (F.cross_entropy(out["present"][there], share[there]) if there.any() else 0 * out["present"].sum()),
         "count": 0.25
         * F.poisson_nll_loss(out["count"].clamp_min(1e-6), want["count"], log_input=False, reduction="none")
         .sum(1)
         .mean(),
     }
     sized = want["things"] >= 0
-    found["size"] = 2.0 * (size[:, :t, 0][sized] - want["sizes"][sized]).abs().sum() / sized.sum().clamp_min(1)
+    found["size"] = (
+        2.0 * (size[:, :t, 0][sized] - want["sizes"][sized]).abs().sum() / sized.sum().clamp_min(1)
+    )
     return {"loss": sum(found.values()), **found}
 
 
@@ -216,7 +219,9 @@ class Labels:
             prefix = "model.vision_tower.timm_model."
             state = {k[len(prefix) :]: v.float() for k, v in load_file(start).items() if k.startswith(prefix)}
             batches = [
-                as_float(torch.stack([torch.tensor(self.source.sample(i)["pixels"]) for i in range(a, a + 32)]))
+                as_float(
+                    torch.stack([torch.tensor(self.source.sample(i)["pixels"]) for i in range(a, a + 32)])
+                )
                 for a in range(0, 192, 32)
             ]
             encoders.unfold(self.module.encoder, state, batches)

@@ -4,7 +4,7 @@ import pathlib
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, CONFIG_MAPPING
+from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM
 
 from recipe import encoder as encoders
 
@@ -22,10 +22,12 @@ class Projector(nn.Module):
 
 
 def make_decoder(settings: dict, tokenizer) -> nn.Module:
-    """A decoder from scratch (`type` and its configuration), or a pretrained one (`pretrained`: folder or name)."""
+    """A decoder from scratch (`type` and its configuration), or `pretrained` (a folder or name)."""
     settings = dict(settings)
     if "config" in settings:
-        return AutoModelForCausalLM.from_config(AutoConfig.for_model(**settings["config"]), attn_implementation="sdpa")
+        return AutoModelForCausalLM.from_config(
+            AutoConfig.for_model(**settings["config"]), attn_implementation="sdpa"
+        )
     if "pretrained" in settings:
         return AutoModelForCausalLM.from_pretrained(settings["pretrained"], dtype=torch.float32)
     kind = settings.pop("type", "qwen2")
@@ -67,7 +69,10 @@ class VisionLanguage(nn.Module):
         images = self.projector(features).to(embedded.dtype)
         embedded = embedded.masked_scatter((ids == self.image_token)[..., None], images)
         out = self.decoder.base_model(
-            inputs_embeds=embedded, attention_mask=batch["mask"], position_ids=batch["position"], use_cache=False
+            inputs_embeds=embedded,
+            attention_mask=batch["mask"],
+            position_ids=batch["position"],
+            use_cache=False,
         )
         return out.last_hidden_state, images
 

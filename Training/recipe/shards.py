@@ -12,7 +12,13 @@ class Scenes:
     """The first `shards` shards of a split; waits for one that is not rendered yet."""
 
     def __init__(self, path, split: str, shards: int, size: int, side: int = 256):
-        self.path, self.split, self.shards, self.size, self.side = pathlib.Path(path), split, shards, size, side
+        self.path, self.split, self.shards, self.size, self.side = (
+            pathlib.Path(path),
+            split,
+            shards,
+            size,
+            side,
+        )
         self.window = 2 * size
         self.open: dict[int, tuple[np.ndarray, list[str]]] = {}
 

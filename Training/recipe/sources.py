@@ -1,8 +1,8 @@
 """Where samples come from. A source has a length and sample(index, epoch) ->
 {"pixels": bytes [S, S, 3] or "features": [T, C] or None, "turns": [(question, answer), ...], "linked": bool}.
 
-Every sample is a function of its index and the epoch, so a run can be resumed at any step. Whatever is wrong with
-a sample is raised; the engine skips, counts and reports it.
+Every sample is a function of its index and the epoch, so a run can be resumed at any step. Whatever is wrong
+with a sample is raised; the engine skips, counts and reports it.
 """
 
 import io
@@ -67,7 +67,7 @@ class Llava:
 
 
 class WebDataset:
-    """Tar shards whose members KEY.jpg|png|webp and KEY.json (LLaVA's `conversations`) or KEY.txt (a caption)."""
+    """Tar shards of KEY.jpg|png|webp with KEY.json (LLaVA's `conversations`) or KEY.txt (a caption)."""
 
     def __init__(self, path: str, side: int = 256):
         self.side = side

@@ -9,9 +9,10 @@ SYSTEM = "You are a helpful assistant."
 class Packer:
     """Samples -> padded sequences with their attention mask, positions, and the places to learn at.
 
-    Only answers, their <|im_end|> included, are learnt. Turns of a *linked* sample form one conversation: each
-    sees the earlier ones. Otherwise each turn is a segment of its own that sees the system prompt, the image and
-    itself, and its positions go on from the image's, so it is exactly the conversation with that one question.
+    Only answers, their <|im_end|> included, are learnt. Turns of a *linked* sample form one conversation:
+    each sees the earlier ones. Otherwise each turn is a segment of its own that sees the system prompt, the
+    image and itself, and its positions go on from the image's, so it is exactly the conversation with that
+    one question.
     """
 
     def __init__(self, tokenizer: Tokenizer, longest: int = 2048):
@@ -31,7 +32,7 @@ class Packer:
         return self.known[text]
 
     def row(self, turns: list[tuple[str, str]], images: int, linked: bool) -> tuple[list, list, list, list]:
-        """ids, segment, position, learn of one sample; `images`: visual tokens of its image, 0 without one."""
+        """ids, segment, position, learn of a sample; `images`: visual tokens of its image, 0 without one."""
         head = self.cached(f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n")
         ids = head + [self.image] * images
         segment, position = [0] * len(ids), list(range(len(ids)))

@@ -1,6 +1,6 @@
 """Where fonts and the word list lie: in the folder $FASTVLM_ASSETS, else where Debian's packages put them.
 
-    python -m synth.assets data/assets      copies all of them there, to draw on a machine without the packages
+python -m synth.assets data/assets      copies all of them there, to draw on a machine without the packages
 """
 
 import functools
@@ -28,7 +28,7 @@ def find(name: str) -> str:
 
 
 def typefaces() -> list[str]:
-    """The files named in typefaces.txt, in its order, so that a seed draws the same wherever they are installed."""
+    """The files named in typefaces.txt, in its order, so that a seed draws the same everywhere."""
     names = (pathlib.Path(__file__).parent / "typefaces.txt").read_text().split("\n")[:-1]
     return [find(name) for name in names]
 

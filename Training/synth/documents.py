@@ -12,27 +12,86 @@ from synth import questions
 
 GOODS = (
     *("bread", "milk", "tea", "coffee", "soap", "rice", "apples", "eggs", "cheese", "juice", "sugar", "salt"),
-    *("honey", "pasta", "water", "butter", "candles", "paper", "flour", "beans", "onions", "soup", "oil", "jam"),
+    *(
+        "honey",
+        "pasta",
+        "water",
+        "butter",
+        "candles",
+        "paper",
+        "flour",
+        "beans",
+        "onions",
+        "soup",
+        "oil",
+        "jam",
+    ),
 )
 FIELDS = ("name", "city", "date", "phone", "room", "seat", "gate", "order", "code", "table")
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-SIGNS = ("OPEN", "CLOSED", "EXIT", "STOP", "SALE", "PUSH", "PULL", "HOTEL", "TAXI", "PARKING", "TOILET", "CAFE")
+SIGNS = (
+    "OPEN",
+    "CLOSED",
+    "EXIT",
+    "STOP",
+    "SALE",
+    "PUSH",
+    "PULL",
+    "HOTEL",
+    "TAXI",
+    "PARKING",
+    "TOILET",
+    "CAFE",
+)
 
 # fact -> (phrasings trained on, phrasings held out)
 PHRASINGS = {
-    "total": (["What is the total?", "How much is the total?", "Read the total.", "What does it cost in total?"], ["Tell me the total."]),
-    "price": (["How much is the {item}?", "What does the {item} cost?", "What is the price of the {item}?"], ["Tell me the price of the {item}."]),
-    "items": (["How many items are there?", "How many items are listed?", "Count the items."], ["What is the number of items?"]),
-    "field": (["What is the {item}?", "What does it say for {item}?", "Read the {item}."], ["Tell me the {item}."]),
-    "cell": (["What is the {column} of {item}?", "What is the value of {item} in column {column}?"], ["Tell me the {column} of {item}."]),
-    "sign": (["What does the sign say?", "Read the sign.", "What is written on the sign?"], ["Tell me what the sign says."]),
-    "value": (["What is the value of {item}?", "How much is {item}?", "What is the value for {item}?"], ["Tell me the value of {item}."]),
-    "largest": (["Which is the largest?", "What has the largest value?", "Which one is the largest?"], ["Tell me which one is the largest."]),
-    "smallest": (["Which is the smallest?", "What has the smallest value?", "Which one is the smallest?"], ["Tell me which one is the smallest."]),
-    "trend": (["Does it rise or fall?", "Is the trend up or down?", "What is the trend?"], ["Tell me the trend."]),
-    "kind": (["What kind of chart is this?", "Which chart is this?", "What chart is shown?"], ["Tell me what kind of chart this is."]),
-}  # fmt: skip
+    "total": (
+        ["What is the total?", "How much is the total?", "Read the total.", "What does it cost in total?"],
+        ["Tell me the total."],
+    ),
+    "price": (
+        ["How much is the {item}?", "What does the {item} cost?", "What is the price of the {item}?"],
+        ["Tell me the price of the {item}."],
+    ),
+    "items": (
+        ["How many items are there?", "How many items are listed?", "Count the items."],
+        ["What is the number of items?"],
+    ),
+    "field": (
+        ["What is the {item}?", "What does it say for {item}?", "Read the {item}."],
+        ["Tell me the {item}."],
+    ),
+    "cell": (
+        ["What is the {column} of {item}?", "What is the value of {item} in column {column}?"],
+        ["Tell me the {column} of {item}."],
+    ),
+    "sign": (
+        ["What does the sign say?", "Read the sign.", "What is written on the sign?"],
+        ["Tell me what the sign says."],
+    ),
+    "value": (
+        ["What is the value of {item}?", "How much is {item}?", "What is the value for {item}?"],
+        ["Tell me the value of {item}."],
+    ),
+    "largest": (
+        ["Which is the largest?", "What has the largest value?", "Which one is the largest?"],
+        ["Tell me which one is the largest."],
+    ),
+    "smallest": (
+        ["Which is the smallest?", "What has the smallest value?", "Which one is the smallest?"],
+        ["Tell me which one is the smallest."],
+    ),
+    "trend": (
+        ["Does it rise or fall?", "Is the trend up or down?", "What is the trend?"],
+        ["Tell me the trend."],
+    ),
+    "kind": (
+        ["What kind of chart is this?", "Which chart is this?", "What chart is shown?"],
+        ["Tell me what kind of chart this is."],
+    ),
+}
 
 
 class Sheet:
@@ -190,11 +249,14 @@ def bars(painter, sheet: Sheet) -> None:
     for i, (name, value) in enumerate(zip(names, values)):
         x = (i + 0.5) / number
         high = 0.68 * value / top
-        color = tuple(int(v) for v in painter.shade(painter.pick(["red", "blue", "green", "orange", "purple"])))
+        color = tuple(
+            int(v) for v in painter.shade(painter.pick(["red", "blue", "green", "orange", "purple"]))
+        )
         y0 = 0.85 - high
         half = 0.3 / number
         sheet.draw.rectangle(
-            ((x - half) * sheet.width, y0 * sheet.side, (x + half) * sheet.width, 0.85 * sheet.side), fill=color
+            ((x - half) * sheet.width, y0 * sheet.side, (x + half) * sheet.width, 0.85 * sheet.side),
+            fill=color,
         )
         sheet.write(name, x, 0.87, 0.085, "m")
         sheet.write(str(value), x, y0 - 0.11, 0.09, "m")
@@ -268,5 +330,3 @@ def every_text() -> list[str]:
     texts = [p.format(**blank) for pair in PHRASINGS.values() for part in pair for p in part]
     texts += [" " + w for w in (*GOODS, *FIELDS, *DAYS, *MONTHS, "price", "weight")]
     return [*texts, "A bar chart.", "A line chart.", "A pie chart.", "Up.", "Down."]
-
-

@@ -1,4 +1,4 @@
-"""The brush: backgrounds, pictures in several drawing styles, shapes and text. Places are fractions of the side.
+"""The brush: backgrounds, pictures in two drawing styles, shapes and text. Places are in pixels.
 
 Every random choice comes from the one generator of the `Brush`, so a seed gives the same pixels again.
 """
@@ -62,7 +62,9 @@ class Brush:
 
     def shade(self, name: str) -> np.ndarray:
         (h0, h1), (s0, s1), (v0, v1) = world.COLOURS[name]
-        rgb = colorsys.hsv_to_rgb(self.uniform(h0, h1) % 360 / 360, self.uniform(s0, s1), self.uniform(v0, v1))
+        rgb = colorsys.hsv_to_rgb(
+            self.uniform(h0, h1) % 360 / 360, self.uniform(s0, s1), self.uniform(v0, v1)
+        )
         return np.array(rgb, np.float32) * 255
 
     def ink(self, mean: np.ndarray, contrast: float = 85) -> tuple[int, int, int]:
@@ -101,7 +103,9 @@ class Brush:
 
     # Things; x, y: centre in pixels, size: the longer side in pixels
 
-    def picture(self, canvas: Image.Image, kind: int, size: float, x: float, y: float, turn: float, mean) -> str:
+    def picture(
+        self, canvas: Image.Image, kind: int, size: float, x: float, y: float, turn: float, mean
+    ) -> str:
         """Pastes a kind of picture in one of the drawing styles; returns the style."""
         drawing = self.drawings[kind]
         style = "line" if drawing is not None and self.chance(0.3) else "color"
@@ -190,7 +194,10 @@ class Brush:
         moved = [self.uniform(0, tilt) * h for _ in range(8)]
         corners = [(0, 0), (w, 0), (w, h), (0, h)]
         inward = [(1, 1), (-1, 1), (-1, -1), (1, -1)]
-        new = [(x + dx * moved[2 * i], y + dy * moved[2 * i + 1]) for i, ((x, y), (dx, dy)) in enumerate(zip(corners, inward))]
+        new = [
+            (x + dx * moved[2 * i], y + dy * moved[2 * i + 1])
+            for i, ((x, y), (dx, dy)) in enumerate(zip(corners, inward))
+        ]
 
         def solve(source, target):
             """The eight coefficients of the projective map from source to target corners."""
@@ -206,7 +213,9 @@ class Brush:
             a, b, c, d, e, f, g, k = there
             return (a * x + b * y + c) / (g * x + k * y + 1), (d * x + e * y + f) / (g * x + k * y + 1)
 
-        return mask.transform(mask.size, Image.Transform.PERSPECTIVE, tuple(back), Image.Resampling.BILINEAR), bend
+        return mask.transform(
+            mask.size, Image.Transform.PERSPECTIVE, tuple(back), Image.Resampling.BILINEAR
+        ), bend
 
     def spoil(self, canvas: Image.Image) -> Image.Image:
         """Sometimes blur or JPEG artefacts."""

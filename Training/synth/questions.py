@@ -13,31 +13,60 @@ ENDINGS = ["", "", " in the image", " in the picture", " here", " in this image"
 PHRASINGS = {
     "name": (
         [
-            *("What is this?", "What is shown{in}?", "What is{in}?", "What object is this?", "Name the object{in}."),
-            *("What can you see{in}?", "What thing is shown{in}?", "What does the image show?", "Name this thing."),
+            *(
+                "What is this?",
+                "What is shown{in}?",
+                "What is{in}?",
+                "What object is this?",
+                "Name the object{in}.",
+            ),
+            *(
+                "What can you see{in}?",
+                "What thing is shown{in}?",
+                "What does the image show?",
+                "Name this thing.",
+            ),
             *("Which object is shown{in}?", "What do you see{in}?", "What is the object{in}?"),
         ],
         ["What does this picture show?", "Which thing is this?", "Name the object shown."],
     ),
     "these": (
         [
-            *("What are these?", "What are the objects{in}?", "Name the objects{in}.", "What are these things?"),
+            *(
+                "What are these?",
+                "What are the objects{in}?",
+                "Name the objects{in}.",
+                "What are these things?",
+            ),
             "Which objects are shown{in}?",
         ],
         ["Which objects are these?", "Name these things."],
     ),
     "count": (
         [
-            *("How many {many} are there?", "How many {many} are there{in}?", "How many {many} do you see{in}?"),
+            *(
+                "How many {many} are there?",
+                "How many {many} are there{in}?",
+                "How many {many} do you see{in}?",
+            ),
             *("Count the {many}{in}.", "What is the number of {many}{in}?", "How many {many} are shown{in}?"),
             *("Tell me how many {many} there are.", "How many {many} does the image show?"),
         ],
-        ["How many {many} can you see?", "Tell me the number of {many}.", "How many {many} does this picture show?"],
+        [
+            "How many {many} can you see?",
+            "Tell me the number of {many}.",
+            "How many {many} does this picture show?",
+        ],
     ),
     "exists": (
         [
             *("Is there {a}{in}?", "Do you see {a}{in}?", "Can you see {a}{in}?", "Does the image show {a}?"),
-            *("Is {a} shown{in}?", "Does the picture show {a}?", "Are there any {many}{in}?", "Do you see any {many}{in}?"),
+            *(
+                "Is {a} shown{in}?",
+                "Does the picture show {a}?",
+                "Are there any {many}{in}?",
+                "Do you see any {many}{in}?",
+            ),
         ],
         ["Can you see any {many}?", "Does this image show any {many}?", "Tell me, is there {a}?"],
     ),
@@ -51,20 +80,33 @@ PHRASINGS = {
     "color": (
         [
             *("What color is the {one}?", "What color is the {one}{in}?", "Which color is the {one}?"),
-            *("What is the color of the {one}{in}?", "Name the color of the {one}.", "Which color does the {one} have?"),
+            *(
+                "What is the color of the {one}{in}?",
+                "Name the color of the {one}.",
+                "Which color does the {one} have?",
+            ),
         ],
         ["Tell me the color of the {one}.", "What color does the {one} have?"],
     ),
     "shape": (
         [
-            *("What shape is {color}?", "Which shape is {color}?", "What is the {color} shape?", "Name the {color} shape."),
+            *(
+                "What shape is {color}?",
+                "Which shape is {color}?",
+                "What is the {color} shape?",
+                "Name the {color} shape.",
+            ),
             *("What is {color}{in}?", "Which thing is {color}?"),
         ],
         ["Tell me which shape is {color}.", "What thing is {color}?"],
     ),
     "ground": (
         [
-            *("What color is the background?", "What is the background color?", "Which color is the background?"),
+            *(
+                "What color is the background?",
+                "What is the background color?",
+                "Which color is the background?",
+            ),
             "What color does the background have?",
         ],
         ["Name the background color.", "Tell me the color of the background."],
@@ -79,14 +121,22 @@ PHRASINGS = {
     ),
     "beside": (
         [
-            *("What is {way} the {one}?", "What do you see {way} the {one}?", "Name the object {way} the {one}."),
+            *(
+                "What is {way} the {one}?",
+                "What do you see {way} the {one}?",
+                "Name the object {way} the {one}.",
+            ),
             "Which thing is {way} the {one}?",
         ],
         ["Which object is {way} the {one}?", "Tell me what is {way} the {one}."],
     ),
     "relation": (
         [
-            *("Is the {one} {way} the {two}?", "Do you see the {one} {way} the {two}?", "Is there {a} {way} the {two}?"),
+            *(
+                "Is the {one} {way} the {two}?",
+                "Do you see the {one} {way} the {two}?",
+                "Is there {a} {way} the {two}?",
+            ),
             "Can you see the {one} {way} the {two}?",
         ],
         ["Tell me, is the {one} {way} the {two}?"],
@@ -94,7 +144,11 @@ PHRASINGS = {
     "bigger": (
         [
             *("Which is {more}, the {one} or the {two}?", "What is {more}, the {one} or the {two}?"),
-            *("Which thing is {more}?", "Tell me which is {more}, the {one} or the {two}.", "Which object is {more}?"),
+            *(
+                "Which thing is {more}?",
+                "Tell me which is {more}, the {one} or the {two}.",
+                "Which object is {more}?",
+            ),
         ],
         ["Which object is {more}, the {one} or the {two}?", "Tell me which thing is {more}."],
     ),
@@ -108,7 +162,12 @@ PHRASINGS = {
     "read": (
         [
             *("What does it say?", "Read the {sort}.", "What {sort} is this?", "What is written{in}?"),
-            *("What does the text say?", "Read the text{in}.", "What is the {sort}{in}?", "Which {sort} is shown{in}?"),
+            *(
+                "What does the text say?",
+                "Read the text{in}.",
+                "What is the {sort}{in}?",
+                "Which {sort} is shown{in}?",
+            ),
             *("What {sort} do you see{in}?", "Tell me what it says.", "What text is{in}?"),
         ],
         ["Which {sort} is this?", "What does the image say?", "Tell me what the text says."],
@@ -121,7 +180,12 @@ PHRASINGS = {
         ["What text is in the {nth} line?", "Tell me what line {n} says."],
     ),
     "lines": (
-        ["How many lines are there?", "How many lines of text are{in}?", "Count the lines.", "How many lines do you see?"],
+        [
+            "How many lines are there?",
+            "How many lines of text are{in}?",
+            "Count the lines.",
+            "How many lines do you see?",
+        ],
         ["What is the number of lines?", "How many lines can you see?"],
     ),
     "describe": (
@@ -133,8 +197,20 @@ PHRASINGS = {
     ),
     "unknown": (
         [
-            *("Who made this?", "Where is this?", "When was this made?", "How much does it cost?", "What is its name?"),
-            *("Who wrote this?", "Where was this made?", "How old is it?", "What is the weather?", "Is it heavy?"),
+            *(
+                "Who made this?",
+                "Where is this?",
+                "When was this made?",
+                "How much does it cost?",
+                "What is its name?",
+            ),
+            *(
+                "Who wrote this?",
+                "Where was this made?",
+                "How old is it?",
+                "What is the weather?",
+                "Is it heavy?",
+            ),
         ],
         ["Who is this?", "How much is it?", "When was this?"],
     ),
@@ -179,7 +255,7 @@ class Facts:
         self.two = len(self.things) == 2 and len(self.count) == 2
 
     def side(self) -> dict[str, int]:
-        """left/right or top/bottom -> the thing there, where two things are clearly beside or above one another."""
+        """left/right or top/bottom -> the thing there, where two are clearly beside or above one another."""
         if not self.two:
             return {}
         one, two = self.things
@@ -211,7 +287,9 @@ class Facts:
             parts.append(f"the {sort(text)} {text}")
         elif self.texts:
             parts.append(f"{len(self.texts)} lines of text")
-        return sentence(" and ".join(parts) if len(parts) < 3 else ", ".join(parts[:-1]) + " and " + parts[-1])
+        return sentence(
+            " and ".join(parts) if len(parts) < 3 else ", ".join(parts[:-1]) + " and " + parts[-1]
+        )
 
     def possible(self) -> list[str]:
         """The tasks that make sense for the scene, without those that must be refused."""
@@ -259,7 +337,9 @@ def absent(facts: Facts, rng: random.Random) -> int:
             return name
 
 
-def ask(facts: Facts, task: str, rng: random.Random, held: bool = False, want: str | None = None) -> tuple[str, str]:
+def ask(
+    facts: Facts, task: str, rng: random.Random, held: bool = False, want: str | None = None
+) -> tuple[str, str]:
     """A question of the task about the scene, and its answer.
 
     `want`: "Yes." or "No." for the tasks with such answers, a number for "count"; else as chance has it.
@@ -387,12 +467,22 @@ def every_text() -> list[str]:
     ends = " ".join(ENDINGS)
     for trained, held in PHRASINGS.values():
         for phrasing in trained + held:
-            blank = {k: "" for k in ("many", "a", "one", "two", "color", "side", "way", "more", "sort", "nth", "n")}
+            blank = {
+                k: "" for k in ("many", "a", "one", "two", "color", "side", "way", "more", "sort", "nth", "n")
+            }
             texts.append(phrasing.format(**{"in": ends}, **blank))
     texts += [" " + w for w in [*WAYS.values(), *WAYS, *NTH, "last", "bigger", "smaller", "word", "number"]]
     for name in range(len(world.NAMES)):
-        texts += [sentence(a(name)), "These are " + many(name), " " + a(name), " " + noun(name), " " + many(name)]
-    return texts + [f(c) for c in world.COLOUR_NAMES for f in (sentence, lambda c: " " + c, lambda c: "A " + c)]
+        texts += [
+            sentence(a(name)),
+            "These are " + many(name),
+            " " + a(name),
+            " " + noun(name),
+            " " + many(name),
+        ]
+    return texts + [
+        f(c) for c in world.COLOUR_NAMES for f in (sentence, lambda c: " " + c, lambda c: "A " + c)
+    ]
 
 
 def caption(scene: dict) -> str:

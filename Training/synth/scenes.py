@@ -39,7 +39,8 @@ class Painter(Brush):
     ):
         """`invented`: share of words that are random letters, so that letters are read and not guessed.
 
-        `most`: pictures of a kind in the largest group. `held`: only numbers that training never draws; otherwise only such as training may draw.
+        `most`: pictures of a kind in the largest group. `held`: only numbers that training never draws;
+        otherwise only such as training may draw.
         """
         super().__init__(seed, side)
         self.words, self.invented, self.held, self.most = words, invented, held, most
@@ -86,7 +87,9 @@ class Painter(Brush):
 
     # Parts
 
-    def put(self, canvas: Image.Image, scene: dict, name: int, x: float, y: float, size: float, mean, color=None):
+    def put(
+        self, canvas: Image.Image, scene: dict, name: int, x: float, y: float, size: float, mean, color=None
+    ):
         if name < KINDS:
             style = self.picture(canvas, name, size, x, y, self.uniform(-20, 20), mean)
             thing = {"name": name, "style": style}
@@ -99,7 +102,9 @@ class Painter(Brush):
     def place(self, x: float, y: float) -> list[float]:
         return [round((x + self.left) / self.side, 3), round((y + self.top) / self.side, 3)]
 
-    def write(self, canvas: Image.Image, scene: dict, text: str, box, mean, turn: float | None = None) -> None:
+    def write(
+        self, canvas: Image.Image, scene: dict, text: str, box, mean, turn: float | None = None
+    ) -> None:
         face = self.integer(0, len(self.faces) - 1)
         if turn is None:
             turn = self.uniform(-5, 5) if self.chance(0.6) else 0.0
@@ -173,7 +178,9 @@ class Painter(Brush):
         while True:
             color = self.pick(world.COLOUR_NAMES)
             ground = scene["around"]
-            if all(color != g and color not in near.get(g, ()) and g not in near.get(color, ()) for g in ground):
+            if all(
+                color != g and color not in near.get(g, ()) and g not in near.get(color, ()) for g in ground
+            ):
                 return KINDS + world.SHAPES.index(shape), color
 
     def shapes(self, canvas, scene, mean) -> None:

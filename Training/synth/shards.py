@@ -1,7 +1,7 @@
 """Renders scenes ahead into shards: NAME-000.bin (N x side x side x 3 uint8) and NAME-000.jsonl.
 
-A shard's .jsonl appears only when the shard is complete, so training may start on the first ones; a shard that
-is there already is left alone, so the command can be killed and started again.
+A shard's .jsonl appears only when the shard is complete, so training may start on the first ones; a shard
+that is there already is left alone, so the command can be killed and started again.
 """
 
 import argparse
@@ -36,7 +36,9 @@ def main() -> None:
     parser.add_argument("--shards", type=int, required=True, help="how many")
     parser.add_argument("--size", type=int, default=2000, help="images per shard")
     parser.add_argument("--side", type=int, default=256)
-    parser.add_argument("--most", type=int, default=world.MOST, help="pictures of a kind in the largest group")
+    parser.add_argument(
+        "--most", type=int, default=world.MOST, help="pictures of a kind in the largest group"
+    )
     parser.add_argument("--documents", type=float, default=0.0, help="share of documents and charts")
     parser.add_argument("--out", type=pathlib.Path, required=True)
     args = parser.parse_args()

@@ -1,8 +1,9 @@
-"""Writes the held-out suite: SUITE/TASK.jsonl and SUITE/images/, the same bytes of pixels from the same versions.
+"""Writes the held-out suite: SUITE/TASK.jsonl and SUITE/images/, the same pixels from the same versions.
 
-Words, numbers, renderings, layouts, phrasings and seeds are such as training never sees. Each line is a question in
-LLaVA's question format with its answer: {"question_id", "image", "text", "category", "answer"}; existence has POPE's
-`label` as well. The checksum covers questions, answers and pixels; the expected one stands in suite.sha256.
+Words, numbers, renderings, layouts, phrasings and seeds are such as training never sees. Each line is a
+question in LLaVA's question format with its answer: {"question_id", "image", "text", "category", "answer"};
+existence has POPE's `label` as well. The checksum covers questions, answers and pixels; the expected one
+stands in suite.sha256.
 
     python -m synth.suite --out data/suite
 """
@@ -38,7 +39,13 @@ class Suite:
         for number, (image, question, answer) in enumerate(TASKS[task](painter, rng, self.items)):
             name = f"images/{task}-{number:03d}.png"
             image.save(self.out / name)
-            line = {"question_id": number, "image": name, "text": question, "category": task, "answer": answer}
+            line = {
+                "question_id": number,
+                "image": name,
+                "text": question,
+                "category": task,
+                "answer": answer,
+            }
             if task == "existence":
                 line["label"] = answer.lower().rstrip(".")
             lines.append(json.dumps(line, ensure_ascii=False))
@@ -109,7 +116,10 @@ def of_tasks(families: list[str], tasks: list[str]):
                 image, facts = next(found)
                 if task in facts.possible():
                     break
-            yield image, *questions.ask(facts, task, rng, held=True, want="No." if i // len(tasks) % 2 else "Yes.")
+            yield (
+                image,
+                *questions.ask(facts, task, rng, held=True, want="No." if i // len(tasks) % 2 else "Yes."),
+            )
 
     return make
 
@@ -160,7 +170,9 @@ FIRST_TIER = ["naming", "counting", "existence", "color-shape", "relations", "re
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--items", type=int, default=300, help="of each task")
     parser.add_argument("--side", type=int, default=256)
@@ -178,7 +190,9 @@ def main() -> None:
     expected = EXPECTED.read_text().strip() if EXPECTED.exists() else None
     print(found, "as expected" if found == expected else "")
     if whole and found != expected:
-        sys.exit(f"the suite is not the one of suite.sha256 ({expected}): other fonts, word list or library versions?")
+        sys.exit(
+            f"the suite is not the one of suite.sha256 ({expected}): other fonts, words or library versions?"
+        )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """Builds tokenizer.json: Qwen2's byte-level BPE with a vocabulary of whole words.
 
 The merges are not learnt but written down: every word of the questions and answers is built letter by letter
-from its start (" d" + "o", " do" + "g"), so it becomes one token, and anything else falls into a known beginning
-plus single bytes. Words that stand behind a space are many, words that begin a text ("What", "Yes", "Red") few,
-so a word to be read, which stands alone, is nearly always spelled, one token a letter: that is what lets the
-decoder read words it has never seen.
+from its start (" d" + "o", " do" + "g"), so it becomes one token, and anything else falls into a known
+beginning plus single bytes. Words that stand behind a space are many, words that begin a text ("What", "Yes",
+"Red") few, so a word to be read, which stands alone, is nearly always spelled, one token a letter: that is
+what lets the decoder read words it has never seen.
 """
 
 import argparse
@@ -26,7 +26,13 @@ SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>"]
 
 def build(texts: list[str] | None = None) -> Tokenizer:
     found = set()
-    for text in [*(texts or questions.every_text() + documents.every_text()), SYSTEM, "system", "user", "assistant"]:
+    for text in [
+        *(texts or questions.every_text() + documents.every_text()),
+        SYSTEM,
+        "system",
+        "user",
+        "assistant",
+    ]:
         found.update(re.findall(r" ?[A-Za-z]+", text))
     spaced = sorted({w.replace(" ", "\u0120") for w in found if w.startswith(" ")})
     capital = sorted(w for w in found if w[0].isupper())

@@ -113,7 +113,6 @@ def go(write_config):
     def run(config: dict, name: str = "config") -> list[dict]:
         import torch
         from accelerate.state import AcceleratorState, GradientState, PartialState
-
         from recipe import config as configs
         from recipe.engine import Run
         from recipe.objectives import make

@@ -62,7 +62,9 @@ def test_two_processes_give_the_loss_curve_of_one(answers, tmp_path, write_confi
         assert step == again and other == pytest.approx(one, rel=2e-4)
 
 
-def test_sharded_over_two_processes_it_is_the_same_curve_and_can_be_resumed(answers, tmp_path, write_config, go):
+def test_sharded_over_two_processes_it_is_the_same_curve_and_can_be_resumed(
+    answers, tmp_path, write_config, go
+):
     go(answers)
     half = elsewhere(answers, tmp_path, "sharded", sharded=True)
     path = write_config(half, "sharded")
@@ -171,7 +173,9 @@ def test_bf16_autocast_runs(answers, go):
     assert all(0 < r["loss"] < 20 for r in log)
 
 
-def test_contrastive_with_two_processes_and_stored_teacher_embeddings(answers, tmp_path, llava, write_config, go):
+def test_contrastive_with_two_processes_and_stored_teacher_embeddings(
+    answers, tmp_path, llava, write_config, go
+):
     import io
     import json
     import tarfile
@@ -207,7 +211,14 @@ def test_labels_train_an_encoder_on_painted_scenes(tmp_path, go):
         command = [sys.executable, "-m", "synth.shards", "--split", split, "--shards", "1", "--size", "50"]
         arguments = ["--side", "128", "--out", str(tmp_path / "data")]
         subprocess.run([*command, *arguments], cwd=ROOT, check=True, env=ENVIRONMENT, capture_output=True)
-    painted = {"kind": "painted", "path": str(tmp_path / "data"), "shards": 1, "size": 50, "side": 128, "questions": 0}
+    painted = {
+        "kind": "painted",
+        "path": str(tmp_path / "data"),
+        "shards": 1,
+        "size": 50,
+        "side": 128,
+        "questions": 0,
+    }
     config = {
         "objective": "labels",
         "out": str(tmp_path / "see"),

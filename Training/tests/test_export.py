@@ -10,7 +10,6 @@ import pytest
 import torch
 from conftest import ROOT
 from PIL import Image
-
 from recipe import export
 
 
@@ -32,9 +31,8 @@ def logits_of(network, ids, pixels):
 
 
 def prompt(network, tokenizer_file: str, question: str) -> torch.Tensor:
-    from tokenizers import Tokenizer
-
     from recipe.text import Packer
+    from tokenizers import Tokenizer
 
     packer = Packer(Tokenizer.from_file(tokenizer_file))
     ids, _, _, learn = packer.row([(question, "")], 4, True)
@@ -43,13 +41,20 @@ def prompt(network, tokenizer_file: str, question: str) -> torch.Tensor:
 
 @pytest.mark.parametrize("form", ["trained", "folded"])
 @pytest.mark.parametrize("decoder", ["qwen2", "llama"])
-def test_transformers_loads_both_forms_and_gives_the_trained_logits(answers, go, tmp_path, tokenizer_file, form, decoder):
+def test_transformers_loads_both_forms_and_gives_the_trained_logits(
+    answers, go, tmp_path, tokenizer_file, form, decoder
+):
     from transformers import FastVlmForConditionalGeneration
 
-    answers["model"]["decoder"] = answers["model"]["decoder"] | {"type": decoder, "tie_word_embeddings": decoder == "qwen2"}
+    answers["model"]["decoder"] = answers["model"]["decoder"] | {
+        "type": decoder,
+        "tie_word_embeddings": decoder == "qwen2",
+    }
     answers["train"] |= {"steps": 4, "statistics": True}
     network, out = trained(go, answers, tmp_path, form)
-    model, report = FastVlmForConditionalGeneration.from_pretrained(out, dtype=torch.float32, output_loading_info=True)
+    model, report = FastVlmForConditionalGeneration.from_pretrained(
+        out, dtype=torch.float32, output_loading_info=True
+    )
     assert not any(report[k] for k in ("missing_keys", "unexpected_keys", "mismatched_keys")), report
     pixels = torch.randint(0, 256, (1, 128, 128, 3), dtype=torch.uint8)
     ids = prompt(network, tokenizer_file, "What is this?")
@@ -67,7 +72,9 @@ def test_single_branch_encoders_export_folded_only(answers, go, tmp_path):
         export.tensors(network, "trained", torch.float32)
 
 
-def test_a_checkpoint_is_fine_tuned_with_adapters_that_are_merged_at_export(answers, go, tmp_path, tokenizer_file):
+def test_a_checkpoint_is_fine_tuned_with_adapters_that_are_merged_at_export(
+    answers, go, tmp_path, tokenizer_file
+):
     network, out = trained(go, answers, tmp_path, "folded")
     tuned = json.loads(json.dumps(answers))
     tuned["out"] = str(tmp_path / "tuned")
@@ -86,7 +93,9 @@ def test_a_checkpoint_is_fine_tuned_with_adapters_that_are_merged_at_export(answ
     from recipe.model import VisionLanguage
     from tokenizers import Tokenizer
 
-    merged = VisionLanguage(again["model"] | {"like": str(tmp_path / "merged")}, Tokenizer.from_file(tokenizer_file))
+    merged = VisionLanguage(
+        again["model"] | {"like": str(tmp_path / "merged")}, Tokenizer.from_file(tokenizer_file)
+    )
     Answers.begin(merged, str(tmp_path / "merged"))
     after = logits_of(merged.eval(), ids, pixels)
     assert torch.allclose(with_adapters, after, atol=1e-4)
@@ -95,7 +104,6 @@ def test_a_checkpoint_is_fine_tuned_with_adapters_that_are_merged_at_export(answ
 
 def test_a_folded_encoder_can_be_trained_on(tmp_path):
     from conftest import ENCODER
-
     from recipe import encoder as encoders
 
     torch.manual_seed(2)
@@ -123,7 +131,17 @@ def test_the_swift_runtime_gives_the_trained_probabilities(answers, go, tmp_path
     Image.fromarray(pixels).save(tmp_path / "image.png")
     question = "How many dogs are there?"
     asked = [command, "describe", str(tmp_path / "image.png"), question, "--model", str(out)]
-    options = ["--json", "--logprobs", "5", "--max-tokens", "1", "--temperature", "0", "--precision", "float32"]
+    options = [
+        "--json",
+        "--logprobs",
+        "5",
+        "--max-tokens",
+        "1",
+        "--temperature",
+        "0",
+        "--precision",
+        "float32",
+    ]
     done = subprocess.run([*asked, *options], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     ids = prompt(network, tokenizer_file, question)

@@ -4,7 +4,6 @@ import random
 import re
 
 import numpy as np
-
 from synth import questions, world
 from synth.scenes import SHARES, Painter
 
@@ -27,13 +26,20 @@ def test_words_and_numbers_of_the_held_out_side_are_never_trained():
     for held in (False, True):
         for _, scene in scenes(150, held):
             for text in scene["texts"]:
-                if len(text["text"]) > 2 and not (text["text"].isalpha() and not held):  # invented words may be any
+                if len(text["text"]) > 2 and not (
+                    text["text"].isalpha() and not held
+                ):  # invented words may be any
                     assert world.is_held_out(text["text"]) == held, text
 
 
 def test_held_out_phrasings_use_only_words_that_are_trained():
     def words(which: int) -> set[str]:
-        return {w for pair in questions.PHRASINGS.values() for p in pair[which] for w in re.findall("[A-Za-z]+", p)}
+        return {
+            w
+            for pair in questions.PHRASINGS.values()
+            for p in pair[which]
+            for w in re.findall("[A-Za-z]+", p)
+        }
 
     assert words(1) <= words(0) | set(" ".join(questions.ENDINGS).split())
     for trained, held in questions.PHRASINGS.values():

@@ -4,11 +4,10 @@ import random
 
 import torch
 from conftest import DECODER, ENCODER
-from tokenizers import Tokenizer
-
 from recipe.model import VisionLanguage
 from recipe.sources import Llava, Mixture, Synthetic
 from recipe.text import Packer
+from tokenizers import Tokenizer
 
 TURNS = [("What is this?", "A dog."), ("How many dogs are there?", "3"), ("Read the word.", "Quay")]
 
@@ -34,8 +33,8 @@ def test_the_prompt_is_the_runtimes_chat_template(tokenizer_file):
     ids = Packer(tokenizer).row(TURNS[:2], 1, True)[0]
     assert tokenizer.decode(ids, skip_special_tokens=False) == (
         "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n<image>\nWhat is this?"
-        "<|im_end|>\n<|im_start|>assistant\nA dog.<|im_end|>\n<|im_start|>user\nHow many dogs are there?<|im_end|>\n"
-        "<|im_start|>assistant\n3<|im_end|>"
+        "<|im_end|>\n<|im_start|>assistant\nA dog.<|im_end|>\n<|im_start|>user\nHow many dogs are there?"
+        "<|im_end|>\n<|im_start|>assistant\n3<|im_end|>"
     )
 
 
