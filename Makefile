@@ -4,7 +4,8 @@ SWIFT_TEST = swift test -c release -Xswiftc -enable-testing --scratch-path .buil
 PYTHON_ENVIRONMENT = .venv
 PYTHON = $(PYTHON_ENVIRONMENT)/bin/python
 
-.PHONY: demo test build setup format lint fixtures bench peers peer-models verify-full verify-avx512 sanitize clean
+.PHONY: demo test test-training suite build setup format lint fixtures bench peers peer-models verify-full \
+    verify-avx512 sanitize clean
 
 demo: build ## Build, then answer questions about the sample images with the embedded model
 	@Tools/demo.sh
@@ -34,6 +35,20 @@ fixtures: $(PYTHON) ## Make the committed fixtures anew (needs PyTorch; download
 	$(PYTHON) Tools/reference/tokenizer_fixtures.py --wheel $$(ls downloads/dashscope-*.whl | tail -1)
 	$(PYTHON) Tools/reference/checkpoint_fixtures.py --output Tests/Fixtures/checkpoints
 	$(PYTHON) Tools/reference/model_fixtures.py
+
+TRAINING_PYTHON = Training/.venv/bin/python
+
+Training/.venv/bin/python: Training/requirements.txt
+	Training/install-fonts.sh
+	python3 -m venv Training/.venv
+	$@ -m pip install -q -r Training/requirements.txt
+	touch $@
+
+test-training: $(TRAINING_PYTHON) ## Test the training code (downloads PyTorch; asks the built runtime if there is one)
+	cd Training && OMP_NUM_THREADS=1 $(abspath $(TRAINING_PYTHON)) -m pytest -q -p no:cacheprovider tests
+
+suite: $(TRAINING_PYTHON) ## Draw the held-out suite of the embedded model and check its checksum
+	cd Training && $(abspath $(TRAINING_PYTHON)) -m synth.suite --out data/suite
 
 FULL_CHECKPOINT = downloads/fastvlm-0.5b-random
 

@@ -1,97 +1,90 @@
-"""Chooses held-out images that the exported model answers right, and writes questions.tsv.
+"""Chooses held-out images that the exported model answers right, and writes Samples/questions.tsv.
 
 They are chosen for right answers, so they say nothing about accuracy: the model card does.
 """
 
 import argparse
-import json
 import pathlib
+import subprocess
+import sys
 
-from PIL import Image
+from synth import documents, questions, world
+from synth.scenes import Painter
 
-import questions
-import vocabulary
-from data import Scenes
-from evaluate import Reference
+ROOT = pathlib.Path(__file__).parent.parent
+# name of the sample's kind -> (family, tasks to ask, how many images)
+WANTED = {
+    "single": ("single", ["name", "describe", "ground", "exists"], 2),
+    "count": ("group", ["count", "exists", "these"], 2),
+    "pair": ("pair", ["side", "beside", "bigger", "describe"], 2),
+    "shapes": ("shapes", ["color", "shape", "count"], 1),
+    "word": ("word", ["read", "describe", "text"], 3),
+    "receipt": ("receipt", [], 1),
+    "chart": ("bars", [], 1),
+}
 
-WANTED = {"single": 2, "count": 2, "pair": 2, "word": 3}
 
-
-def canonical(scene: dict) -> list[tuple[str, str]]:
-    """The questions put to a sample, in plain phrasings."""
-    pairs = [("Describe the image.", questions.describe(scene))]
-    if scene["color"]:
-        pairs.append(("What color is the background?", questions.sentence(scene["color"])))
-    if "word" in scene:
-        return [
-            ("What does it say?", scene["word"]),
-            ("Read the word.", scene["word"]),
-            *pairs,
-            ("Is there any text?", "Yes."),
-        ]
-    kind, number = scene["things"][0]
-    pairs.append(("Is there any text?", "No."))
-    if len(scene["things"]) == 1 and number > 1:
-        pairs.insert(0, ("What are these?", questions.sentence(questions.many(kind))))
-    pairs.append((f"How many {questions.many(kind)} are there?", str(number)))
-    if scene["family"] == "pair":
-        pairs += [
-            (f"What is on the {side}?", questions.sentence(questions.one(scene[side])))
-            for side in ("left", "right")
-        ]
-    if scene["family"] == "single":
-        pairs.insert(0, ("What is this?", questions.sentence(questions.one(kind))))
-    return pairs
+def plain(facts: questions.Facts, task: str, rng) -> tuple[str, str]:
+    """The question in its first phrasing."""
+    kept = questions.PHRASINGS[task], questions.ENDINGS
+    questions.PHRASINGS[task], questions.ENDINGS = ([kept[0][0][0]], []), [""]
+    try:
+        return questions.ask(facts, task, rng, want="Yes." if task == "exists" else None)
+    finally:
+        questions.PHRASINGS[task], questions.ENDINGS = kept
 
 
 def main() -> None:
+    import random
+
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=pathlib.Path, default=pathlib.Path("../Models/fastvlm-small"))
-    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("../Samples"))
-    parser.add_argument(
-        "--first", type=int, default=2000, help="held-out images before this one are for the evaluation"
-    )
-    parser.add_argument(
-        "--allow", type=int, default=0, help="wrong answers a sample may have; those questions are left out"
-    )
+    parser.add_argument("--model", type=pathlib.Path, required=True)
+    parser.add_argument("--fastvlm", default=str(ROOT / ".build/release/fastvlm"))
+    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "Samples")
+    parser.add_argument("--tries", type=int, default=40, help="images of a kind before it is given up")
+    parser.add_argument("--precisions", nargs="+", default=["bfloat16", "float32"])
     args = parser.parse_args()
-    reference, held = Reference(args.model), Scenes("held")
     args.out.mkdir(parents=True, exist_ok=True)
-    chosen: dict[str, int] = {family: 0 for family in WANTED}
-    used: set = set()
-    listed, tried = [], 0
-    for index in range(args.first, len(held)):
-        scene = held.described[index]
-        family = scene["family"]
-        key = scene.get("word") or scene["things"][0][0]
-        if (
-            chosen[family] == WANTED[family]
-            or key in used
-            or (family == "count" and scene["things"][0][1] < 3)
-        ):
-            continue
-        tried += 1
-        image = Image.fromarray(held.image(index))
-        pairs = canonical(scene)
-        right = [pair for pair in pairs if reference.answer(image, pair[0]) == pair[1]]
-        if len(pairs) - len(right) > args.allow or right[:1] != pairs[:1]:
-            continue
-        chosen[family] += 1
-        used.add(key)
-        name = scene.get("word", "").lower() or "-".join(vocabulary.KINDS[k][0] for k, _ in scene["things"])
-        name = f"{family}-{name}." + ("jpg" if chosen[family] == 2 else "png")
-        if name.endswith("jpg"):
-            image.save(args.out / name, quality=92)
-            again = Image.open(args.out / name)
-            right = [pair for pair in right if reference.answer(again, pair[0]) == pair[1]]
-        else:
-            image.save(args.out / name, optimize=True)
-        listed += [(name, question, answer) for question, answer in right]
-        if chosen == WANTED:
-            break
-    lines = ["# image\tquestion\tanswer", *("\t".join(row) for row in listed)]
+    painter, rng = Painter(950_000, world.words()[1], invented=0, held=True), random.Random(1)
+
+    def right(path: pathlib.Path, question: str, answer: str) -> bool:
+        for precision in args.precisions:
+            command = [args.fastvlm, "describe", str(path), "--prompt", question, "--model", str(args.model)]
+            command += ["--quiet", "--temperature", "0", "--precision", precision]
+            if subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() != answer:
+                return False
+        return True
+
+    rows, used = [], set()
+    for kind, (family, tasks, wanted) in WANTED.items():
+        found = 0
+        for _ in range(args.tries):
+            if found == wanted:
+                break
+            sheet = family in documents.KINDS
+            image, scene = documents.paint(painter, family) if sheet else painter.paint(family)
+            if sheet:
+                pairs = list(dict.fromkeys(documents.ask(scene, rng) for _ in range(6)))
+                word = scene["facts"][0][2]
+            else:
+                facts = questions.Facts(scene)
+                pairs = [plain(facts, task, rng) for task in tasks if task in facts.possible()]
+                word = facts.texts[0]["text"] if facts.texts else questions.noun(facts.order[0])
+            if (kind == "count" and facts.count[facts.order[0]] < 3) or word in used or len(pairs) < 2:
+                continue
+            path = args.out / f"{kind}-{word.lower().strip('$%').replace(':', '-')}.png"
+            image.save(path, optimize=True)
+            good = [pair for pair in pairs if right(path, *pair)]
+            if pairs[0] not in good or len(good) < 2:
+                path.unlink()
+                continue
+            rows += [(path.name, *pair) for pair in good]
+            used.add(word)
+            found += 1
+        print(f"{kind}: {found} of {wanted}", file=sys.stderr)
+    lines = ["# image\tquestion\tanswer", *("\t".join(row) for row in rows)]
     (args.out / "questions.tsv").write_text("\n".join(lines) + "\n")
-    print(json.dumps({"images": chosen, "questions": len(listed), "scenes tried": tried}))
+    print(len(rows), "questions")
 
 
 if __name__ == "__main__":

@@ -24,8 +24,10 @@ enum {
     HIDDEN_Q = 256,
 };
 
-// Bytes of a row's integers: whole steps of four-bit weights, and whole stores of the last group.
-INLINE size_t q_value_bytes(size_t inputs) { return (inputs + 4 * W - 1) / (4 * W) * (4 * W); }
+// Bytes of a row's integers: stores are 4·W wide, and the last group may begin 32 bytes off.
+INLINE size_t q_value_bytes(size_t inputs) {
+    return (inputs + 4 * W - 1) / (4 * W) * (4 * W) + (4 * W - 32);
+}
 static size_t FV_NAME(quantised_pitch)(size_t inputs, size_t group) {
     return (q_value_bytes(inputs) + (inputs + group - 1) / group * sizeof(struct q_group) + 63) / 64 * 64;
 }

@@ -4,6 +4,7 @@
 """
 
 import ctypes
+import os
 import pathlib
 import subprocess
 
@@ -15,9 +16,14 @@ HERE = pathlib.Path(__file__).parent
 
 
 def _library() -> ctypes.CDLL:
-    source, built = HERE / "fast_ops.cpp", HERE / "runs" / "fast_ops.so"
+    source, built = (
+        HERE / "fast_ops.cpp",
+        pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache"))
+        / "fastvlm"
+        / "fast_ops.so",
+    )
     if not built.exists() or built.stat().st_mtime < source.stat().st_mtime:
-        built.parent.mkdir(exist_ok=True)
+        built.parent.mkdir(parents=True, exist_ok=True)
         flags = ["-O3", "-march=native", "-ffast-math", "-fopenmp", "-shared", "-fPIC", "-std=c++17"]
         subprocess.run(["g++", *flags, str(source), "-o", str(built)], check=True)
     return ctypes.CDLL(str(built))

@@ -1,0 +1,77 @@
+"""A stage is a TOML file: what is trained, on what, how. Values can be changed on the command line.
+
+python train.py configs/embedded/1-see.toml --set train.steps=100 --set data.path=/somewhere
+"""
+
+import argparse
+import json
+import pathlib
+import tomllib
+
+DEFAULTS = {
+    "seed": 1,
+    "start": {},  # checkpoint = a run's folder or an exported model to take weights from; parts = [...]
+    "model": {},
+    "data": {},
+    "train": {
+        "batch": 32,  # images per step, over all processes and accumulated parts together
+        "accumulate": 1,
+        "rate": 1e-3,
+        "warm": 0.03,  # share of the steps with a rising rate
+        "hold": 0.0,  # share of the steps behind the warm-up before the cosine starts
+        "floor": 0.01,  # share of the rate that is left at the end
+        "weight_decay": 0.02,
+        "betas": [0.9, 0.98],
+        "clip": 1.0,
+        "precision": "no",  # or bf16: autocast
+        "trains": {},  # part -> factor on the rate; a part that is not named is frozen
+        "statistics": False,  # whether batch norms go on measuring (only sensible where the encoder starts)
+        "sharded": False,  # FSDP instead of DDP
+        "workers": 0,
+        "log_every": 20,
+        "save_every": 200,
+        "watch_every": 200,
+        "fast_cpu": False,
+    },
+}
+
+
+def load(path: str | pathlib.Path, changes: list[str] = ()) -> dict:
+    with open(path, "rb") as file:
+        read = tomllib.load(file)
+    config = json.loads(json.dumps(DEFAULTS))
+    for key, value in read.items():
+        if isinstance(value, dict) and isinstance(config.get(key), dict):
+            config[key].update(value)
+        else:
+            config[key] = value
+    for change in changes:
+        name, _, value = change.partition("=")
+        *way, last = name.split(".")
+        at = config
+        for part in way:
+            at = at.setdefault(part, {})
+        try:
+            at[last] = json.loads(value)
+        except json.JSONDecodeError:
+            at[last] = value
+    for key in ("objective", "out"):
+        if key not in config:
+            raise ValueError(f"{path}: `{key}` is missing")
+    unknown = set(config["train"]) - set(DEFAULTS["train"]) - {"steps"}
+    if unknown:
+        raise ValueError(f"{path}: unknown settings in [train]: {', '.join(sorted(unknown))}")
+    if "steps" not in config["train"]:
+        raise ValueError(f"{path}: `train.steps` is missing")
+    return config
+
+
+def arguments(description: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("config", type=pathlib.Path)
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting")
+    parser.add_argument(
+        "--processes", type=int, default=1, help="CPU processes to start here (else torchrun)"
+    )
+    parser.add_argument("--port", type=int, default=29517)
+    return parser.parse_args()

@@ -1,0 +1,227 @@
+"""Where samples come from. A source has a length and sample(index, epoch) ->
+{"pixels": bytes [S, S, 3] or "features": [T, C] or None, "turns": [(question, answer), ...], "linked": bool}.
+
+Every sample is a function of its index and the epoch, so a run can be resumed at any step. Whatever is wrong
+with a sample is raised; the engine skips, counts and reports it.
+"""
+
+import io
+import json
+import math
+import pathlib
+import random
+import tarfile
+
+import numpy as np
+from PIL import Image
+
+from recipe.shards import Scenes
+
+
+def square(image: Image.Image, side: int) -> np.ndarray:
+    """Padded with black to a square and resized, as the runtime does for `image_aspect_ratio: pad`."""
+    image = image.convert("RGB")
+    longest = max(image.size)
+    if image.size != (longest, longest):
+        padded = Image.new("RGB", (longest, longest))
+        padded.paste(image, ((longest - image.width) // 2, (longest - image.height) // 2))
+        image = padded
+    if longest != side:
+        image = image.resize((side, side), Image.Resampling.BICUBIC)
+    return np.array(image)
+
+
+def turns_of(conversations: list[dict]) -> list[tuple[str, str]]:
+    """LLaVA's human/gpt turns; the image's place in the text is the front, as in LLaVA's own training."""
+    found = []
+    for asked, said in zip(conversations[::2], conversations[1::2]):
+        if asked["from"] != "human" or said["from"] != "gpt":
+            raise ValueError("conversation does not alternate between human and gpt")
+        question = asked["value"].replace("<image>", "").strip()
+        if not question or not said["value"].strip():
+            raise ValueError("empty question or answer")
+        found.append((question, said["value"].strip()))
+    if not found:
+        raise ValueError("no turn in the conversation")
+    return found
+
+
+class Llava:
+    """A LLaVA JSON file: [{"id", "image": path (absent: text only), "conversations": [...]}, ...]."""
+
+    def __init__(self, path: str, images: str = "", side: int = 256):
+        self.entries = json.loads(pathlib.Path(path).read_text())
+        self.images, self.side = pathlib.Path(images or pathlib.Path(path).parent), side
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def sample(self, index: int, epoch: int = 0) -> dict:
+        entry = self.entries[index]
+        turns = turns_of(entry["conversations"])
+        pixels = None
+        if entry.get("image"):
+            with Image.open(self.images / entry["image"]) as image:
+                pixels = square(image, self.side)
+        return {"pixels": pixels, "turns": turns, "linked": True, "text": turns[0][1]}
+
+
+class WebDataset:
+    """Tar shards of KEY.jpg|png|webp with KEY.json (LLaVA's `conversations`) or KEY.txt (a caption)."""
+
+    def __init__(self, path: str, side: int = 256):
+        self.side = side
+        self.entries: list[tuple[str, dict[str, tuple[int, int]]]] = []
+        folder = pathlib.Path(path)
+        for tar in sorted(folder.glob("*.tar")) if folder.is_dir() else [folder]:
+            members: dict[str, dict[str, tuple[int, int]]] = {}
+            with tarfile.open(tar) as file:
+                for member in file:
+                    key, _, kind = member.name.partition(".")
+                    members.setdefault(key, {})[kind] = (member.offset_data, member.size)
+            self.entries += [(str(tar), parts) for parts in members.values()]
+        if not self.entries:
+            raise ValueError(f"{path}: no sample in any .tar")
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def read(self, index: int, kind: str) -> bytes:
+        tar, parts = self.entries[index]
+        offset, size = parts[kind]
+        with open(tar, "rb") as file:
+            file.seek(offset)
+            return file.read(size)
+
+    def sample(self, index: int, epoch: int = 0) -> dict:
+        parts = self.entries[index][1]
+        image = next((k for k in ("jpg", "jpeg", "png", "webp") if k in parts), None)
+        pixels = square(Image.open(io.BytesIO(self.read(index, image))), self.side) if image else None
+        if "json" in parts:
+            turns = turns_of(json.loads(self.read(index, "json"))["conversations"])
+        else:
+            turns = [("Describe the image.", self.read(index, "txt").decode().strip())]
+        found = {"pixels": pixels, "turns": turns, "linked": True, "text": turns[0][1]}
+        if "npz" in parts:  # a teacher's embeddings of the image and its text
+            stored = np.load(io.BytesIO(self.read(index, "npz")))
+            found |= {"teacher_image": stored["image"], "teacher_text": stored["text"]}
+        return found
+
+
+class Synthetic:
+    """Scenes painted when they are asked for; `length` of them to an epoch."""
+
+    def __init__(
+        self,
+        length: int,
+        side: int = 256,
+        questions: int = 6,
+        seed: int = 1,
+        linked: float = 0.2,
+        documents: float = 0.0,
+        most: int = 9,
+    ):
+        self.length, self.side, self.questions, self.seed, self.linked = length, side, questions, seed, linked
+        self.documents, self.most = documents, most
+        self.painter = None
+
+    def __len__(self) -> int:
+        return self.length
+
+    def sample(self, index: int, epoch: int = 0) -> dict:
+        from synth import documents, questions, world
+        from synth.scenes import Painter
+
+        if self.painter is None:
+            self.painter = Painter(0, world.words()[0], side=self.side, most=self.most)
+        self.painter.rng = np.random.default_rng((self.seed, 7, epoch, index))
+        sheet = self.documents and self.painter.chance(self.documents)
+        image, scene = documents.paint(self.painter) if sheet else self.painter.paint()
+        if not self.questions:
+            return {"pixels": np.array(image), "scene": scene}
+        rng = random.Random(f"{self.seed} {epoch} {index}")
+        turns = questions.several(scene, self.questions, rng)
+        linked = rng.random() < self.linked
+        caption = questions.caption(scene)
+        return {"pixels": np.array(image), "scene": scene, "turns": turns, "linked": linked, "text": caption}
+
+
+class Painted:
+    """Scenes rendered ahead, with their pixels or, where the encoder is frozen, its stored features."""
+
+    def __init__(
+        self,
+        path: str,
+        split: str,
+        shards: int,
+        size: int,
+        side: int = 256,
+        questions: int = 6,
+        seed: int = 1,
+        linked: float = 0.2,
+        features: str = "",
+    ):
+        self.scenes = Scenes(path, split, shards, size, side)
+        self.questions, self.seed, self.linked = questions, seed, linked
+        self.features = None
+        if features:
+            stored = pathlib.Path(features)
+            tokens = (side // 64) ** 2
+            channels = stored.stat().st_size // 2 // tokens // len(self.scenes)
+            self.features = np.memmap(stored, np.float16, "r", shape=(len(self.scenes), tokens, channels))
+        else:
+            self.window = self.scenes.window
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    def sample(self, index: int, epoch: int = 0) -> dict:
+        from synth import questions
+
+        scene = self.scenes.scene(index)
+        if not self.questions:  # only the scene and its pixels are wanted
+            return {"pixels": np.array(self.scenes.pixels(index)), "scene": scene}
+        rng = random.Random(f"{self.seed} {epoch} {index}")
+        turns = questions.several(scene, self.questions, rng)
+        linked, caption = rng.random() < self.linked, questions.caption(scene)
+        found = {"turns": turns, "scene": scene, "linked": linked, "text": caption}
+        if self.features is not None:
+            return found | {"features": self.features[index].astype(np.float32)}
+        return found | {"pixels": np.array(self.scenes.pixels(index))}
+
+
+class Mixture:
+    """Several sources one after the other, each repeated so that it makes up its share of an epoch."""
+
+    def __init__(self, parts: list[tuple[object, float]]):
+        self.parts = [source for source, _ in parts]
+        total = sum(len(source) for source in self.parts)
+        shares = [share or len(source) / total for source, share in parts]
+        self.sizes = [max(1, math.floor(total * share / sum(shares))) for share in shares]
+
+    def __len__(self) -> int:
+        return sum(self.sizes)
+
+    def sample(self, index: int, epoch: int = 0) -> dict:
+        for source, size in zip(self.parts, self.sizes):
+            if index < size:
+                again, place = divmod(index + epoch * size, len(source))
+                return source.sample(place, again)
+            index -= size
+        raise IndexError(index)
+
+
+KINDS = {"llava": Llava, "webdataset": WebDataset, "synthetic": Synthetic, "painted": Painted}
+
+
+def make(settings: dict):
+    """A source from its settings: {"kind": ..., its arguments} or {"mixture": [{..., "share": 0.5}, ...]}."""
+    if "mixture" in settings:
+        parts = [dict(part) for part in settings["mixture"]]
+        shares = [part.pop("share", 0.0) for part in parts]
+        return Mixture([(make(part), share) for part, share in zip(parts, shares)])
+    settings = dict(settings)
+    kind = settings.pop("kind")
+    if kind not in KINDS:
+        raise ValueError(f'data.kind is "{kind}", expected one of {", ".join(KINDS)}')
+    return KINDS[kind](**settings)

@@ -1,0 +1,257 @@
+"""What the training loop promises."""
+
+import copy
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from conftest import ROOT, losses, records
+
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+
+def start(path: pathlib.Path, *arguments: str) -> subprocess.Popen:
+    command = [sys.executable, "train.py", str(path), *arguments]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, **pipes)
+
+
+def finish(process: subprocess.Popen) -> None:
+    output, _ = process.communicate(timeout=900)
+    assert process.returncode == 0, output[-3000:]
+
+
+def elsewhere(config: dict, tmp_path, name: str, **train) -> dict:
+    config = copy.deepcopy(config)
+    config["out"] = str(tmp_path / name)
+    config["train"] |= train
+    return config
+
+
+def test_killed_in_the_middle_the_loss_curve_continues(answers, tmp_path, write_config, go):
+    answers["train"] |= {"steps": 10, "save_every": 3}
+    answers["model"]["encoder"]["drop_path"] = 0.2  # random numbers of the network must be resumed as well
+    go(answers)
+    killed = elsewhere(answers, tmp_path, "killed")
+    path = write_config(killed, "killed")
+    process = start(path)
+    log = tmp_path / "killed" / "log.jsonl"
+    until = time.monotonic() + 600
+    while process.poll() is None and time.monotonic() < until:
+        if log.exists() and len(log.read_text().splitlines()) >= 5:
+            process.send_signal(signal.SIGKILL)
+            break
+        time.sleep(0.01)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert losses(killed)[-1][0] < 10
+    finish(start(path))
+    assert losses(killed) == losses(answers)
+
+
+def test_two_processes_give_the_loss_curve_of_one(answers, tmp_path, write_config, go):
+    go(answers)
+    two = elsewhere(answers, tmp_path, "two")
+    finish(start(write_config(two, "two"), "--processes", "2", "--port", "29633"))
+    for (step, one), (again, other) in zip(losses(answers), losses(two), strict=True):
+        assert step == again and other == pytest.approx(one, rel=2e-4)
+
+
+def test_sharded_over_two_processes_it_is_the_same_curve_and_can_be_resumed(
+    answers, tmp_path, write_config, go
+):
+    go(answers)
+    half = elsewhere(answers, tmp_path, "sharded", sharded=True)
+    path = write_config(half, "sharded")
+    finish(start(path, "--processes", "2", "--port", "29636", "--set", "train.steps=6"))
+    for (_, one), (_, other) in zip(losses(answers), losses(half), strict=True):
+        assert other == pytest.approx(one, rel=2e-4)
+    lines = (tmp_path / "sharded" / "log.jsonl").read_text().splitlines()
+    finish(start(path, "--processes", "2", "--port", "29636", "--set", "train.steps=8"))
+    assert (tmp_path / "sharded" / "log.jsonl").read_text().splitlines()[: len(lines)] == lines
+    assert [step for step, _ in losses(half)] == list(range(1, 9))
+
+
+def test_torchrun_starts_it_as_well(answers, tmp_path, write_config, go):
+    go(answers)
+    two = elsewhere(answers, tmp_path, "torchrun")
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29634"]
+    command = [*launcher, "train.py", str(write_config(two, "torchrun"))]
+    done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for (_, one), (_, other) in zip(losses(answers), losses(two), strict=True):
+        assert other == pytest.approx(one, rel=2e-4)
+
+
+def test_accumulated_parts_are_one_batch(answers, tmp_path, go):
+    go(answers)
+    parts = elsewhere(answers, tmp_path, "parts", accumulate=2)
+    go(parts)
+    for (_, one), (_, other) in zip(losses(answers), losses(parts), strict=True):
+        assert other == pytest.approx(one, rel=2e-4)
+
+
+def test_unreadable_samples_are_skipped_counted_and_reported(answers, llava, go):
+    answers["data"]["path"] = str(llava / "with-broken.json")
+    answers["train"] |= {"steps": 4, "batch": 15}  # four epochs
+    answers["train"]["save_every"] = 4
+    log = go(answers)
+    skipped = records(answers, "skipped.jsonl")
+    assert len(skipped) >= 12 and log[-1]["skipped"] == len(skipped)
+    reasons = " ".join(entry["reason"] for entry in skipped)
+    assert "nowhere.png" in reasons and "truncated" in reasons and "alternate" in reasons
+    assert all("step" in entry and "index" in entry for entry in skipped)
+
+
+def test_a_loss_that_is_not_finite_changes_nothing_and_is_reported(answers, go, monkeypatch):
+    from recipe import answers as module
+
+    forward = module.Learner.forward
+    calls = []
+
+    def poisoned(self, batch):
+        found = forward(self, batch)
+        calls.append(1)
+        if len(calls) == 3:
+            found["loss"] = found["loss"] * float("nan")
+        return found
+
+    monkeypatch.setattr(module.Learner, "forward", poisoned)
+    log = go(answers)
+    skipped = records(answers, "skipped.jsonl")
+    assert [entry["step"] for entry in skipped] == [3] and log[-1]["broken"] == 1
+    weights = torch.load(pathlib.Path(answers["out"]) / "checkpoint" / "weights.pt")
+    assert all(torch.isfinite(v).all() for v in weights.values() if v.is_floating_point())
+
+
+def test_frozen_parts_stay_as_they_were(answers, go):
+    answers["train"]["trains"] = {"projector": 1.0}
+    go(answers)
+    after = torch.load(pathlib.Path(answers["out"]) / "checkpoint" / "weights.pt")
+    torch.manual_seed(answers["seed"])
+    from recipe import config as configs
+    from recipe.objectives import make
+
+    before = make({**configs.DEFAULTS, **answers, "train": configs.DEFAULTS["train"] | answers["train"]})
+    changed = {k.split(".")[1] for k, v in before.module.state_dict().items() if not torch.equal(v, after[k])}
+    assert changed == {"projector"}
+
+
+def test_the_log_has_curves(answers, go):
+    log = go(answers)
+    assert {"step", "seen", "speed", "minutes_left", "rate", "loss", "norm"} <= set(log[0])
+    assert (pathlib.Path(answers["out"]) / "curve.png").stat().st_size > 1000
+
+
+def test_batches_of_several_resolutions_train_one_set_of_weights(answers, go):
+    answers["data"] |= {"sides": {"64": 0.5, "128": 0.5}}
+    seen = set()
+    from recipe import model
+
+    features = model.VisionLanguage.features
+
+    def noted(self, pixels):
+        seen.add(pixels.shape[1])
+        return features(self, pixels)
+
+    model.VisionLanguage.features = noted
+    try:
+        log = go(answers)
+    finally:
+        model.VisionLanguage.features = features
+    assert seen == {64, 128} and all(r["loss"] < 20 for r in log)
+
+
+def test_bf16_autocast_runs(answers, go):
+    answers["train"]["precision"] = "bf16"
+    log = go(answers)
+    assert all(0 < r["loss"] < 20 for r in log)
+
+
+def test_contrastive_with_two_processes_and_stored_teacher_embeddings(
+    answers, tmp_path, llava, write_config, go
+):
+    import io
+    import json
+    import tarfile
+
+    import numpy as np
+
+    rng = np.random.default_rng(3)
+    with tarfile.open(tmp_path / "0.tar", "w") as tar:
+        for i in range(12):
+            stored = io.BytesIO()
+            np.savez(stored, image=rng.normal(size=8).astype("f4"), text=rng.normal(size=8).astype("f4"))
+            picture = (llava / f"{i}.png").read_bytes()
+            for kind, data in (("png", picture), ("txt", f"number {i}".encode()), ("npz", stored.getvalue())):
+                member = tarfile.TarInfo(f"{i}.{kind}")
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+    text = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    answers |= {"objective": "contrastive", "data": {"kind": "webdataset", "path": str(tmp_path), "side": 64}}
+    answers["model"] |= {"embedding": 8, "distillation": 0.5, "text": text}
+    answers["train"] |= {"trains": {"encoder": 1.0}, "statistics": False}
+    log = go(answers)
+    assert all("clip" in r and "distilled" in r for r in log)
+    two = elsewhere(json.loads(json.dumps(answers)), tmp_path, "two")
+    finish(start(write_config(two, "two"), "--processes", "2", "--port", "29635"))
+    for (_, one), (_, other) in zip(losses(answers), losses(two), strict=True):
+        assert other == pytest.approx(one, rel=2e-4)
+
+
+def test_labels_train_an_encoder_on_painted_scenes(tmp_path, go):
+    from conftest import ENCODER
+
+    for split in ("train", "watch"):
+        command = [sys.executable, "-m", "synth.shards", "--split", split, "--shards", "1", "--size", "50"]
+        arguments = ["--side", "128", "--out", str(tmp_path / "data")]
+        subprocess.run([*command, *arguments], cwd=ROOT, check=True, env=ENVIRONMENT, capture_output=True)
+    painted = {
+        "kind": "painted",
+        "path": str(tmp_path / "data"),
+        "shards": 1,
+        "size": 50,
+        "side": 128,
+        "questions": 0,
+    }
+    config = {
+        "objective": "labels",
+        "out": str(tmp_path / "see"),
+        "model": {"encoder": ENCODER | {"branches": "single", "layer_scale": 0.1}},
+        "data": painted | {"split": "train", "watch": painted | {"split": "watch"}},
+        "train": {
+            "steps": 12,
+            "batch": 10,
+            "rate": 3e-3,
+            "log_every": 1,
+            "save_every": 12,
+            "watch_every": 0,
+            "statistics": True,
+            "trains": {"encoder": 1.0, "heads": 1.0},
+        },
+    }
+    log = go(config)
+    assert log[-1]["loss"] < 0.8 * log[0]["loss"]
+    assert set(go.objective.watch(go.objective.module, 50)) >= {"name", "sign", "count", "word"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.toml")), ids=lambda p: p.stem)
+def test_every_stage_is_a_readable_configuration(path):
+    from recipe import config as configs
+
+    config = configs.load(path, ["train.steps=7", "data.path=elsewhere"])
+    assert config["train"]["steps"] == 7 and config["data"]["path"] == "elsewhere"
+    assert config["objective"] in ("labels", "contrastive", "answers") and config["train"]["trains"]
+
+
+def test_a_misspelt_setting_is_an_error(answers, write_config):
+    from recipe import config as configs
+
+    answers["train"]["stepps"] = 3
+    with pytest.raises(ValueError, match="stepps"):
+        configs.load(write_config(answers))

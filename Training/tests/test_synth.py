@@ -1,0 +1,114 @@
+"""What the synthetic data promises."""
+
+import random
+import re
+
+import numpy as np
+from synth import questions, world
+from synth.scenes import SHARES, Painter
+
+
+def scenes(number: int, held: bool = False, seed: int | None = None):
+    trained, kept = world.words()
+    seed = random.randrange(10**6) if seed is None else seed
+    painter = Painter(seed, kept if held else trained, invented=0 if held else 0.15, held=held)
+    return [painter.paint() for _ in range(number)]
+
+
+def test_a_seed_gives_the_same_pixels_again():
+    for (image, scene), (again, same) in zip(scenes(12, seed=11), scenes(12, seed=11), strict=True):
+        assert scene == same and (np.array(image) == np.array(again)).all()
+
+
+def test_words_and_numbers_of_the_held_out_side_are_never_trained():
+    trained, kept = world.words()
+    assert not set(trained) & set(kept) and len(kept) > 2000
+    for held in (False, True):
+        for _, scene in scenes(150, held):
+            for text in scene["texts"]:
+                if len(text["text"]) > 2 and not (
+                    text["text"].isalpha() and not held
+                ):  # invented words may be any
+                    assert world.is_held_out(text["text"]) == held, text
+
+
+def test_held_out_phrasings_use_only_words_that_are_trained():
+    def words(which: int) -> set[str]:
+        return {
+            w
+            for pair in questions.PHRASINGS.values()
+            for p in pair[which]
+            for w in re.findall("[A-Za-z]+", p)
+        }
+
+    assert words(1) <= words(0) | set(" ".join(questions.ENDINGS).split())
+    for trained, held in questions.PHRASINGS.values():
+        assert not set(trained) & set(held)
+
+
+def test_answers_follow_from_the_scene():
+    rng = random.Random()
+    asked = 0
+    for _, scene in scenes(120):
+        facts = questions.Facts(scene)
+        for task in facts.possible():
+            question, answer = questions.ask(facts, task, rng, held=rng.random() < 0.5)
+            assert "{" not in question and answer
+            asked += 1
+            if task == "count":
+                assert int(answer) == max(facts.count.values(), default=0) or int(answer) <= world.MOST + 3
+            if task == "read":
+                assert answer == scene["texts"][0]["text"]
+    assert asked > 400
+
+
+def test_yes_and_no_are_balanced():
+    rng = random.Random(4)
+    said = []
+    for _, scene in scenes(300):
+        facts = questions.Facts(scene)
+        if facts.count:
+            said += [questions.ask(facts, "exists", rng)[1] for _ in range(4)]
+    assert 0.45 < said.count("Yes.") / len(said) < 0.55
+
+
+def test_every_family_is_drawn_and_things_lie_inside():
+    seen = set()
+    for _, scene in scenes(250):
+        seen.add(scene["family"])
+        for thing in scene["things"]:
+            assert all(0 <= v <= 1 for v in thing["at"]) and thing["size"] > 0
+        for text in scene["texts"]:
+            assert len(text["signs"]) == len(text["text"])
+            assert all(-0.02 <= v <= 1.02 for at in text["signs"] for v in at)
+    assert seen == set(SHARES)
+
+
+def test_two_drawing_styles_and_enough_kinds_and_typefaces():
+    painter = Painter(1, world.words()[0])
+    assert len(world.KINDS) >= 200 and len(set(world.NAMES)) == len(world.NAMES)
+    assert sum(d is not None for d in painter.drawings) > 190
+    families = {path.rsplit("/", 1)[1].split("-")[0] for path in painter.faces}
+    assert len(families) >= 25
+
+
+def test_the_suite_is_drawn_again_byte_for_byte_and_shares_nothing_with_training(tmp_path):
+    import json
+    import subprocess
+    import sys
+
+    from conftest import ROOT
+
+    sums = []
+    for name in ("one", "two"):
+        command = [sys.executable, "-m", "synth.suite", "--out", str(tmp_path / name), "--items", "4"]
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+        sums.append((tmp_path / name / "sha256").read_text())
+    assert sums[0] == sums[1]
+    trained = {p for known, _ in questions.PHRASINGS.values() for p in known}
+    for path in (tmp_path / "one").glob("*.jsonl"):
+        for line in path.read_text().splitlines():
+            item = json.loads(line)
+            assert (tmp_path / "one" / item["image"]).exists() and item["text"] not in trained
+            if path.stem == "reading" and len(item["answer"]) > 2:
+                assert world.is_held_out(item["answer"])

@@ -1,0 +1,80 @@
+"""What the packing of prompts and the data sources promise."""
+
+import random
+
+import torch
+from conftest import DECODER, ENCODER
+from recipe.model import VisionLanguage
+from recipe.sources import Llava, Mixture, Synthetic
+from recipe.text import Packer
+from tokenizers import Tokenizer
+
+TURNS = [("What is this?", "A dog."), ("How many dogs are there?", "3"), ("Read the word.", "Quay")]
+
+
+def learnt(packed: dict, tokenizer: Tokenizer) -> list[str]:
+    return [
+        tokenizer.decode(packed["aims"][i][packed["learn"][i]].tolist(), skip_special_tokens=False)
+        for i in range(len(packed["ids"]))
+    ]
+
+
+def test_only_answers_are_learnt(tokenizer_file):
+    tokenizer = Tokenizer.from_file(tokenizer_file)
+    packer = Packer(tokenizer)
+    rows = [packer.row(TURNS, 4, linked) for linked in (False, True)] + [packer.row(TURNS[:1], 0, True)]
+    texts = learnt(packer.pack(rows), tokenizer)
+    assert texts[0] == texts[1] == "A dog.<|im_end|>3<|im_end|>Quay<|im_end|>"
+    assert texts[2] == "A dog.<|im_end|>"
+
+
+def test_the_prompt_is_the_runtimes_chat_template(tokenizer_file):
+    tokenizer = Tokenizer.from_file(tokenizer_file)
+    ids = Packer(tokenizer).row(TURNS[:2], 1, True)[0]
+    assert tokenizer.decode(ids, skip_special_tokens=False) == (
+        "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n<image>\nWhat is this?"
+        "<|im_end|>\n<|im_start|>assistant\nA dog.<|im_end|>\n<|im_start|>user\nHow many dogs are there?"
+        "<|im_end|>\n<|im_start|>assistant\n3<|im_end|>"
+    )
+
+
+def test_a_packed_question_is_answered_as_if_it_were_asked_alone(tokenizer_file):
+    tokenizer = Tokenizer.from_file(tokenizer_file)
+    packer = Packer(tokenizer)
+    settings = {"encoder": ENCODER | {"branches": "multi", "layer_scale": 0.1}, "decoder": DECODER}
+    network = VisionLanguage(settings, tokenizer).eval()
+    pixels = torch.randint(0, 256, (1, 128, 128, 3), dtype=torch.uint8)
+
+    def logits(turns, linked):
+        batch = packer.pack([packer.row(turns, 4, linked)]) | {"pixels": pixels}
+        hidden, _ = network.hidden(batch)
+        return network.logits(hidden[batch["learn"]])
+
+    with torch.no_grad():
+        together = logits(TURNS, False)
+        alone = torch.cat([logits([turn], True) for turn in TURNS])
+    assert torch.allclose(together, alone, atol=1e-5)
+
+
+def test_llava_moves_the_image_to_the_front_and_keeps_text_only_samples(llava):
+    source = Llava(str(llava / "all-good.json"), side=128)
+    assert source.sample(0)["pixels"] is None
+    assert source.sample(1)["pixels"].shape == (128, 128, 3)
+    assert source.sample(1)["turns"][0] == ("What is this?", "A cat.")
+
+
+def test_a_mixture_keeps_its_shares(llava):
+    llava_source = Llava(str(llava / "all-good.json"), side=128)
+    mixture = Mixture([(llava_source, 0.25), (Synthetic(length=36, side=128), 0.75)])
+    kinds = ["scene" in mixture.sample(i) for i in range(len(mixture))]
+    assert sum(kinds) == 3 * (len(kinds) - sum(kinds))
+
+
+def test_a_sample_is_a_function_of_its_index_and_the_epoch():
+    one, two = Synthetic(length=10, side=128), Synthetic(length=10, side=128)
+    for index in random.sample(range(10), 3):
+        first = one.sample(index, 1)
+        again = two.sample(index, 1)
+        assert (first["pixels"] == again["pixels"]).all() and first["turns"] == again["turns"]
+        other = two.sample(index, 2)
+        assert other["turns"] != first["turns"] or (other["pixels"] != first["pixels"]).any()
