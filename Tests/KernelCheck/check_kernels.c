@@ -269,7 +269,7 @@ static void check_stem(const struct fv_kernels *t, size_t height, size_t width, 
             (type == FV_FLOAT32 ? tables[i]->stem_f32 : tables[i]->stem_bf16)(&s);
             free((void *)s.panels), free(s.scratch);
         }
-        compare("stem", results[1], results[0], out_height * out_width, outputs, outputs, bound(t, (enum fv_type)type, rows), 0);
+        compare("stem", results[1], results[0], out_height * out_width, outputs, outputs, bound(t, (enum fv_type)type, out_height * out_width), 0);
         free(results[0] - GUARD), free(results[1] - GUARD);
     }
     free(x), free(w), free(b);
