@@ -77,9 +77,13 @@ static void *packed_integers(
     const struct fv_kernels *t, const float *w, const float *second, size_t outputs, size_t inputs, int bits) {
     const size_t per = second ? t->panel_width / 2 : t->panel_width, panels = (outputs + per - 1) / per;
     float scratch[512];
+    // The same integers for both: vectorised sums may choose another scale for 4 bits. Tests/TensorsTests checks that.
+    static struct fv_kernels mixed;
+    mixed = *t;
+    mixed.quantise_weights = fv_kernels_scalar.quantise_weights;
     struct fv_quantised_pack pack = {
         .source = w, .second = second, .source_type = FV_FLOAT32, .bits = bits, .group = group,
-        .outputs = outputs, .inputs = inputs, .kernels = t,
+        .outputs = outputs, .inputs = inputs, .kernels = &mixed,
         .panel_count = panels, .scratch = scratch,
     };
     pack.packed =
