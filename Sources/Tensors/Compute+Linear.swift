@@ -85,14 +85,16 @@ extension Compute {
             scratch: nil, quantised: nil, group: panels.format.group ?? 0, has_minima: 0)
         guard let group = panels.format.group else {
             let kernel = panels.format == .float32 ? kernels.pointee.gemm_f32 : kernels.pointee.gemm_bf16
-            return run(kernel, call, panels: panels, pitch: 0)
+            run(kernel, call, pitch: 0)
+            return withExtendedLifetime((panels, bias, scale)) {}
         }
         let kernel = panels.format.bits == 8 ? kernels.pointee.gemm_q8 : kernels.pointee.gemm_q4
         withQuantised(x, group: group) { rows, pitch in
             var call = call
             call.quantised = rows
-            run(kernel, call, panels: panels, pitch: pitch)
+            run(kernel, call, pitch: pitch)
         }
+        withExtendedLifetime((panels, bias, scale)) {}
     }
 
     /// x as integers, for as long as `body` runs.
@@ -123,8 +125,7 @@ extension Compute {
 
     /// - Parameter pitch: bytes between quantised rows.
     private func run(
-        _ kernel: @convention(c) (UnsafePointer<fv_gemm>) -> Void, _ call: fv_gemm, panels: PackedPanels,
-        pitch: Int
+        _ kernel: @convention(c) (UnsafePointer<fv_gemm>) -> Void, _ call: fv_gemm, pitch: Int
     ) {
         let perPanel =
             call.epilogue == FV_GATED ? kernels.pointee.panel_width / 2 : kernels.pointee.panel_width
@@ -144,7 +145,6 @@ extension Compute {
             part.scratch = scratch
             kernel(&part)
         }
-        withExtendedLifetime(panels) {}
     }
 
     /// y += scale ⊙ (gelu(x·expandᵀ + expandBias)·projectᵀ + projectBias).

@@ -66,14 +66,11 @@ struct Bench: AsyncParsableCommand {
         if synthetic != nil, from.model != nil {
             throw ValidationError("--synthetic and --model exclude each other.")
         }
-        for (name, value, range) in [
-            ("--text-tokens", textTokens, 1...100_000), ("--tokens", tokens, 1...10_000),
-            ("--repeats", repeats, 1...10_000), ("--warm-up", warmUp, 0...10_000),
-            ("--threads", threads ?? 1, 1...1024),
-        ] where !range.contains(value) {
-            throw ValidationError(
-                "\(name) must be between \(range.lowerBound) and \(range.upperBound), got \(value).")
-        }
+        try check("--text-tokens", textTokens, in: 1...100_000)
+        try check("--tokens", tokens, in: 1...10_000)
+        try check("--repeats", repeats, in: 1...10_000)
+        try check("--warm-up", warmUp, in: 0...10_000)
+        try check("--threads", threads ?? 1, in: 1...1024)
         _ = try parsedPrecisions()
         _ = try parsedResolutions(stride: 64)
     }
@@ -88,8 +85,14 @@ struct Bench: AsyncParsableCommand {
         }
     }
 
+    private func words(of list: String, _ name: String) throws -> [Substring] {
+        let words = list.split(separator: ",")
+        if words.isEmpty { throw ValidationError("\(name) is empty.") }
+        return words
+    }
+
     private func parsedPrecisions() throws -> [Precision] {
-        try precisions.split(separator: ",").map { word in
+        try words(of: precisions, "--precisions").map { word in
             guard let precision = Precision(rawValue: String(word)) else {
                 throw ValidationError(
                     "--precisions: '\(word)' is none of "
@@ -100,7 +103,8 @@ struct Bench: AsyncParsableCommand {
     }
 
     private func parsedResolutions(stride: Int) throws -> [Int]? {
-        try resolutions?.split(separator: ",").map { word in
+        guard let resolutions else { return nil }
+        return try words(of: resolutions, "--resolutions").map { word in
             guard let side = Int(word), (stride...ModelConfiguration.largestImageSide).contains(side),
                 side.isMultiple(of: stride)
             else {
@@ -121,6 +125,12 @@ struct Bench: AsyncParsableCommand {
         let sides =
             try parsedResolutions(stride: subject.configuration.vision.stride)
             ?? [subject.configuration.imageSize]
+        for side in sides {
+            let perSide = side / subject.configuration.vision.stride
+            let visual = perSide * perSide
+            try subject.checkLength(
+                visual + textTokens + tokens, "\(visual) visual + \(textTokens) text + \(tokens) new tokens")
+        }
         for precision in try parsedPrecisions() {
             try Task.checkCancellation()
             let start = ContinuousClock.now
@@ -238,6 +248,14 @@ struct BenchSubject {
             configuration.maximumSequenceLength = min(configuration.maximumSequenceLength, 8192)
             self.configuration = configuration
             weights = checkpoint.weights
+        }
+    }
+
+    /// - Parameter parts: what the positions are, for the error.
+    func checkLength(_ positions: Int, _ parts: String) throws {
+        let limit = configuration.maximumSequenceLength
+        if positions > limit {
+            throw ValidationError("\(parts) are \(positions) positions, \(name) has room for \(limit).")
         }
     }
 }

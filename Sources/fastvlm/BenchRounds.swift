@@ -23,13 +23,9 @@ struct RoundOptions: ParsableArguments {
     var precision = "bfloat16"
 
     func validate() throws {
-        for (name, value, range) in [
-            ("--resolution", resolution, 64...4096), ("--positions", positions, 1...8192),
-            ("--context", context, 1...8192),
-        ] where !range.contains(value) {
-            throw ValidationError(
-                "\(name) must be between \(range.lowerBound) and \(range.upperBound), got \(value).")
-        }
+        try check("--resolution", resolution, in: 64...4096)
+        try check("--positions", positions, in: 1...8192)
+        try check("--context", context, in: 1...8192)
         guard resolution.isMultiple(of: 64) else {
             throw ValidationError("--resolution must be a multiple of 64, got \(resolution).")
         }
@@ -87,8 +83,15 @@ struct Rounds: Sendable {
                 return Round(seconds: (ContinuousClock.now - start) / .seconds(1), peaks: peaks)
             }
         }
-        let workbench = try bench.load(bench.subject(orElse: .half), precision, compute)
+        let subject = try bench.subject(orElse: .half)
         let tokens = bench.tokens
+        switch options.item {
+        case .prefill: try subject.checkLength(options.positions, "--positions")
+        case .decode:
+            try subject.checkLength(options.context + tokens, "--context and \(tokens) new tokens")
+        case .encoder, .peak: break
+        }
+        let workbench = try bench.load(subject, precision, compute)
         let item: Workbench.Item =
             switch options.item {
             case .prefill: .prefill(positions: options.positions)

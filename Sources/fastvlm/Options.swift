@@ -6,6 +6,14 @@ import Logging
 extension LoadOptions.Precision: ExpressibleByArgument {}
 extension LoadOptions.Geometry: ExpressibleByArgument {}
 
+/// Throws an error for the user when a number is out of its range.
+func check(_ name: String, _ value: Int, in range: ClosedRange<Int>) throws {
+    guard range.contains(value) else {
+        throw ValidationError(
+            "\(name) must be between \(range.lowerBound) and \(range.upperBound), got \(value).")
+    }
+}
+
 /// How much is said beside the answer.
 struct VerbosityOptions: ParsableArguments {
     @Flag(name: .shortAndLong, help: "Only the answer; errors still go to stderr.")
@@ -66,18 +74,10 @@ struct ModelOptions: ParsableArguments {
     var fileLimit: Int { maxFileMib << 20 }
 
     func validate() throws {
-        if let threads, !(1...1024).contains(threads) {
-            throw ValidationError("--threads must be between 1 and 1024, got \(threads).")
-        }
-        if !(1...4096).contains(maxMegapixels) {
-            throw ValidationError("--max-megapixels must be between 1 and 4096, got \(maxMegapixels).")
-        }
-        if !(1...1_000_000).contains(maxSide) {
-            throw ValidationError("--max-side must be between 1 and 1000000, got \(maxSide).")
-        }
-        if !(1...4096).contains(maxFileMib) {
-            throw ValidationError("--max-file-mib must be between 1 and 4096, got \(maxFileMib).")
-        }
+        try check("--threads", threads ?? 1, in: 1...1024)
+        try check("--max-megapixels", maxMegapixels, in: 1...4096)
+        try check("--max-side", maxSide, in: 1...1_000_000)
+        try check("--max-file-mib", maxFileMib, in: 1...4096)
     }
 
     func load(_ verbosity: VerbosityOptions) async throws -> VisionLanguageModel {
