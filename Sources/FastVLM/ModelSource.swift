@@ -120,6 +120,12 @@ public struct LoadOptions: Sendable {
     public var maximumSide = 30_000
     /// Most bytes an image file may have.
     public var maximumFileBytes = 64 << 20
+    /// How many images the model remembers the visual tokens of: another question about one of them, in whatever
+    /// conversation, needs no encoder. 0 remembers none.
+    public var rememberedImages = 8
+    /// Most bytes of keys and values that are kept of earlier prompts, so that prompts with the same beginning (system
+    /// prompt, image) need not compute it again. 0 keeps none.
+    public var rememberedPromptBytes = 256 << 20
     /// Told the fraction of the weights loaded, 0...1.
     public var progress: (@Sendable (Double) -> Void)?
 

@@ -37,7 +37,9 @@ public final class VisionLanguageModel: Sendable {
         actor = InferenceActor(
             engine: GenerationEngine(
                 network: loaded.network, tokenizer: loaded.tokenizer, compute: loaded.compute),
-            preparation: loaded.preparation, template: loaded.template)
+            preparation: loaded.preparation, template: loaded.template,
+            images: ImageMemory(capacity: options.rememberedImages),
+            prompts: PromptMemory(byteLimit: options.rememberedPromptBytes))
     }
 
     /// Answers as it thinks. The last piece carries the whole ``Answer`` with its timings.
