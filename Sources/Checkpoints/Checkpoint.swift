@@ -62,7 +62,8 @@ package struct Checkpoint: Sendable {
         }
         let isMLX = sources.order == .outputHeightWidthInput || quantization != nil || sources.hasMLXNames
         layout = CheckpointLayout(
-            family: sources.packed != nil ? .packed : isMLX ? .mlx : isHuggingFace ? .huggingFace : .apple, trainTime: assembly.isTrainTime,
+            family: sources.packed != nil ? .packed : isMLX ? .mlx : isHuggingFace ? .huggingFace : .apple,
+            trainTime: assembly.isTrainTime,
             quantization: quantization, packedPrecision: sources.packed?.precision)
         self.remarks = remarks
     }

@@ -29,7 +29,8 @@ public struct ModelInformation: Sendable, Hashable, Codable {
 
     init(
         directory: URL, source: ModelSource, configuration: ModelConfiguration, layout: CheckpointLayout,
-        precision: LoadOptions.Precision, template: ChatTemplate, geometry: ImageGeometry, tokensPerImage: Int,
+        precision: LoadOptions.Precision, template: ChatTemplate, geometry: ImageGeometry,
+        tokensPerImage: Int,
         instructionSet: String, threads: Int, loadSeconds: Double
     ) {
         self.directory = directory

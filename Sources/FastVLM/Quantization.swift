@@ -26,7 +26,8 @@ extension VisionLanguageModel {
         progress: (@Sendable (Double) -> Void)? = nil
     ) async throws {
         guard precision == .int8 || precision == .int4 else {
-            throw FastVLMError(.request, "a checkpoint is quantised to int8 or int4, not \(precision.rawValue)")
+            throw FastVLMError(
+                .request, "a checkpoint is quantised to int8 or int4, not \(precision.rawValue)")
         }
         try LoadOptions.check(threads: threads)
         let cancellation = Cancellation()

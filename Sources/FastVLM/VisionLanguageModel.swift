@@ -150,7 +150,8 @@ public final class VisionLanguageModel: Sendable {
         let tokenizer = try reading.value()
         let template = try chosenTemplate(options, configuration, tokenizer)
         options.logger.info(
-            "tokenizer read, weights packed for \(compute.instructionSet.rawValue) in \((clock.now - start).seconds) s")
+            "tokenizer read, weights packed for \(compute.instructionSet.rawValue) in \((clock.now - start).seconds) s"
+        )
         let geometry: ImageGeometry =
             options.geometry.map { $0 == .pad ? .pad : .crop } ?? configuration.geometry
         return Loaded(

@@ -82,7 +82,8 @@ extension Compute {
             a: x.pointer, a_stride: x.rowStride, rows: x.rows, inputs: inputs, panels: panels.base,
             first_panel: 0, panel_count: 0, outputs: outputs, y: y.pointer, y_stride: y.rowStride,
             bias: bias?.pointer, scale: scale?.pointer, epilogue: epilogue, activation: activation,
-            scratch: nil, quantised: nil, group: panels.format.group ?? 0, has_minima: panels.hasMinima ? 1 : 0)
+            scratch: nil, quantised: nil, group: panels.format.group ?? 0,
+            has_minima: panels.hasMinima ? 1 : 0)
         guard let group = panels.format.group else {
             let kernel = panels.format == .float32 ? kernels.pointee.gemm_f32 : kernels.pointee.gemm_bf16
             run(kernel, call, pitch: 0)

@@ -75,7 +75,8 @@ struct WeightAssembly {
         let stored = order.shape(outputs: outputs, inputs: inputs, side: 1)
         if let stored = try take(name, shapes: [stored], canonical: stored) {
             entries[name] = .init(
-                recipe: .asStored(stored), shape: [outputs, inputs], source: .init(name, [outputs, inputs, 1, 1]))
+                recipe: .asStored(stored), shape: [outputs, inputs],
+                source: .init(name, [outputs, inputs, 1, 1]))
         }
         try plain("\(module).bias", shape: [outputs])
     }
