@@ -32,7 +32,7 @@ static void place(const int8_t *q, size_t padded, int bits, int zero, size_t nr,
 
 void fv_quantised_pack_panels(const struct fv_quantised_pack *p) {
     const size_t nr = p->kernels->panel_width, half = p->second ? nr / 2 : nr;
-    const int limit = p->kernels->weight_limit, zero = p->bits == 8 ? limit + 1 : 8;
+    const int limit = p->kernels->weight_limit, zero = p->bits == 8 ? p->kernels->weight_zero : 8;
     const size_t bytes = fv_quantised_panel_bytes(p->inputs, p->group, p->bits, 0, nr);
     const size_t width = p->source_type == FV_FLOAT32 ? 4 : 2, unit = p->bits == 8 ? STEP : 2 * STEP;
     float *w = p->scratch;

@@ -11,13 +11,14 @@
 /// Inputs per 32-bit lane: what `vpdpbusd`, or `vpmaddubsw` with `vpmaddwd`, multiply and add at once.
 enum { FV_QUANTUM_STEP = 4 };
 
-/// Weights of W [outputs, inputs] as unsigned integers of 8 or 4 bits in groups of `group` inputs, packed into
-/// panels of nr outputs:
+/// Weights of W [outputs, inputs] as integers of 8 or 4 bits in groups of `group` inputs, packed into panels of nr
+/// outputs:
 ///
 ///     w[j][k] = scale[j][g] · (q − zero) + minimum[j][g]              minimum = 0 where a matrix has none
 ///
-/// zero is 8 for 4 bits and weight_limit + 1 for 8, where q − zero is −weight_limit … weight_limit: 127, or 63
-/// for instruction sets that add two products in 16 bits.
+/// zero is 8 for 4 bits and the table's weight_zero for 8, where q − zero is −weight_limit … weight_limit: 127, or
+/// 63 for instruction sets that add two products with an unsigned factor in 16 bits. x86 multiplies unsigned
+/// weights with signed activations (zero is weight_limit + 1), NEON signed ones with signed ones (zero is 0).
 ///
 ///     panel:   group 0 │ group 1 │ …                       inputs beyond the last are q = zero
 ///     group:   scale[nr] │ minimum[nr], if any │ steps      float32

@@ -24,6 +24,7 @@ const struct fv_kernels FV_TABLE = {
     .gemm_bf16 = FV_NAME(gemm_bf16),
     .gemm_scratch = FV_NAME(gemm_scratch),
     .weight_limit = WEIGHT_LIMIT,
+    .weight_zero = WEIGHT_ZERO,
     .quantise_weights = FV_NAME(quantise_weights),
     .quantised_pitch = FV_NAME(quantised_pitch),
     .quantise = FV_NAME(quantise),

@@ -3,8 +3,8 @@
 //     y[i][j] = Σ_groups s_a[i][g] · s_w[j][g] · Σ_k a[i][k] · (w[j][k] − zero)        + Σ_g sum_a[i][g] · m[j][g]
 //                                                └──────── integers ─────────┘          only with minima
 //
-// Weights are unsigned, which is how both `vpdpbusd` and published affine checkpoints want them; the zero point
-// is taken off each sum of a group in one subtraction, because Σ a is known. Sums of a group are exact 32-bit
+// Weights are unsigned on x86, which is how both `vpdpbusd` and published affine checkpoints want them; the zero point
+// is taken off each sum of a group in one subtraction, because Σ a is known. NEON has 8-bit weights signed: zero is 0. Sums of a group are exact 32-bit
 // integers; groups are added in float32, in ascending order. include/fv_quantised.h draws the layouts.
 //
 // Activations are −127 … 127. A weight of "8 bits" has WEIGHT_LIMIT as its largest size, which the vector file sets
@@ -85,10 +85,49 @@ struct q_tile {
     int accumulate;
 };
 
+#if FV_HAS_DOTPROD
+#include "sums_neon.h"
+#else
+// sums = Σ of a · q over one group of `count` inputs, rows `pitch` bytes apart. bits and mr are constants after
+// inlining.
+INLINE void group_sums(
+    VI sums[MR][2], const char *a, size_t pitch, const char *b, size_t count, const int bits, const size_t mr) {
+    const size_t step = bits == 8 ? STEP : 2 * STEP;
+    FV_UNROLL for (size_t i = 0; i < mr; i++) sums[i][0] = sums[i][1] = vi_zero();
+    // Unrolled, so that a group is few enough turns for its end to be predicted; pinned, so that the compiler does
+    // not mix steps until sums leave their registers.
+    _Pragma("clang loop unroll_count(4)") for (size_t done = 0; done < count; done += step) {
+        if (bits == 8) {
+            const VI w0 = v_load_words(b), w1 = v_load_words(b + 4 * W);
+            FV_UNROLL for (size_t i = 0; i < mr; i++) {
+                const VI x = vi_set_word(a + i * pitch);
+                sums[i][0] = vi_dot(sums[i][0], x, w0);
+                sums[i][1] = vi_dot(sums[i][1], x, w1);
+                V_PIN(sums[i][0]);
+                V_PIN(sums[i][1]);
+            }
+        } else {
+            // One half of the outputs after the other: both would not fit into the registers.
+            FV_UNROLL for (size_t half = 0; half < 2; half++) {
+                VI low, high;
+                vi_load_nibbles(b + half * 4 * W, &low, &high);
+                FV_UNROLL for (size_t i = 0; i < mr; i++) {
+                    const VI x = vi_set_word(a + i * pitch), y = vi_set_word(a + i * pitch + 4);
+                    sums[i][half] = vi_dot_nibbles(sums[i][half], x, low, y, high);
+                    V_PIN(sums[i][half]);
+                }
+            }
+        }
+        b += NR * STEP;
+        a += step;
+    }
+}
+#endif
+
 // c (+)= the block's groups. bits and mr are constants after inlining.
 INLINE void tile_quantised(const struct q_tile *t, const int bits, const size_t mr) {
     const size_t step = bits == 8 ? STEP : 2 * STEP;
-    const int32_t zero = bits == 8 ? WEIGHT_LIMIT + 1 : 8;
+    const int32_t zero = bits == 8 ? WEIGHT_ZERO : 8;
     const char *b = t->panel, *a = t->a;
     const size_t pitch = t->pitch;
     const struct q_group *groups = (const struct q_group *)t->groups;
@@ -97,34 +136,9 @@ INLINE void tile_quantised(const struct q_tile *t, const int bits, const size_t 
         const float *scale = (const float *)b, *minimum = scale + NR;
         b += t->has_minima ? 8 * NR : 4 * NR;
         VI sums[MR][2];
-        FV_UNROLL for (size_t i = 0; i < mr; i++) sums[i][0] = sums[i][1] = vi_zero();
-        // Unrolled, so that a group is few enough turns for its end to be predicted; pinned, so that the compiler does
-        // not mix steps until sums leave their registers.
-        _Pragma("clang loop unroll_count(4)") for (size_t done = 0; done < count; done += step) {
-            if (bits == 8) {
-                const VI w0 = v_load_words(b), w1 = v_load_words(b + 4 * W);
-                FV_UNROLL for (size_t i = 0; i < mr; i++) {
-                    const VI x = vi_set_word(a + i * pitch);
-                    sums[i][0] = vi_dot(sums[i][0], x, w0);
-                    sums[i][1] = vi_dot(sums[i][1], x, w1);
-                    V_PIN(sums[i][0]);
-                    V_PIN(sums[i][1]);
-                }
-            } else {
-                // One half of the outputs after the other: both would not fit into the registers.
-                FV_UNROLL for (size_t half = 0; half < 2; half++) {
-                    VI low, high;
-                    vi_load_nibbles(b + half * 4 * W, &low, &high);
-                    FV_UNROLL for (size_t i = 0; i < mr; i++) {
-                        const VI x = vi_set_word(a + i * pitch), y = vi_set_word(a + i * pitch + 4);
-                        sums[i][half] = vi_dot_nibbles(sums[i][half], x, low, y, high);
-                        V_PIN(sums[i][half]);
-                    }
-                }
-            }
-            b += NR * STEP;
-            a += step;
-        }
+        group_sums(sums, a, pitch, b, count, bits, mr);
+        b += (count + step - 1) / step * NR * STEP;
+        a += t->group;
         const V scale0 = v_load(scale), scale1 = v_load(scale + W);
         const int adding = t->accumulate || k > 0;
         FV_UNROLL for (size_t i = 0; i < mr; i++) {
