@@ -222,7 +222,10 @@ static void check_ffn(const struct fv_kernels *t, size_t rows, size_t inputs, si
         }
         char what[128];
         snprintf(what, sizeof what, "ffn %zux%zu->%zu->%zu type %d", rows, inputs, hidden, outputs, type);
-        compare(what, results[1], results[0], rows, outputs, outputs, bound(t, (enum fv_type)type, rows * outputs), 0);
+        // Where the two GELUs differ in the last bit, a hidden number on the edge may become the next integer.
+        double limit = bound(t, (enum fv_type)type, rows * outputs);
+        if (type == INT8 && limit < 1e-5) limit = 1e-5;
+        compare(what, results[1], results[0], rows, outputs, outputs, limit, 0);
         free(results[0] - GUARD), free(results[1] - GUARD);
     }
     free(a), free(w1), free(w2), free(b1), free(b2), free(scale), free(start);

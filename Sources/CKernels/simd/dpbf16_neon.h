@@ -26,6 +26,7 @@ INLINE void v_store_rounded(uint16_t *p, V x) {
 // blocks += products of four inputs; second: words of the next two inputs, or zeros.
 #define FV_FOUR_INPUTS(second)                                                                               \
     FV_UNROLL for (size_t part = 0; part < 4; part++) {                                                      \
+        FV_NO_LOAD_AHEAD;                                                                                    \
         const uint32x4_t even = vreinterpretq_u32_u16(vld1q_u16(b + 8 * part)), odd = second;                \
         const uint16x8_t w0 = vreinterpretq_u16_u32(vzip1q_u32(even, odd));                                  \
         const uint16x8_t w1 = vreinterpretq_u16_u32(vzip2q_u32(even, odd));                                  \

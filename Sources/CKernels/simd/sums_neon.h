@@ -78,6 +78,7 @@ INLINE void matrix_sums(
             x[p] = vcombine_s8(vld1_s8(row), vld1_s8(2 * p + 1 < mr ? row + pitch : row));
         }
         FV_UNROLL for (size_t part = 0; part < 4; part++) {
+            FV_NO_LOAD_AHEAD;
             int8x16_t low, high;
             if (half) {
                 low = vld1q_s8((const int8_t *)b + 16 * part);

@@ -51,9 +51,12 @@ INLINE void tile_bf16(
     for (; j + 4 <= k; j += 4) {
         FV_UNROLL for (size_t i = 0; i < mr; i++) x[i] = vld1q_f32(a + i * a_stride + j);
         FV_LANE(0, FV_EVEN)
+        FV_NO_LOAD_AHEAD;
         FV_LANE(1, FV_ODD)
         b += 2 * NR;
+        FV_NO_LOAD_AHEAD;
         FV_LANE(2, FV_EVEN)
+        FV_NO_LOAD_AHEAD;
         FV_LANE(3, FV_ODD)
         b += 2 * NR;
     }

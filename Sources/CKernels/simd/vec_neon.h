@@ -14,6 +14,9 @@ typedef int32x4x2_t VI;
 
 #define V_PIN(x) __asm__ volatile("" : "+w"((x).val[0]), "+w"((x).val[1]))
 
+// Loads stay behind it: else the compiler loads ahead and sums leave their registers.
+#define FV_NO_LOAD_AHEAD __asm__ volatile("" ::: "memory")
+
 #define FV_UNROLL _Pragma("clang loop unroll(full)")
 #define INLINE static inline __attribute__((always_inline, unused))
 
