@@ -9,6 +9,7 @@
 #include <unistd.h>
 #if defined(__linux__)
 #include <sched.h>
+#include <sys/syscall.h>
 #endif
 
 unsigned fv_cpu_count(void) {
@@ -28,6 +29,16 @@ static uint64_t saved_registers(void) {
     uint32_t low, high;
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
     return (uint64_t)high << 32 | low;
+}
+
+// Linux keeps the tiles' 8 KiB of state only for processes that have asked for it; asking again changes nothing.
+static int tiles_granted(void) {
+#if defined(__linux__)
+    enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
+    return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+#else
+    return 0;
+#endif
 }
 
 unsigned fv_cpu_features(void) {
@@ -52,8 +63,11 @@ unsigned fv_cpu_features(void) {
             found |= FV_CPU_AVX512BF16;
         }
     }
-    if ((saved & 0x60000) == 0x60000 && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & 1u << 24)) {
+    // Tile shapes and tiles
+    if ((saved & 0x60000) == 0x60000 && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & 1u << 24) && tiles_granted()) {
         found |= FV_CPU_AMX_TILE;
+        if (d & 1u << 22) found |= FV_CPU_AMX_BF16;
+        if (d & 1u << 25) found |= FV_CPU_AMX_INT8;
     }
     return found;
 }

@@ -27,12 +27,12 @@ INLINE void v_store_rounded(uint16_t *p, V x) {
 #define PAIR_PRODUCTS (2 * W)
 #endif
 
-// One row, rounded; a zero follows an odd count.
-static void round_row(uint16_t *target, const float *source, size_t count) {
+// One row, rounded; zeros follow up to a multiple of `unit`.
+INLINE void round_row(uint16_t *target, const float *source, size_t count, const size_t unit) {
     size_t i = 0;
     for (; i + W <= count; i += W) v_store_rounded(target + i, v_load(source + i));
     for (; i < count; i++) target[i] = fv_round_bf16(source[i]);
-    if (count % 2) target[count] = 0;
+    for (; i % unit; i++) target[i] = 0;
 }
 
 #if !FV_NEON

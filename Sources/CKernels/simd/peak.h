@@ -18,6 +18,7 @@
     }
 #define FV_PEAK_FMA(sum, x, y) v_fma(x, y, sum)
 FV_PEAK(FV_NAME(peak_f32), V, v_set(0.5f), FV_PEAK_FMA, W)
+#if !FV_HAS_AMX // amx.h has its own
 #if FV_HAS_I8MM
 FV_PEAK(FV_NAME(peak_q8), VI, vi_zero(), vi_matrix_product, 8 * W)
 #else
@@ -39,6 +40,7 @@ static double FV_NAME(peak_bf16)(size_t rounds) {
 #else
 // Weights are widened and multiplied in float32.
 static double FV_NAME(peak_bf16)(size_t rounds) { return FV_NAME(peak_f32)(rounds); }
+#endif
 #endif
 #undef FV_PEAK
 #undef FV_PEAK_FMA

@@ -4,6 +4,10 @@
 // 12 × 2 accumulators, 2 weights, 1 input = 27 of 32 registers.
 #define MR 12
 #define DW_TILE 14
+#if FV_HAS_AMX
+// Rows of a product with two AMX tiles.
+#define AMX_ROWS 32
+#endif
 // Fits in a 1 MiB second-level cache.
 #define L2_BUDGET (700 * 1024)
 
