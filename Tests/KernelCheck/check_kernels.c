@@ -1,7 +1,8 @@
 // Compares every kernel of a function table with the scalar reference, over odd shapes, strides and tails.
 //
 // The Swift tests do the same for what the processor can run. This program exists for what it cannot: built
-// with FV_SIMDE=1 it holds the AVX-512 kernels, every instruction emulated by SIMDe; see run.sh.
+// with FV_SIMDE=1 it holds the AVX-512 and AMX kernels, every instruction emulated; built for aarch64 it runs under
+// qemu; see run.sh.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -187,6 +188,34 @@ static void check_gemm(const struct fv_kernels *t, size_t rows, size_t inputs, s
     free(a), free(w), free(up), free(bias), free(scale), free(start);
 }
 
+// The same bits however a product is cut into calls: panels one by one, and few rows at a time. Where few rows go by
+// another way that rounds otherwise (avx512bf16, avx512amx, neonbf16), by four at least.
+static void check_cuts(const struct fv_kernels *t, size_t rows, size_t inputs, size_t outputs) {
+    float *a = numbers(rows * inputs, 1), *w = numbers(outputs * inputs, 1);
+    static const int types[] = {FV_FLOAT32, FV_BFLOAT16, INT8, INT4};
+    group = (size_t)32 << below(4);
+    for (int index = 0; index < 4; index++) {
+        const int type = types[index];
+        const int rounds = bound(t, (enum fv_type)type, 1000) > 1e-6 && type == FV_BFLOAT16;
+        struct fv_kernels cut = *t;
+        cut.panel_block = 1;
+        cut.row_block = rounds ? 4 : 1 + below(3);
+        float *whole = guarded(rows * outputs, 0), *parts = guarded(rows * outputs, 0);
+        struct fv_gemm g = {
+            .a = a, .a_stride = inputs, .rows = rows, .inputs = inputs, .outputs = outputs, .y = whole,
+            .y_stride = outputs, .epilogue = FV_STORE,
+        };
+        run_gemm(t, g, w, 0, (enum fv_type)type);
+        g.y = parts;
+        run_gemm(&cut, g, w, 0, (enum fv_type)type);
+        char what[128];
+        snprintf(what, sizeof what, "cuts %zux%zu->%zu type %d", rows, inputs, outputs, type);
+        compare(what, parts, whole, rows, outputs, outputs, 0, 0);
+        free(whole - GUARD), free(parts - GUARD);
+    }
+    free(a), free(w);
+}
+
 static void check_ffn(const struct fv_kernels *t, size_t rows, size_t inputs, size_t hidden, size_t outputs) {
     float *a = numbers(rows * inputs, 1), *w1 = numbers(hidden * inputs, 0.3f), *w2 = numbers(outputs * hidden, 0.3f);
     float *b1 = numbers(hidden, 1), *b2 = numbers(outputs, 1), *scale = numbers(outputs, 1);
@@ -357,6 +386,7 @@ static void check(const char *name, const struct fv_kernels *t) {
     for (size_t rows = 1; rows <= 27; rows++) check_gemm(t, rows, sizes[below(16)], sizes[below(16)]);
     check_gemm(t, 1, 900, 150), check_gemm(t, 1, 77, 64), check_gemm(t, 5, 1601, 70);
     check_gemm(t, 100, 45, 600), check_gemm(t, 97, 1283, 34), check_gemm(t, 30, 2050, 20);
+    check_cuts(t, 40, 77, 150), check_cuts(t, 28, 1283, 70), check_cuts(t, 96, 2306, 40);
     check_ffn(t, 1, 5, 20, 5), check_ffn(t, 50, 33, 131, 33), check_ffn(t, 110, 48, 700, 40);
     check_ffn(t, 29, 40, 1100, 96), check_ffn(t, 13, 200, 801, 17);
     for (size_t kernel = 3; kernel <= 7; kernel += 4) {
