@@ -62,7 +62,7 @@ verify-full: setup $(FULL_CHECKPOINT)/expected.safetensors ## FastVLM-0.5B dimen
 bench: build peer-models ## Ours beside the peers, in turns, on this machine (an hour)
 	$(PEERS_PYTHON) Benchmarks/compare.py --table downloads/bench/table.md
 
-verify-avx512: ## Check the AVX-512 kernels through an emulation of their instructions (libsimde-dev)
+verify-avx512: ## Check the AVX-512 kernels and AMX through an emulation of their instructions (libsimde-dev)
 	@[ -e /usr/include/simde ] || apt-get install -y -qq libsimde-dev
 	SIMDE=1 Tests/KernelCheck/run.sh
 

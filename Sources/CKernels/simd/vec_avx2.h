@@ -1,5 +1,5 @@
 // Eight float32 lanes. The kernels in this folder are written once over these few functions and compiled for
-// each width; see vec_avx512.h for the other one.
+// each width; see vec_avx512.h and vec_neon.h for the others.
 //
 // "part" functions touch only the first n lanes (0 < n <= W) in memory; lanes beyond read as zero.
 
