@@ -5,7 +5,7 @@ PYTHON_ENVIRONMENT = .venv
 PYTHON = $(PYTHON_ENVIRONMENT)/bin/python
 
 .PHONY: demo test test-training suite build setup format lint fixtures bench peers peer-models verify-full \
-    verify-avx512 sanitize clean
+    verify-avx512 verify-neon sanitize clean
 
 demo: build ## Build, then answer questions about the sample images with the embedded model
 	@Tools/demo.sh
@@ -62,9 +62,13 @@ verify-full: setup $(FULL_CHECKPOINT)/expected.safetensors ## FastVLM-0.5B dimen
 bench: build peer-models ## Ours beside the peers, in turns, on this machine (an hour)
 	$(PEERS_PYTHON) Benchmarks/compare.py --table downloads/bench/table.md
 
-verify-avx512: ## Check the AVX-512 kernels through an emulation of their instructions (libsimde-dev)
+verify-avx512: ## Check the AVX-512 kernels and AMX through an emulation of their instructions (libsimde-dev)
 	@[ -e /usr/include/simde ] || apt-get install -y -qq libsimde-dev
 	SIMDE=1 Tests/KernelCheck/run.sh
+
+verify-neon: ## Check the NEON kernels, cross-compiled and run by qemu as three processors (four minutes)
+	@Tools/setup-aarch64.sh
+	NEON=1 Tests/KernelCheck/run.sh
 
 sanitize: setup ## Run the tests under the address sanitizer (builds for about ten minutes)
 	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \

@@ -4,10 +4,12 @@
 #include "fv_cpu.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 #if defined(__linux__)
 #include <sched.h>
+#include <sys/syscall.h>
 #endif
 
 unsigned fv_cpu_count(void) {
@@ -27,6 +29,16 @@ static uint64_t saved_registers(void) {
     uint32_t low, high;
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
     return (uint64_t)high << 32 | low;
+}
+
+// Linux keeps the tiles' 8 KiB of state only for processes that have asked for it; asking again changes nothing.
+static int tiles_granted(void) {
+#if defined(__linux__)
+    enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
+    return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+#else
+    return 0;
+#endif
 }
 
 unsigned fv_cpu_features(void) {
@@ -51,8 +63,11 @@ unsigned fv_cpu_features(void) {
             found |= FV_CPU_AVX512BF16;
         }
     }
-    if ((saved & 0x60000) == 0x60000 && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & 1u << 24)) {
+    // Tile shapes and tiles
+    if ((saved & 0x60000) == 0x60000 && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & 1u << 24) && tiles_granted()) {
         found |= FV_CPU_AMX_TILE;
+        if (d & 1u << 22) found |= FV_CPU_AMX_BF16;
+        if (d & 1u << 25) found |= FV_CPU_AMX_INT8;
     }
     return found;
 }
@@ -69,6 +84,56 @@ void fv_cpu_name(char *text, size_t size) {
     }
     strncpy(text, (const char *)words, size - 1);
     text[size - 1] = 0;
+}
+
+#elif defined(__aarch64__)
+#if defined(__linux__)
+#include <sys/auxv.h>
+
+// Linux's bits (asm/hwcap.h), which older headers lack in part.
+enum { HAS_ASIMD = 1 << 1, HAS_ID_REGISTERS = 1 << 11, HAS_ASIMDDP = 1 << 20 };
+enum { HAS2_I8MM = 1 << 13, HAS2_BF16 = 1 << 14 };
+#endif
+
+unsigned fv_cpu_features(void) {
+    unsigned found = 0;
+    // What the compiler was allowed to use anyway, which covers systems that are asked in other ways.
+#if defined(__ARM_NEON)
+    found |= FV_CPU_NEON;
+#endif
+#if defined(__ARM_FEATURE_DOTPROD)
+    found |= FV_CPU_DOTPROD;
+#endif
+#if defined(__ARM_FEATURE_BF16)
+    found |= FV_CPU_BF16;
+#endif
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+    found |= FV_CPU_I8MM;
+#endif
+#if defined(__linux__)
+    const unsigned long first = getauxval(AT_HWCAP), second = getauxval(AT_HWCAP2);
+    if (first & HAS_ASIMD) found |= FV_CPU_NEON;
+    if (first & HAS_ASIMDDP) found |= FV_CPU_DOTPROD;
+    if (second & HAS2_BF16) found |= FV_CPU_BF16;
+    if (second & HAS2_I8MM) found |= FV_CPU_I8MM;
+#endif
+    return found;
+}
+
+// There are no names, but numbers, which Linux lets us read.
+void fv_cpu_name(char *text, size_t size) {
+    if (size == 0) return;
+#if defined(__linux__)
+    if (getauxval(AT_HWCAP) & HAS_ID_REGISTERS) {
+        uint64_t id;
+        __asm__("mrs %0, MIDR_EL1" : "=r"(id));
+        snprintf(
+            text, size, "aarch64, implementer 0x%02x, part 0x%03x", (unsigned)(id >> 24 & 0xFF),
+            (unsigned)(id >> 4 & 0xFFF));
+        return;
+    }
+#endif
+    snprintf(text, size, "aarch64");
 }
 
 #else

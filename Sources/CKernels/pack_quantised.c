@@ -32,7 +32,7 @@ static void place(const int8_t *q, size_t padded, int bits, int zero, size_t nr,
 
 void fv_quantised_pack_panels(const struct fv_quantised_pack *p) {
     const size_t nr = p->kernels->panel_width, half = p->second ? nr / 2 : nr;
-    const int limit = p->kernels->weight_limit, zero = p->bits == 8 ? limit + 1 : 8;
+    const int limit = p->kernels->weight_limit, zero = p->bits == 8 ? p->kernels->weight_zero : 8;
     const size_t bytes = fv_quantised_panel_bytes(p->inputs, p->group, p->bits, 0, nr);
     const size_t width = p->source_type == FV_FLOAT32 ? 4 : 2, unit = p->bits == 8 ? STEP : 2 * STEP;
     float *w = p->scratch;
@@ -60,17 +60,17 @@ void fv_quantised_pack_panels(const struct fv_quantised_pack *p) {
     }
 }
 
-// The integers of one group, around zero, out of whole words.
-static void unpack_words(const unsigned char *bytes, size_t count, int bits, int zero, int8_t *q) {
+// The integers of one group out of whole words, less the middle of their range.
+static void unpack_words(const unsigned char *bytes, size_t count, int bits, int middle, int8_t *q) {
     for (size_t k = 0; k < count; k++) {
         const int value = bits == 8 ? bytes[k] : k % 2 ? bytes[k / 2] >> 4 : bytes[k / 2] & 15;
-        q[k] = (int8_t)(value - zero);
+        q[k] = (int8_t)(value - middle);
     }
 }
 
 void fv_integers_pack_panels(const struct fv_integers_pack *p) {
     const size_t nr = p->panel_width, half = p->is_gated ? nr / 2 : nr;
-    const int zero = p->bits == 8 ? 128 : 8;
+    const int middle = p->bits == 8 ? 128 : 8, zero = p->bits == 8 ? p->weight_zero : 8;
     const size_t groups = p->inputs / p->group, row_bytes = p->inputs * (size_t)p->bits / 8;
     const size_t group_bytes = fv_quantised_panel_bytes(p->group, p->group, p->bits, 1, nr);
     int8_t q[FV_LARGEST_GROUP];
@@ -84,9 +84,9 @@ void fv_integers_pack_panels(const struct fv_integers_pack *p) {
                 memset(q, 0, sizeof q);
                 if (output < p->outputs) {
                     const unsigned char *row = (const unsigned char *)from->words + output * row_bytes;
-                    unpack_words(row + g * p->group * (size_t)p->bits / 8, p->group, p->bits, zero, q);
+                    unpack_words(row + g * p->group * (size_t)p->bits / 8, p->group, p->bits, middle, q);
                     scale = from->scales[output * groups + g];
-                    minimum = from->biases[output * groups + g] + scale * (float)zero;
+                    minimum = from->biases[output * groups + g] + scale * (float)middle;
                 }
                 memcpy(base + 4 * j, &scale, 4);
                 memcpy(base + 4 * (nr + j), &minimum, 4);
@@ -99,7 +99,7 @@ void fv_integers_pack_panels(const struct fv_integers_pack *p) {
 void fv_quantised_unpack(const struct fv_quantised_unpack *u) {
     const size_t nr = u->panel_width, half = u->is_gated ? nr / 2 : nr;
     const size_t bytes = fv_quantised_panel_bytes(u->inputs, u->group, u->bits, u->has_minima, nr);
-    const int zero = u->bits == 8 ? u->weight_limit + 1 : 8;
+    const int zero = u->bits == 8 ? u->weight_zero : 8;
     for (size_t output = 0; output < u->outputs; output++) {
         const size_t j = output % half + (u->part ? half : 0);
         const char *panel = (const char *)u->packed + output / half * bytes;
@@ -112,8 +112,10 @@ void fv_quantised_unpack(const struct fv_quantised_unpack *u) {
                 const size_t i = k - first;
                 const size_t step = u->bits == 8 ? i / STEP : i / (2 * STEP);
                 const unsigned char byte = steps[(step * nr + j) * STEP + i % STEP];
-                const int q = u->bits == 8 ? byte : i / STEP % 2 ? byte >> 4 : byte & 15;
-                u->target[output * u->inputs + k] = scale * (float)(q - zero) + minimum;
+                // Around 0 bytes are signed.
+                const int whole = zero ? byte - zero : (int8_t)byte;
+                const int q = u->bits == 8 ? whole : (i / STEP % 2 ? byte >> 4 : byte & 15) - zero;
+                u->target[output * u->inputs + k] = scale * (float)q + minimum;
             }
         }
     }

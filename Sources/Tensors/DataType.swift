@@ -43,7 +43,8 @@ package enum Precision: String, Sendable, Hashable, CaseIterable {
 package enum WeightFormat: Sendable, Hashable {
     case float32
     case bfloat16
-    /// Unsigned bytes around 128 (around 64, with 7 bits, without VNNI), with a float32 scale for every `group` inputs of an output.
+    /// Bytes with a float32 scale for every `group` inputs of an output: unsigned around 128, around 64 with 7 bits
+    /// (AVX2, AVX-512 without VNNI), or signed (NEON).
     /// A group is 32, 64, 128 or 256 inputs, the last one of a matrix perhaps fewer.
     case int8(group: Int)
     /// The same with 4 bits around 8.

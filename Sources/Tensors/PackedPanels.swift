@@ -67,7 +67,8 @@ struct PackedPanels: Sendable {
                 let pack = fv_integers_pack(
                     source: first, second: second, is_gated: cut.isGated ? 1 : 0, bits: Int32(source.bits),
                     group: source.group, outputs: source.outputs, inputs: source.inputs,
-                    panel_width: compute.kernels.pointee.panel_width, first_panel: 0, panel_count: 0,
+                    panel_width: compute.kernels.pointee.panel_width,
+                    weight_zero: compute.kernels.pointee.weight_zero, first_panel: 0, panel_count: 0,
                     packed: target)
                 cut.run(on: compute, scratchBytes: 0) { panels, _ in
                     var part = pack
@@ -108,7 +109,8 @@ struct PackedPanels: Sendable {
             let layout = PanelLayout(
                 outputs: outputs, inputs: inputs, isGated: isGated, format: format, hasMinima: hasMinima,
                 panelWidth: compute.kernels.pointee.panel_width,
-                weightLimit: Int(compute.kernels.pointee.weight_limit))
+                weightLimit: Int(compute.kernels.pointee.weight_limit),
+                weightZero: Int(compute.kernels.pointee.weight_zero))
         else { return nil }
         return StoredPanels(layout: layout, storage: storage, byteOffset: byteOffset)
     }

@@ -13,16 +13,18 @@ package struct PanelLayout: Sendable, Hashable {
     package let panelWidth: Int
     /// Largest integer of an 8-bit weight: 63 or 127.
     package let weightLimit: Int
+    /// What an 8-bit 0 is stored as: 0 where bytes are signed, else the limit and one.
+    package let weightZero: Int
     package let byteCount: Int
 
     /// - Returns: nil when there can be no such panels.
     package init?(
         outputs: Int, inputs: Int, isGated: Bool, format: WeightFormat, hasMinima: Bool, panelWidth: Int,
-        weightLimit: Int
+        weightLimit: Int, weightZero: Int
     ) {
         guard let group = format.group, WeightFormat.groups.contains(group), outputs > 0, inputs > 0,
             inputs <= 1 << 32, outputs <= 1 << 32, [8, 16, 32, 64].contains(panelWidth),
-            weightLimit == 63 || weightLimit == 127
+            weightLimit == 63 || weightLimit == 127, weightZero == 0 || weightZero == weightLimit + 1
         else { return nil }
         self.outputs = outputs
         self.inputs = inputs
@@ -31,6 +33,7 @@ package struct PanelLayout: Sendable, Hashable {
         self.hasMinima = hasMinima
         self.panelWidth = panelWidth
         self.weightLimit = weightLimit
+        self.weightZero = weightZero
         let perPanel = isGated ? panelWidth / 2 : panelWidth
         let panelBytes = fv_quantised_panel_bytes(
             inputs, group, Int32(format.bits), hasMinima ? 1 : 0, panelWidth)
@@ -42,7 +45,9 @@ package struct PanelLayout: Sendable, Hashable {
 
     func fits(_ compute: Compute) -> Bool {
         panelWidth == compute.kernels.pointee.panel_width
-            && (format.bits == 4 || weightLimit == compute.kernels.pointee.weight_limit)
+            && (format.bits == 4
+                || weightLimit == compute.kernels.pointee.weight_limit
+                    && weightZero == compute.kernels.pointee.weight_zero)
     }
 }
 
@@ -76,7 +81,7 @@ package struct StoredPanels: Sendable {
                 packed: UnsafeRawPointer(storage.base) + byteOffset, bits: Int32(layout.format.bits),
                 group: layout.format.group ?? 32, has_minima: layout.hasMinima ? 1 : 0,
                 is_gated: layout.isGated ? 1 : 0, outputs: layout.outputs, inputs: layout.inputs,
-                panel_width: layout.panelWidth, weight_limit: Int32(layout.weightLimit),
+                panel_width: layout.panelWidth, weight_zero: Int32(layout.weightZero),
                 part: isSecond ? 1 : 0, target: target)
             fv_quantised_unpack(&call)
             withExtendedLifetime(storage) {}

@@ -63,14 +63,14 @@ import Testing
             let packed = try PackedMatrix(one.matrix, compute: compute)
             compute.linear(input.matrix, packed, into: output.matrix)
             #expect(
-                normalisedError(output.values, expected) < QuantisedTests.activationError,
+                normalisedError(output.values, expected) < QuantisedTests.activationError(of: expected.count),
                 "\(set) groups of \(group) seed \(random.seed)")
             let pair = try #require(
                 try PackedGatedMatrix(gate: one.matrix, up: two.matrix, compute: compute))
             let product = Guarded(s.rows, s.outputs, gap: 2)
             compute.gatedLinear(input.matrix, pair, into: product.matrix)
             #expect(
-                normalisedError(product.values, gated) < 8 * QuantisedTests.activationError,
+                normalisedError(product.values, gated) < 8 * QuantisedTests.activationError(of: gated.count),
                 "\(set) groups of \(group) seed \(random.seed)")
             #expect(output.isIntact && product.isIntact)
             // And come back as the numbers they stand for.
@@ -136,11 +136,11 @@ import Testing
         let width = compute.kernels.pointee.panel_width
         func layout(
             _ outputs: Int = 40, _ inputs: Int = 96, _ format: WeightFormat = .int8(group: 32), width: Int,
-            limit: Int = 127
+            limit: Int = 127, zero: Int? = nil
         ) -> PanelLayout? {
             PanelLayout(
                 outputs: outputs, inputs: inputs, isGated: false, format: format, hasMinima: false,
-                panelWidth: width, weightLimit: limit)
+                panelWidth: width, weightLimit: limit, weightZero: zero ?? limit + 1)
         }
         let good = try #require(layout(width: width))
         let storage = try Storage(byteCount: good.byteCount + 64)
@@ -149,7 +149,9 @@ import Testing
         #expect(StoredPanels(layout: good, storage: storage, byteOffset: 128) == nil)
         #expect(StoredPanels(layout: good, storage: storage, byteOffset: -64) == nil)
         #expect(StoredPanels(layout: good, storage: storage, byteOffset: Int.max / 64 * 64) == nil)
-        for other in [layout(width: 4 * width), layout(width: width, limit: 63)] {
+        for other in [
+            layout(width: 4 * width), layout(width: width, limit: 63), layout(width: width, zero: 0),
+        ] {
             let layout = try #require(other)
             let room = try Storage(byteCount: layout.byteCount)
             let panels = try #require(StoredPanels(layout: layout, storage: room, byteOffset: 0))
@@ -163,5 +165,6 @@ import Testing
         #expect(layout(40, 96, .bfloat16, width: width) == nil)
         #expect(layout(width: 5) == nil)
         #expect(layout(width: width, limit: 100) == nil)
+        #expect(layout(width: width, zero: 5) == nil)
     }
 }

@@ -117,7 +117,7 @@ func apply(_ activation: Activation, _ x: Double) -> Double {
 
 /// Bounds of the normalised squared error against float64 on the same (rounded) weights.
 func tolerance(_ set: InstructionSet, _ format: WeightFormat) -> Double {
-    set == .avx512bf16 && format == .bfloat16 ? 5e-4 : 1e-7
+    set.roundsInputs && format == .bfloat16 ? 5e-4 : 1e-7
 }
 
 #if canImport(Glibc)

@@ -4,15 +4,20 @@
 
 #include <stddef.h>
 
-/// Instruction sets that have a function table, slowest first.
+/// Instruction sets that have a function table, slowest first of each architecture.
 enum fv_isa {
     FV_ISA_SCALAR = 0,
     FV_ISA_AVX2 = 1,
     FV_ISA_AVX512 = 2,
     FV_ISA_AVX512BF16 = 3,
+    FV_ISA_AVX512AMX = 4,
+    FV_ISA_NEON = 5,
+    FV_ISA_NEONDOT = 6,
+    FV_ISA_NEONBF16 = 7,
 };
 
-/// One bit per feature; a bit is set only when CPUID has it *and* the system saves the registers (XCR0).
+/// One bit per feature; a bit is set only when the processor has it *and* the system lets us use it: on x86 it saves
+/// the registers (XCR0) and, for AMX, grants their use; on aarch64 it reports the feature.
 enum fv_cpu_feature {
     FV_CPU_AVX2 = 1 << 0,
     FV_CPU_FMA = 1 << 1,
@@ -25,10 +30,17 @@ enum fv_cpu_feature {
     FV_CPU_AVX512BF16 = 1 << 8,
     FV_CPU_AVX512VNNI = 1 << 9,
     FV_CPU_AMX_TILE = 1 << 10,
+    FV_CPU_AMX_BF16 = 1 << 11,
+    FV_CPU_AMX_INT8 = 1 << 12,
+    FV_CPU_NEON = 1 << 13,
+    FV_CPU_DOTPROD = 1 << 14,
+    FV_CPU_BF16 = 1 << 15,
+    FV_CPU_I8MM = 1 << 16,
 };
 
 /// The features of this processor as `fv_cpu_feature` bits; 0 on other architectures. Cheap enough to call
-/// when a model is loaded; it keeps no state.
+/// when a model is loaded; it keeps no state. (Where the processor has AMX it asks Linux for the use of its tiles,
+/// which holds for the whole process and its later threads.)
 unsigned fv_cpu_features(void);
 
 /// Writes the processor's own name, zero-terminated, at most `size` bytes with the zero.

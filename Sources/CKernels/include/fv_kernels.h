@@ -176,6 +176,8 @@ struct fv_kernels {
     size_t (*_Nonnull gemm_scratch)(size_t inputs);
     /// Largest integer of an 8-bit weight, 63 or 127; see fv_quantised.h.
     int weight_limit;
+    /// The byte that stands for 0 in an 8-bit weight: weight_limit + 1 where bytes are unsigned, 0 where signed.
+    int weight_zero;
     /// q = the integers of one group of weights, ±limit for 8 bits or −8 … 7 for 4; answers the scale.
     float (*_Nonnull quantise_weights)(
         const float *_Nonnull w, size_t count, int bits, int limit, int8_t *_Nonnull q);

@@ -14,13 +14,14 @@ enum { FV_QUANTUM_STEP = 4 };
 /// Inputs of the largest group.
 enum { FV_LARGEST_GROUP = 256 };
 
-/// Weights of W [outputs, inputs] as unsigned integers of 8 or 4 bits in groups of `group` inputs, packed into
-/// panels of nr outputs:
+/// Weights of W [outputs, inputs] as integers of 8 or 4 bits in groups of `group` inputs, packed into panels of nr
+/// outputs:
 ///
 ///     w[j][k] = scale[j][g] · (q − zero) + minimum[j][g]              minimum = 0 where a matrix has none
 ///
-/// zero is 8 for 4 bits and weight_limit + 1 for 8, where q − zero is −weight_limit … weight_limit: 127, or 63
-/// for instruction sets that add two products in 16 bits.
+/// zero is 8 for 4 bits and the table's weight_zero for 8, where q − zero is −weight_limit … weight_limit: 127, or
+/// 63 for instruction sets that add two products with an unsigned factor in 16 bits. x86 multiplies unsigned
+/// weights with signed activations (zero is weight_limit + 1), NEON signed ones with signed ones (zero is 0).
 ///
 ///     panel:   group 0 │ group 1 │ …                       inputs beyond the last are q = zero
 ///     group:   scale[nr] │ minimum[nr], if any │ steps      float32
@@ -74,6 +75,8 @@ struct fv_integers_pack {
     size_t outputs;
     size_t inputs;
     size_t panel_width;
+    /// Of the kernels: what an 8-bit 0 is stored as.
+    int weight_zero;
     size_t first_panel;
     size_t panel_count;
     void *_Nonnull packed;
@@ -92,7 +95,7 @@ struct fv_quantised_unpack {
     size_t outputs;
     size_t inputs;
     size_t panel_width;
-    int weight_limit;
+    int weight_zero;
     /// Of a gated pair: 1 for the second matrix.
     int part;
     /// [outputs][inputs]

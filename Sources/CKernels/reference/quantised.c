@@ -53,7 +53,7 @@ void fv_quantise_scalar(const struct fv_quantise *q) {
 
 // q − zero of output j, input k within a group whose steps begin at `steps`.
 static int weight(const unsigned char *steps, size_t j, size_t k, int bits) {
-    if (bits == 8) return steps[(k / STEP * NR + j) * STEP + k % STEP] - (FV_SCALAR_WEIGHT_LIMIT + 1);
+    if (bits == 8) return steps[(k / STEP * NR + j) * STEP + k % STEP] - FV_SCALAR_WEIGHT_ZERO;
     const unsigned char byte = steps[(k / (2 * STEP) * NR + j) * STEP + k % STEP];
     return (k / STEP % 2 ? byte >> 4 : byte & 15) - 8;
 }

@@ -7,7 +7,14 @@
 #include "fv_kernels.h"
 
 /// Panel width of the scalar table.
-enum { FV_SCALAR_NR = 8, FV_SCALAR_ROWS = 96, FV_SCALAR_PANELS = 32, FV_SCALAR_QUERIES = 64, FV_SCALAR_WEIGHT_LIMIT = 127 };
+enum {
+    FV_SCALAR_NR = 8,
+    FV_SCALAR_ROWS = 96,
+    FV_SCALAR_PANELS = 32,
+    FV_SCALAR_QUERIES = 64,
+    FV_SCALAR_WEIGHT_LIMIT = 127,
+    FV_SCALAR_WEIGHT_ZERO = 128,
+};
 
 float fv_activate_scalar(float x, enum fv_activation activation);
 

@@ -11,6 +11,7 @@ const struct fv_kernels fv_kernels_scalar = {
     .gemm_bf16 = fv_gemm_bf16_scalar,
     .gemm_scratch = fv_gemm_scratch_scalar,
     .weight_limit = FV_SCALAR_WEIGHT_LIMIT,
+    .weight_zero = FV_SCALAR_WEIGHT_ZERO,
     .quantise_weights = fv_quantise_weights_scalar,
     .quantised_pitch = fv_quantised_pitch_scalar,
     .quantise = fv_quantise_scalar,

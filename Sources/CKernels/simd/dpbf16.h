@@ -1,6 +1,8 @@
-// Products of bfloat16 pairs (AVX512-BF16): inputs are rounded to bfloat16 before, sums are float32.
+// Products of bfloat16 pairs (AVX512-BF16, or BFMMLA on NEON): inputs are rounded to bfloat16 before, sums are float32.
 
-#if FV_SIMDE
+#if FV_NEON
+#include "dpbf16_neon.h"
+#elif FV_SIMDE
 // Portable stand-ins, because SIMDe 0.7.4 has these two instructions not at all or not right.
 INLINE V v_dot_pairs(V sum, VI a, VI b) {
     float s[W], low_a[W], high_a[W], low_b[W], high_b[W];
@@ -21,14 +23,19 @@ INLINE void v_store_rounded(uint16_t *p, V x) {
 }
 #endif
 
-// One row, rounded; a zero follows an odd count.
-static void round_row(uint16_t *target, const float *source, size_t count) {
+#if !FV_NEON
+#define PAIR_PRODUCTS (2 * W)
+#endif
+
+// One row, rounded; zeros follow up to a multiple of `unit`.
+INLINE void round_row(uint16_t *target, const float *source, size_t count, const size_t unit) {
     size_t i = 0;
     for (; i + W <= count; i += W) v_store_rounded(target + i, v_load(source + i));
     for (; i < count; i++) target[i] = fv_round_bf16(source[i]);
-    if (count % 2) target[count] = 0;
+    for (; i % unit; i++) target[i] = 0;
 }
 
+#if !FV_NEON
 INLINE void tile_dpbf16(
     const size_t mr, size_t k, const uint16_t *a, size_t a_stride, const uint16_t *b, float *c, size_t c_stride,
     int accumulate) {
@@ -45,5 +52,6 @@ INLINE void tile_dpbf16(
     }
     FV_TILE_END(mr)
 }
+#endif
 
 FV_TILE_FUNCTIONS(dpbf16, uint16_t, uint16_t)

@@ -2,13 +2,15 @@
 // with these macros set:
 //
 //     FV_WEIGHTS        f32 or bf16: the end of the functions' names
-//     FV_TILES          table of micro-kernels
+//     FV_TILE(mr, …)    calls the micro-kernel for mr rows
+//     FV_TILE_ROWS      most rows of a micro-kernel
+//     FV_INPUTS_UNIT    inputs that a micro-kernel takes at once
 //     FV_INPUT          element that the micro-kernels read: float, or uint16_t where they want bfloat16
 //     FV_INPUT_IS_BF16  0 or 1
 //     FV_ROW            kernel for one row and four panels (reads float)
 //     FV_PANEL(k)       bytes of k inputs of a panel (k even unless it is the last)
 //
-// Loop order of a call: blocks of k; panels; tiles of MR rows. A panel's block (KC · NR numbers) stays in the
+// Loop order of a call: blocks of k; panels; tiles of FV_TILE_ROWS rows. A panel's block (KC · NR numbers) stays in the
 // first-level cache while all rows pass by, the rows' block (ROWS · KC) stays in the second-level cache while
 // all panels pass by. With more than one block of k the sums wait in `scratch`.
 
@@ -24,7 +26,7 @@ static const FV_INPUT *FV_LOCAL(inputs)(
     uint16_t *target = (uint16_t *)*scratch;
     const size_t target_stride = (inputs + 1) / 2 * 2 + 32;
     for (size_t row = 0; row < rows; row++) {
-        round_row(target + row * target_stride, a + row * *stride, inputs);
+        round_row(target + row * target_stride, a + row * *stride, inputs, FV_INPUTS_UNIT);
     }
     *stride = target_stride;
     *scratch += (rows * target_stride * 2 + 63) / 64 * 64;
@@ -63,8 +65,8 @@ static void FV_PUBLIC(gemm)(const struct fv_gemm *g) {
     size_t stride = g->a_stride;
     const FV_INPUT *a = FV_LOCAL(inputs)(g->a, &stride, g->rows, g->inputs, &scratch);
     float *sums = (float *)scratch;
-    const size_t tiles = (g->rows + MR - 1) / MR;
-    const size_t step = k_step(g->inputs);
+    const size_t tiles = (g->rows + FV_TILE_ROWS - 1) / FV_TILE_ROWS;
+    const size_t step = k_step(g->inputs, FV_INPUTS_UNIT);
     for (size_t k = 0; k < g->inputs; k += step) {
         const size_t depth = g->inputs - k < step ? g->inputs - k : step;
         const int last = k + depth == g->inputs;
@@ -72,10 +74,11 @@ static void FV_PUBLIC(gemm)(const struct fv_gemm *g) {
             const size_t panel = g->first_panel + p;
             const char *base = (const char *)g->panels + panel * panel_bytes + FV_PANEL(k);
             for (size_t tile = 0; tile < tiles; tile++) {
-                const size_t row = tile * MR, mr = g->rows - row < MR ? g->rows - row : MR;
+                const size_t row = tile * FV_TILE_ROWS, left = g->rows - row;
+                const size_t mr = left < FV_TILE_ROWS ? left : FV_TILE_ROWS;
                 // With a single block of k the same small buffer serves all tiles.
-                float *c = step >= g->inputs ? sums : sums + (p * tiles + tile) * MR * NR;
-                FV_TILES[mr](depth, a + row * stride + k, stride, base, c, NR, k > 0);
+                float *c = step >= g->inputs ? sums : sums + (p * tiles + tile) * FV_TILE_ROWS * NR;
+                FV_TILE(mr, depth, a + row * stride + k, stride, base, c, NR, k > 0);
                 if (last) finish(g, c, row, mr, panel);
             }
         }
@@ -85,25 +88,26 @@ static void FV_PUBLIC(gemm)(const struct fv_gemm *g) {
 // Tile of rows through expand and project, HIDDEN hidden columns at a time; see fv_ffn.
 static void FV_PUBLIC(ffn)(const struct fv_ffn *f) {
     const size_t expand_bytes = FV_PANEL(f->inputs), project_bytes = FV_PANEL(f->hidden);
-    const size_t panels = (f->outputs + NR - 1) / NR, tiles = (f->rows + MR - 1) / MR;
+    const size_t panels = (f->outputs + NR - 1) / NR, tiles = (f->rows + FV_TILE_ROWS - 1) / FV_TILE_ROWS;
     const size_t hidden_stride = HIDDEN + 32;
     char *scratch = f->scratch;
     size_t stride = f->a_stride;
     const FV_INPUT *a = FV_LOCAL(inputs)(f->a, &stride, f->rows, f->inputs, &scratch);
     FV_INPUT *middle = (FV_INPUT *)scratch;
-    float *sums = (float *)(scratch + tiles * MR * hidden_stride * sizeof(FV_INPUT));
+    float *sums = (float *)(scratch + tiles * FV_TILE_ROWS * hidden_stride * sizeof(FV_INPUT));
     const struct fv_gemm output = {
         .a = f->a, .panels = f->project, .outputs = f->outputs, .y = f->y, .y_stride = f->y_stride,
         .bias = f->project_bias, .scale = f->scale, .epilogue = FV_ADD,
     };
-    _Alignas(64) float c[MR * NR];
+    _Alignas(64) float c[FV_TILE_ROWS * NR];
     for (size_t h = 0; h < f->hidden; h += HIDDEN) {
         const size_t depth = f->hidden - h < HIDDEN ? f->hidden - h : HIDDEN;
         for (size_t panel = 0; panel * NR < depth; panel++) {
             const char *base = (const char *)f->expand + (h / NR + panel) * expand_bytes;
             for (size_t tile = 0; tile < tiles; tile++) {
-                const size_t row = tile * MR, mr = f->rows - row < MR ? f->rows - row : MR;
-                FV_TILES[mr](f->inputs, a + row * stride, stride, base, c, NR, 0);
+                const size_t row = tile * FV_TILE_ROWS, left = f->rows - row;
+                const size_t mr = left < FV_TILE_ROWS ? left : FV_TILE_ROWS;
+                FV_TILE(mr, f->inputs, a + row * stride, stride, base, c, NR, 0);
                 const float *bias = f->expand_bias ? f->expand_bias + h + panel * NR : 0;
                 FV_INPUT *target = middle + row * hidden_stride + panel * NR;
                 FV_LOCAL(finish_hidden)(c, mr, bias, target, hidden_stride);
@@ -112,15 +116,17 @@ static void FV_PUBLIC(ffn)(const struct fv_ffn *f) {
         for (size_t panel = 0; panel < panels; panel++) {
             const char *base = (const char *)f->project + panel * project_bytes + FV_PANEL(h);
             for (size_t tile = 0; tile < tiles; tile++) {
-                const size_t row = tile * MR, mr = f->rows - row < MR ? f->rows - row : MR;
-                float *sum = sums + (panel * tiles + tile) * MR * NR;
-                FV_TILES[mr](depth, middle + row * hidden_stride, hidden_stride, base, sum, NR, h > 0);
+                const size_t row = tile * FV_TILE_ROWS, left = f->rows - row;
+                const size_t mr = left < FV_TILE_ROWS ? left : FV_TILE_ROWS;
+                float *sum = sums + (panel * tiles + tile) * FV_TILE_ROWS * NR;
+                FV_TILE(mr, depth, middle + row * hidden_stride, hidden_stride, base, sum, NR, h > 0);
                 if (h + depth == f->hidden) finish(&output, sum, row, mr, panel);
             }
         }
     }
 }
 
+#if !FV_WITHOUT_STEM
 // Patches of up to ROWS output positions as a matrix [rows, k·k·channels], then a product.
 static void FV_PUBLIC(stem)(const struct fv_stem *s) {
     const size_t inputs = s->kernel * s->kernel * s->channels;
@@ -144,6 +150,8 @@ static void FV_PUBLIC(stem)(const struct fv_stem *s) {
         }
     }
 }
+
+#endif
 
 #undef FV_PASTE2
 #undef FV_PASTE

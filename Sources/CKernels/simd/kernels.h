@@ -8,6 +8,12 @@
 #include "math.h"
 #include "products.h"
 #include "quantised.h"
+#if FV_HAS_AMX
+#include "amx.h"
+#define FV_MATRIX(operation) FV_AMX(operation)
+#else
+#define FV_MATRIX(operation) FV_NAME(operation)
+#endif
 #include "weights.h"
 #include "depthwise.h"
 #include "attention.h"
@@ -21,19 +27,20 @@ const struct fv_kernels FV_TABLE = {
     .panel_block = PANELS,
     .query_block = ROWS,
     .gemm_f32 = FV_NAME(gemm_f32),
-    .gemm_bf16 = FV_NAME(gemm_bf16),
+    .gemm_bf16 = FV_MATRIX(gemm_bf16),
     .gemm_scratch = FV_NAME(gemm_scratch),
     .weight_limit = WEIGHT_LIMIT,
+    .weight_zero = WEIGHT_ZERO,
     .quantise_weights = FV_NAME(quantise_weights),
     .quantised_pitch = FV_NAME(quantised_pitch),
     .quantise = FV_NAME(quantise),
-    .gemm_q8 = FV_NAME(gemm_q8),
+    .gemm_q8 = FV_MATRIX(gemm_q8),
     .gemm_q4 = FV_NAME(gemm_q4),
-    .ffn_q8 = FV_NAME(ffn_q8),
+    .ffn_q8 = FV_MATRIX(ffn_q8),
     .ffn_q8_rows = FV_NAME(ffn_q8_rows),
     .ffn_q8_scratch = FV_NAME(ffn_q8_scratch),
     .ffn_f32 = FV_NAME(ffn_f32),
-    .ffn_bf16 = FV_NAME(ffn_bf16),
+    .ffn_bf16 = FV_MATRIX(ffn_bf16),
     .ffn_scratch = FV_NAME(ffn_scratch),
     .ffn_rows = FV_NAME(ffn_rows),
     .stem_f32 = FV_NAME(stem_f32),
@@ -43,8 +50,8 @@ const struct fv_kernels FV_TABLE = {
     .attention = FV_NAME(attention),
     .attention_scratch = FV_NAME(attention_scratch),
     .peak_f32 = FV_NAME(peak_f32),
-    .peak_bf16 = FV_NAME(peak_bf16),
-    .peak_q8 = FV_NAME(peak_q8),
+    .peak_bf16 = FV_MATRIX(peak_bf16),
+    .peak_q8 = FV_MATRIX(peak_q8),
     .read_memory = FV_NAME(read_memory),
     .layer_norm = FV_NAME(layer_norm),
     .rms_norm = FV_NAME(rms_norm),

@@ -18,7 +18,12 @@
     }
 #define FV_PEAK_FMA(sum, x, y) v_fma(x, y, sum)
 FV_PEAK(FV_NAME(peak_f32), V, v_set(0.5f), FV_PEAK_FMA, W)
+#if !FV_HAS_AMX // amx.h has its own
+#if FV_HAS_I8MM
+FV_PEAK(FV_NAME(peak_q8), VI, vi_zero(), vi_matrix_product, 8 * W)
+#else
 FV_PEAK(FV_NAME(peak_q8), VI, vi_zero(), vi_dot, 4 * W)
+#endif
 #if FV_HAS_DPBF16
 static double FV_NAME(peak_bf16)(size_t rounds) {
     V sums[12];
@@ -30,11 +35,12 @@ static double FV_NAME(peak_bf16)(size_t rounds) {
         FV_UNROLL for (size_t i = 0; i < 12; i++) sums[i] = v_dot_pairs(sums[i], x, y);
         FV_UNROLL for (size_t i = 0; i < 12; i++) V_PIN(sums[i]);
     }
-    return 2.0 * 12 * 2 * W * (double)rounds;
+    return 2.0 * 12 * PAIR_PRODUCTS * (double)rounds;
 }
 #else
 // Weights are widened and multiplied in float32.
 static double FV_NAME(peak_bf16)(size_t rounds) { return FV_NAME(peak_f32)(rounds); }
+#endif
 #endif
 #undef FV_PEAK
 #undef FV_PEAK_FMA

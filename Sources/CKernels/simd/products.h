@@ -9,14 +9,24 @@ enum {
     KC = W == 8 ? 384 : 512,
     // Hidden columns per step of a feed-forward network; a multiple of NR.
     HIDDEN = W == 8 ? 384 : 512,
+#if FV_HAS_AMX
+    // A feed-forward network's rows suit the larger micro-kernels and have room for the smaller ones' last one.
+    ROW_UNIT = AMX_ROWS,
+    LEAST_ROWS = 2 * AMX_ROWS,
+    ROW_ROOM = MR,
+#else
+    ROW_UNIT = MR,
+    LEAST_ROWS = 4 * MR,
+    ROW_ROOM = 0,
+#endif
 };
 
-// Blocks of k of equal, even length, at most KC (as a single block up to 2·KC: the panel then comes from the
+// Blocks of k of equal length, multiples of `unit`, at most KC (as a single block up to 2·KC: the panel then comes from the
 // second-level cache, which costs less than storing and loading sums).
-INLINE size_t k_step(size_t inputs) {
+INLINE size_t k_step(size_t inputs, size_t unit) {
     if (inputs <= 2 * KC) return inputs;
     const size_t blocks = (inputs + KC - 1) / KC;
-    return ((inputs + blocks - 1) / blocks + 1) / 2 * 2;
+    return ((inputs + blocks - 1) / blocks + unit - 1) / unit * unit;
 }
 
 // One tile c[mr][NR] of panel `panel`, rows from `row` on, into y; `bias` and `scale` may be null.
@@ -119,12 +129,12 @@ static size_t FV_NAME(gemm_scratch)(size_t inputs) {
 
 static size_t FV_NAME(ffn_rows)(size_t inputs, size_t hidden, size_t outputs) {
     const size_t columns = inputs + outputs + (hidden < HIDDEN ? hidden : HIDDEN);
-    const size_t rows = L2_BUDGET / (columns * 4) / MR * MR;
-    return rows > ROWS ? ROWS : rows < 4 * MR ? 4 * MR : rows;
+    const size_t rows = L2_BUDGET / (columns * 4) / ROW_UNIT * ROW_UNIT;
+    return rows > ROWS ? ROWS : rows < LEAST_ROWS ? LEAST_ROWS : rows;
 }
 
 static size_t FV_NAME(ffn_scratch)(size_t inputs, size_t hidden, size_t outputs) {
-    const size_t rows = FV_NAME(ffn_rows)(inputs, hidden, outputs);
+    const size_t rows = FV_NAME(ffn_rows)(inputs, hidden, outputs) + ROW_ROOM;
     return rows * (inputs + 40) * 2 + 64 + rows * ((HIDDEN + 32) * 4 + (outputs + NR) * 4) + 64;
 }
 
@@ -134,7 +144,9 @@ static size_t FV_NAME(stem_scratch)(size_t inputs, size_t out_width) {
 }
 
 #define FV_WEIGHTS f32
-#define FV_TILES tiles_f32
+#define FV_TILE(mr, ...) tiles_f32[mr](__VA_ARGS__)
+#define FV_TILE_ROWS MR
+#define FV_INPUTS_UNIT 2
 #define FV_INPUT float
 #define FV_INPUT_IS_BF16 0
 #define FV_ROW row_f32
@@ -143,7 +155,9 @@ static size_t FV_NAME(stem_scratch)(size_t inputs, size_t out_width) {
 #define finish_hidden_f32 finish_hidden_float
 #include "gemm.h"
 #undef FV_WEIGHTS
-#undef FV_TILES
+#undef FV_TILE
+#undef FV_TILE_ROWS
+#undef FV_INPUTS_UNIT
 #undef FV_INPUT
 #undef FV_INPUT_IS_BF16
 #undef FV_ROW
@@ -152,21 +166,25 @@ static size_t FV_NAME(stem_scratch)(size_t inputs, size_t out_width) {
 #define FV_PANEL(k) (((k) + 1) / 2 * NR * 4)
 #define FV_ROW row_bf16
 #define FV_WEIGHTS bf16
+#define FV_TILE_ROWS MR
+#define FV_INPUTS_UNIT 2
 #define row_tile_bf16 tile_bf16_1
 #if FV_HAS_DPBF16
-#define FV_TILES tiles_dpbf16
+#define FV_TILE(mr, ...) tiles_dpbf16[mr](__VA_ARGS__)
 #define FV_INPUT uint16_t
 #define FV_INPUT_IS_BF16 1
 #define finish_hidden_bf16 finish_hidden_rounded
 #else
-#define FV_TILES tiles_bf16
+#define FV_TILE(mr, ...) tiles_bf16[mr](__VA_ARGS__)
 #define FV_INPUT float
 #define FV_INPUT_IS_BF16 0
 #define finish_hidden_bf16 finish_hidden_float
 #endif
 #include "gemm.h"
 #undef FV_WEIGHTS
-#undef FV_TILES
+#undef FV_TILE
+#undef FV_TILE_ROWS
+#undef FV_INPUTS_UNIT
 #undef FV_INPUT
 #undef FV_INPUT_IS_BF16
 #undef FV_ROW

@@ -3,8 +3,8 @@
 //     y[i][j] = Σ_groups s_a[i][g] · s_w[j][g] · Σ_k a[i][k] · (w[j][k] − zero)        + Σ_g sum_a[i][g] · m[j][g]
 //                                                └──────── integers ─────────┘          only with minima
 //
-// Weights are unsigned, which is how both `vpdpbusd` and published affine checkpoints want them; the zero point
-// is taken off each sum of a group in one subtraction, because Σ a is known. Sums of a group are exact 32-bit
+// Weights are unsigned on x86, which is how both `vpdpbusd` and published affine checkpoints want them; the zero point
+// is taken off each sum of a group in one subtraction, because Σ a is known. NEON has 8-bit weights signed: zero is 0. Sums of a group are exact 32-bit
 // integers; groups are added in float32, in ascending order. include/fv_quantised.h draws the layouts.
 //
 // Activations are −127 … 127. A weight of "8 bits" has WEIGHT_LIMIT as its largest size, which the vector file sets
@@ -74,6 +74,7 @@ static void FV_NAME(quantise)(const struct fv_quantise *q) {
 
 // What a micro-kernel works on: mr rows, one panel, a block of whole groups.
 struct q_tile {
+    size_t rows;
     const char *a;      // integers of the first row at the block's first input
     const char *groups; // its groups from the block's first one on
     size_t pitch;
@@ -85,63 +86,80 @@ struct q_tile {
     int accumulate;
 };
 
+#if FV_HAS_DOTPROD
+#include "sums_neon.h"
+#else
+// sums = Σ of a · q over one group of `count` inputs, rows `pitch` bytes apart. bits and mr are constants after
+// inlining.
+INLINE void group_sums(
+    VI sums[MR][2], const char *a, size_t pitch, const char *b, size_t count, const int bits, const size_t mr) {
+    const size_t step = bits == 8 ? STEP : 2 * STEP;
+    FV_UNROLL for (size_t i = 0; i < mr; i++) sums[i][0] = sums[i][1] = vi_zero();
+    // Unrolled, so that a group is few enough turns for its end to be predicted; pinned, so that the compiler does
+    // not mix steps until sums leave their registers.
+    _Pragma("clang loop unroll_count(4)") for (size_t done = 0; done < count; done += step) {
+        if (bits == 8) {
+            const VI w0 = v_load_words(b), w1 = v_load_words(b + 4 * W);
+            FV_UNROLL for (size_t i = 0; i < mr; i++) {
+                const VI x = vi_set_word(a + i * pitch);
+                sums[i][0] = vi_dot(sums[i][0], x, w0);
+                sums[i][1] = vi_dot(sums[i][1], x, w1);
+                V_PIN(sums[i][0]);
+                V_PIN(sums[i][1]);
+            }
+        } else {
+            // One half of the outputs after the other: both would not fit into the registers.
+            FV_UNROLL for (size_t half = 0; half < 2; half++) {
+                VI low, high;
+                vi_load_nibbles(b + half * 4 * W, &low, &high);
+                FV_UNROLL for (size_t i = 0; i < mr; i++) {
+                    const VI x = vi_set_word(a + i * pitch), y = vi_set_word(a + i * pitch + 4);
+                    sums[i][half] = vi_dot_nibbles(sums[i][half], x, low, y, high);
+                    V_PIN(sums[i][half]);
+                }
+            }
+        }
+        b += NR * STEP;
+        a += step;
+    }
+}
+#endif
+
+// One row of c (+)= a group's sums; adding: there was one before. scale stands at the group's start.
+INLINE void add_group(
+    const struct q_tile *t, const char *groups, size_t row, const float *scale, const VI sums[2], const int32_t zero,
+    int adding) {
+    const struct q_group of = *(const struct q_group *)(groups + row * t->pitch);
+    const VI offset = vi_set(of.sum * zero);
+    const V factor = v_set(of.scale);
+    float *c = t->c + row * NR;
+    V y0 = adding ? v_load(c) : v_zero(), y1 = adding ? v_load(c + W) : v_zero();
+    y0 = v_fma(v_floats(vi_sub(sums[0], offset)), v_mul(factor, v_load(scale)), y0);
+    y1 = v_fma(v_floats(vi_sub(sums[1], offset)), v_mul(factor, v_load(scale + W)), y1);
+    if (t->has_minima) {
+        const V sum = v_set(of.scale * (float)of.sum);
+        y0 = v_fma(sum, v_load(scale + NR), y0);
+        y1 = v_fma(sum, v_load(scale + NR + W), y1);
+    }
+    v_store(c, y0);
+    v_store(c + W, y1);
+}
+
 // c (+)= the block's groups. bits and mr are constants after inlining.
 INLINE void tile_quantised(const struct q_tile *t, const int bits, const size_t mr) {
     const size_t step = bits == 8 ? STEP : 2 * STEP;
-    const int32_t zero = bits == 8 ? WEIGHT_LIMIT + 1 : 8;
-    const char *b = t->panel, *a = t->a;
-    const size_t pitch = t->pitch;
-    const struct q_group *groups = (const struct q_group *)t->groups;
-    for (size_t k = 0; k < t->inputs; k += t->group, groups++) {
+    const int32_t zero = bits == 8 ? WEIGHT_ZERO : 8;
+    const char *b = t->panel, *a = t->a, *groups = t->groups;
+    for (size_t k = 0; k < t->inputs; k += t->group, groups += sizeof(struct q_group)) {
         const size_t count = t->inputs - k < t->group ? t->inputs - k : t->group;
-        const float *scale = (const float *)b, *minimum = scale + NR;
+        const float *scale = (const float *)b;
         b += t->has_minima ? 8 * NR : 4 * NR;
         VI sums[MR][2];
-        FV_UNROLL for (size_t i = 0; i < mr; i++) sums[i][0] = sums[i][1] = vi_zero();
-        // Unrolled, so that a group is few enough turns for its end to be predicted; pinned, so that the compiler does
-        // not mix steps until sums leave their registers.
-        _Pragma("clang loop unroll_count(4)") for (size_t done = 0; done < count; done += step) {
-            if (bits == 8) {
-                const VI w0 = v_load_words(b), w1 = v_load_words(b + 4 * W);
-                FV_UNROLL for (size_t i = 0; i < mr; i++) {
-                    const VI x = vi_set_word(a + i * pitch);
-                    sums[i][0] = vi_dot(sums[i][0], x, w0);
-                    sums[i][1] = vi_dot(sums[i][1], x, w1);
-                    V_PIN(sums[i][0]);
-                    V_PIN(sums[i][1]);
-                }
-            } else {
-                // One half of the outputs after the other: both would not fit into the registers.
-                FV_UNROLL for (size_t half = 0; half < 2; half++) {
-                    VI low, high;
-                    vi_load_nibbles(b + half * 4 * W, &low, &high);
-                    FV_UNROLL for (size_t i = 0; i < mr; i++) {
-                        const VI x = vi_set_word(a + i * pitch), y = vi_set_word(a + i * pitch + 4);
-                        sums[i][half] = vi_dot_nibbles(sums[i][half], x, low, y, high);
-                        V_PIN(sums[i][half]);
-                    }
-                }
-            }
-            b += NR * STEP;
-            a += step;
-        }
-        const V scale0 = v_load(scale), scale1 = v_load(scale + W);
-        const int adding = t->accumulate || k > 0;
+        group_sums(sums, a, t->pitch, b, count, bits, mr);
+        b += (count + step - 1) / step * NR * STEP;
+        a += t->group;
         FV_UNROLL for (size_t i = 0; i < mr; i++) {
-            const struct q_group of = *(const struct q_group *)((const char *)groups + i * pitch);
-            const VI offset = vi_set(of.sum * zero);
-            const V factor = v_set(of.scale);
-            float *c = t->c + i * NR;
-            V y0 = adding ? v_load(c) : v_zero(), y1 = adding ? v_load(c + W) : v_zero();
-            y0 = v_fma(v_floats(vi_sub(sums[i][0], offset)), v_mul(factor, scale0), y0);
-            y1 = v_fma(v_floats(vi_sub(sums[i][1], offset)), v_mul(factor, scale1), y1);
-            if (t->has_minima) {
-                const V sum = v_set(of.scale * (float)of.sum);
-                y0 = v_fma(sum, v_load(minimum), y0);
-                y1 = v_fma(sum, v_load(minimum + W), y1);
-            }
-            v_store(c, y0);
-            v_store(c + W, y1);
+            add_group(t, groups, i, scale, sums[i], zero, t->accumulate || k > 0);
         }
     }
 }
@@ -177,16 +195,21 @@ static q_tile_function *const tiles_q4[MR + 1] = {
 #endif
 #undef FV_Q_TILE
 
+static void tile_q8(const struct q_tile *t) { tiles_q8[t->rows](t); }
+static void tile_q4(const struct q_tile *t) { tiles_q4[t->rows](t); }
+
 // Bytes of the groups that the first k inputs of a panel fill (k a multiple of the group, or all inputs).
 INLINE size_t q_panel_bytes(size_t k, size_t group, int bits, int has_minima) {
     return fv_quantised_panel_bytes(k, group, bits, has_minima, NR);
 }
 
-static void gemm_quantised(const struct fv_gemm *g, const int bits, q_tile_function *const *tiles) {
+// tile takes up to tile_rows rows.
+INLINE void gemm_quantised(
+    const struct fv_gemm *g, const int bits, q_tile_function *tile_function, const size_t tile_rows) {
     const size_t panel_bytes = q_panel_bytes(g->inputs, g->group, bits, g->has_minima);
     const size_t pitch = FV_NAME(quantised_pitch)(g->inputs, g->group);
     const char *groups = (const char *)g->quantised + q_value_bytes(g->inputs);
-    const size_t count = (g->rows + MR - 1) / MR;
+    const size_t count = (g->rows + tile_rows - 1) / tile_rows;
     // A single row reads each panel as one stream.
     const size_t step = g->rows == 1 || g->inputs <= KQ + KQ / 2 ? g->inputs : KQ / g->group * g->group;
     float *sums = g->scratch;
@@ -196,8 +219,10 @@ static void gemm_quantised(const struct fv_gemm *g, const int bits, q_tile_funct
             const size_t panel = g->first_panel + p;
             const char *base = (const char *)g->panels + panel * panel_bytes;
             for (size_t tile = 0; tile < count; tile++) {
-                const size_t row = tile * MR, mr = g->rows - row < MR ? g->rows - row : MR;
+                const size_t row = tile * tile_rows, left = g->rows - row;
+                const size_t mr = left < tile_rows ? left : tile_rows;
                 const struct q_tile work = {
+                    .rows = mr,
                     .a = (const char *)g->quantised + row * pitch + k,
                     .groups = groups + row * pitch + k / g->group * sizeof(struct q_group),
                     .pitch = pitch,
@@ -205,29 +230,29 @@ static void gemm_quantised(const struct fv_gemm *g, const int bits, q_tile_funct
                     .group = g->group,
                     .panel = base + q_panel_bytes(k, g->group, bits, g->has_minima),
                     .has_minima = g->has_minima,
-                    .c = step >= g->inputs ? sums : sums + (p * count + tile) * MR * NR,
+                    .c = step >= g->inputs ? sums : sums + (p * count + tile) * tile_rows * NR,
                     .accumulate = k > 0,
                 };
-                tiles[mr](&work);
+                tile_function(&work);
                 if (k + depth == g->inputs) finish(g, work.c, row, mr, panel);
             }
         }
     }
 }
 
-static void FV_NAME(gemm_q8)(const struct fv_gemm *g) { gemm_quantised(g, 8, tiles_q8); }
-static void FV_NAME(gemm_q4)(const struct fv_gemm *g) { gemm_quantised(g, 4, tiles_q4); }
+static void FV_NAME(gemm_q8)(const struct fv_gemm *g) { gemm_quantised(g, 8, tile_q8, MR); }
+static void FV_NAME(gemm_q4)(const struct fv_gemm *g) { gemm_quantised(g, 4, tile_q4, MR); }
 
 // The feed-forward network of fv_ffn with 8-bit weights: the hidden columns of a step are made in float32,
 // quantised, and multiplied on.
-static void FV_NAME(ffn_q8)(const struct fv_ffn *f) {
+INLINE void ffn_quantised(const struct fv_ffn *f, q_tile_function *tile_function, const size_t tile_rows) {
     const size_t expand_bytes = q_panel_bytes(f->inputs, f->group, 8, 0);
     const size_t project_bytes = q_panel_bytes(f->hidden, f->group, 8, 0);
-    const size_t panels = (f->outputs + NR - 1) / NR, tiles = (f->rows + MR - 1) / MR;
+    const size_t panels = (f->outputs + NR - 1) / NR, tiles = (f->rows + tile_rows - 1) / tile_rows;
     const size_t pitch = FV_NAME(quantised_pitch)(f->inputs, f->group);
     const size_t middle_pitch = FV_NAME(quantised_pitch)(HIDDEN_Q, f->group);
-    char *a = f->scratch, *middle = a + tiles * MR * pitch;
-    float *hidden = (float *)(middle + tiles * MR * middle_pitch), *sums = hidden + tiles * MR * HIDDEN_Q;
+    char *a = f->scratch, *middle = a + tiles * tile_rows * pitch;
+    float *hidden = (float *)(middle + tiles * tile_rows * middle_pitch), *sums = hidden + tiles * tile_rows * HIDDEN_Q;
     for (size_t row = 0; row < f->rows; row++) {
         quantise_row(f->a + row * f->a_stride, f->inputs, f->group, a + row * pitch);
     }
@@ -235,18 +260,20 @@ static void FV_NAME(ffn_q8)(const struct fv_ffn *f) {
         .a = f->a, .panels = f->project, .outputs = f->outputs, .y = f->y, .y_stride = f->y_stride,
         .bias = f->project_bias, .scale = f->scale, .epilogue = FV_ADD,
     };
-    _Alignas(64) float c[MR * NR];
+    _Alignas(64) float c[(ROW_UNIT > MR ? ROW_UNIT : MR) * NR];
     for (size_t h = 0; h < f->hidden; h += HIDDEN_Q) {
         const size_t depth = f->hidden - h < HIDDEN_Q ? f->hidden - h : HIDDEN_Q;
         for (size_t panel = 0; panel * NR < depth; panel++) {
             for (size_t tile = 0; tile < tiles; tile++) {
-                const size_t row = tile * MR, mr = f->rows - row < MR ? f->rows - row : MR;
+                const size_t row = tile * tile_rows, left = f->rows - row;
+                const size_t mr = left < tile_rows ? left : tile_rows;
                 const struct q_tile work = {
+                    .rows = mr,
                     .a = a + row * pitch, .groups = a + row * pitch + q_value_bytes(f->inputs), .pitch = pitch,
                     .inputs = f->inputs, .group = f->group,
                     .panel = (const char *)f->expand + (h / NR + panel) * expand_bytes, .c = c,
                 };
-                tiles_q8[mr](&work);
+                tile_function(&work);
                 const float *bias = f->expand_bias ? f->expand_bias + h + panel * NR : 0;
                 finish_hidden_float(c, mr, bias, hidden + row * HIDDEN_Q + panel * NR, HIDDEN_Q);
             }
@@ -257,20 +284,24 @@ static void FV_NAME(ffn_q8)(const struct fv_ffn *f) {
         const size_t offset = q_panel_bytes(h, f->group, 8, 0);
         for (size_t panel = 0; panel < panels; panel++) {
             for (size_t tile = 0; tile < tiles; tile++) {
-                const size_t row = tile * MR, mr = f->rows - row < MR ? f->rows - row : MR;
+                const size_t row = tile * tile_rows, left = f->rows - row;
+                const size_t mr = left < tile_rows ? left : tile_rows;
                 const char *rows = middle + row * middle_pitch;
                 const struct q_tile work = {
+                    .rows = mr,
                     .a = rows, .groups = rows + q_value_bytes(depth), .pitch = middle_pitch,
                     .inputs = depth, .group = f->group,
                     .panel = (const char *)f->project + panel * project_bytes + offset,
-                    .c = sums + (panel * tiles + tile) * MR * NR, .accumulate = h > 0,
+                    .c = sums + (panel * tiles + tile) * tile_rows * NR, .accumulate = h > 0,
                 };
-                tiles_q8[mr](&work);
+                tile_function(&work);
                 if (h + depth == f->hidden) finish(&output, work.c, row, mr, panel);
             }
         }
     }
 }
+
+static void FV_NAME(ffn_q8)(const struct fv_ffn *f) { ffn_quantised(f, tile_q8, MR); }
 
 // Bytes per row of what an ffn_q8 call keeps in the second-level cache.
 INLINE size_t ffn_q8_row_bytes(size_t inputs, size_t outputs, size_t group) {
@@ -280,10 +311,10 @@ INLINE size_t ffn_q8_row_bytes(size_t inputs, size_t outputs, size_t group) {
 
 static size_t FV_NAME(ffn_q8_rows)(size_t inputs, size_t hidden, size_t outputs, size_t group) {
     (void)hidden;
-    const size_t rows = L2_BUDGET / ffn_q8_row_bytes(inputs, outputs, group) / MR * MR;
-    return rows > ROWS ? ROWS : rows < 4 * MR ? 4 * MR : rows;
+    const size_t rows = L2_BUDGET / ffn_q8_row_bytes(inputs, outputs, group) / ROW_UNIT * ROW_UNIT;
+    return rows > ROWS ? ROWS : rows < LEAST_ROWS ? LEAST_ROWS : rows;
 }
 
 static size_t FV_NAME(ffn_q8_scratch)(size_t inputs, size_t hidden, size_t outputs, size_t group) {
-    return (FV_NAME(ffn_q8_rows)(inputs, hidden, outputs, group) + MR) * ffn_q8_row_bytes(inputs, outputs, group);
+    return (FV_NAME(ffn_q8_rows)(inputs, hidden, outputs, group) + ROW_UNIT) * ffn_q8_row_bytes(inputs, outputs, group);
 }

@@ -23,6 +23,9 @@ typedef void fv_tile(
         v_store(c + i * c_stride + W, sums[i][1]);                                                           \
     }
 
+#if FV_NEON
+#include "tiles_neon.h"
+#else
 INLINE void tile_f32(
     const size_t mr, size_t k, const float *a, size_t a_stride, const float *b, float *c, size_t c_stride,
     int accumulate) {
@@ -76,6 +79,7 @@ INLINE void tile_bf16(
     }
     FV_TILE_END(mr)
 }
+#endif
 
 // One function per number of rows.
 #define FV_TILE_FUNCTION(DTYPE, A, B, mr)                                                                    \

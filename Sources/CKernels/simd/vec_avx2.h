@@ -1,5 +1,5 @@
 // Eight float32 lanes. The kernels in this folder are written once over these few functions and compiled for
-// each width; see vec_avx512.h for the other one.
+// each width; see vec_avx512.h and vec_neon.h for the others.
 //
 // "part" functions touch only the first n lanes (0 < n <= W) in memory; lanes beyond read as zero.
 
@@ -19,6 +19,8 @@ typedef __m256i VI;
 
 #define FV_UNROLL _Pragma("clang loop unroll(full)")
 #define INLINE static inline __attribute__((always_inline, unused))
+
+#include "transpose_x86.h"
 
 INLINE V v_load(const float *p) { return _mm256_loadu_ps(p); }
 INLINE void v_store(float *p, V x) { _mm256_storeu_ps(p, x); }
@@ -85,6 +87,7 @@ INLINE void v_interleave(V a, V b, V *low, V *high) {
 // Integers: 32-bit lanes of four activations or weights.
 // `vpmaddubsw` adds two products in 16 bits: 2 · 127 · 127 is the most that fits, so weights have 7 bits, 1 … 127.
 #define WEIGHT_LIMIT 63
+#define WEIGHT_ZERO 64
 
 INLINE V v_abs(V x) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x); }
 // Round to nearest even.

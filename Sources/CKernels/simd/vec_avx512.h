@@ -4,6 +4,10 @@
 // 12 × 2 accumulators, 2 weights, 1 input = 27 of 32 registers.
 #define MR 12
 #define DW_TILE 14
+#if FV_HAS_AMX
+// Rows of a product with two AMX tiles.
+#define AMX_ROWS 32
+#endif
 // Fits in a 1 MiB second-level cache.
 #define L2_BUDGET (700 * 1024)
 
@@ -18,6 +22,8 @@ typedef __m512i VI;
 
 #define FV_UNROLL _Pragma("clang loop unroll(full)")
 #define INLINE static inline __attribute__((always_inline, unused))
+
+#include "transpose_x86.h"
 
 INLINE V v_load(const float *p) { return _mm512_loadu_ps(p); }
 INLINE void v_store(float *p, V x) { _mm512_storeu_ps(p, x); }
@@ -108,12 +114,14 @@ INLINE void vi_load_nibbles(const char *p, VI *low, VI *high) {
 #if FV_HAS_VNNI
 // `vpdpbusd` adds four products in 32 bits: nothing can overflow.
 #define WEIGHT_LIMIT 127
+#define WEIGHT_ZERO 128
 INLINE VI vi_dot(VI sum, VI x, VI w) { return _mm512_dpbusd_epi32(sum, w, x); }
 INLINE VI vi_dot_nibbles(VI sum, VI x, VI low, VI y, VI high) {
     return _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(sum, low, x), high, y);
 }
 #else
 #define WEIGHT_LIMIT 63
+#define WEIGHT_ZERO 64
 INLINE VI vi_dot(VI sum, VI x, VI w) {
     return _mm512_add_epi32(sum, _mm512_madd_epi16(_mm512_maddubs_epi16(w, x), _mm512_set1_epi16(1)));
 }

@@ -53,8 +53,7 @@ package struct PackedCheckpointWriter {
         for (name, panels) in panels.sorted(by: { $0.key < $1.key }) {
             let layout = panels.layout
             if metadata.isEmpty {
-                metadata = PackedForm.header(
-                    precision, panelWidth: layout.panelWidth, weightLimit: layout.weightLimit)
+                metadata = PackedForm.header(precision, layout)
             }
             let source = checkpoint.weights.source(of: name)
             let shape = source?.shape ?? [layout.outputs, layout.inputs]

@@ -4,11 +4,12 @@ internal import Tensors
 ///
 /// Tensors have the names and shapes of this package's own vocabulary (``SourceNames``) behind a prefix. Those with
 /// an entry in the metadata are bytes, `PanelLayout.byteCount` of them: integer weights packed for the kernels of
-/// `panel_width` and `weight_limit` (`CKernels/include/fv_quantised.h` draws the layout). Others are what they are in
-/// any safetensors file. The `gate` and `up` matrices of a network stand together as `gate_up`.
+/// `panel_width`, `weight_limit` and `weight_zero` (`CKernels/include/fv_quantised.h` draws the layout). Others are
+/// what they are in any safetensors file. The `gate` and `up` matrices of a network stand together as `gate_up`.
 ///
 /// ```
 /// "format": "fastvlm-packed", "version": "1", "precision": "int4", "panel_width": "16", "weight_limit": "63",
+/// "weight_zero": "64",
 /// "fastvlm.decoder.layers.0.attention.query.weight": "bits=4 group=64 minima=0 shape=896x896"
 /// ```
 struct PackedForm: Sendable {
@@ -20,6 +21,7 @@ struct PackedForm: Sendable {
     let precision: Precision
     private let panelWidth: Int
     private let weightLimit: Int
+    private let weightZero: Int
     /// Per tensor that is packed.
     private let descriptions: [String: String]
 
@@ -41,11 +43,16 @@ struct PackedForm: Sendable {
         }
         guard let precision = metadata["precision"].flatMap(Precision.init(rawValue:)),
             let width = metadata["panel_width"].flatMap({ Int($0) }),
-            let limit = metadata["weight_limit"].flatMap({ Int($0) })
-        else { throw invalid("precision, panel_width or weight_limit is missing or not what it should be") }
+            let limit = metadata["weight_limit"].flatMap({ Int($0) }),
+            let zero = metadata["weight_zero"].flatMap({ Int($0) })
+        else {
+            throw invalid(
+                "precision, panel_width, weight_limit or weight_zero is missing or not what it should be")
+        }
         self.precision = precision
         panelWidth = width
         weightLimit = limit
+        weightZero = zero
         descriptions = metadata
     }
 
@@ -56,10 +63,11 @@ struct PackedForm: Sendable {
     }
 
     /// The metadata of a file.
-    static func header(_ precision: Precision, panelWidth: Int, weightLimit: Int) -> [String: String] {
+    static func header(_ precision: Precision, _ layout: PanelLayout) -> [String: String] {
         [
             "format": format, "version": version, "precision": precision.rawValue,
-            "panel_width": "\(panelWidth)", "weight_limit": "\(weightLimit)",
+            "panel_width": "\(layout.panelWidth)", "weight_limit": "\(layout.weightLimit)",
+            "weight_zero": "\(layout.weightZero)",
         ]
     }
 
@@ -87,7 +95,8 @@ struct PackedForm: Sendable {
             let layout = PanelLayout(
                 outputs: shape[0], inputs: shape[1], isGated: isPair,
                 format: fields["bits"] == "4" ? .int4(group: group) : .int8(group: group),
-                hasMinima: fields["minima"] == "1", panelWidth: panelWidth, weightLimit: weightLimit)
+                hasMinima: fields["minima"] == "1", panelWidth: panelWidth, weightLimit: weightLimit,
+                weightZero: weightZero)
         else { throw invalid("cannot be packed as \"\(text)\"") }
         guard stored.dataType == .uint8, stored.byteCount == layout.byteCount else {
             throw invalid(
