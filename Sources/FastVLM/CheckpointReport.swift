@@ -26,7 +26,7 @@ public struct CheckpointReport: Sendable, Hashable, Codable, CustomStringConvert
     public let bytesByType: [String: Int]
     /// Bytes of the weights once loaded, by precision.
     public let weightBytes: [String: Int]
-    /// Bytes of keys and values per position.
+    /// Bytes of keys and values per position; twice as many in float32.
     public let cacheBytesPerPosition: Int
     /// Vision: blocks and channels per stage.
     public let visionDepths: [Int]
@@ -67,7 +67,7 @@ public struct CheckpointReport: Sendable, Hashable, Codable, CustomStringConvert
             uniqueKeysWithValues: inspection.dataTypes.map { ($0.dataType.rawValue, $0.bytes) })
         weightBytes = Dictionary(
             uniqueKeysWithValues: inspection.weightBytes.map { ($0.key.rawValue, $0.value) })
-        cacheBytesPerPosition = inspection.cacheBytesPerToken[.float32] ?? 0
+        cacheBytesPerPosition = inspection.cacheBytesPerToken[.bfloat16] ?? 0
         visionDepths = configuration.vision.depths
         visionWidths = configuration.vision.widths
         imageSize = configuration.imageSize

@@ -15,20 +15,32 @@ extension Compute {
         queries: Matrix, keys: Matrix, values: Matrix, heads: Int, keyValueHeads: Int, scale: Float,
         causalOffset: Int?, into y: Matrix
     ) {
+        attention(
+            queries: queries, keys: KeyValueRows(keys), values: KeyValueRows(values), heads: heads,
+            keyValueHeads: keyValueHeads, scale: scale, causalOffset: causalOffset, into: y)
+    }
+
+    /// The same over cached keys and values, both of one type.
+    package func attention(
+        queries: Matrix, keys: KeyValueRows, values: KeyValueRows, heads: Int, keyValueHeads: Int,
+        scale: Float, causalOffset: Int?, into y: Matrix
+    ) {
         precondition(heads > 0 && keyValueHeads > 0 && heads % keyValueHeads == 0, "heads do not agree")
         precondition(queries.columns % heads == 0 && keys.rows > 0, "shapes do not agree")
         let dimension = queries.columns / heads
         precondition(
             keys.columns == keyValueHeads * dimension && values.columns == keys.columns
-                && values.rows == keys.rows && y.rows == queries.rows && y.columns == queries.columns,
+                && values.rows == keys.rows && values.isHalf == keys.isHalf && y.rows == queries.rows
+                && y.columns == queries.columns,
             "shapes do not agree")
         precondition(
             causalOffset.map { $0 >= 0 && $0 + queries.rows <= keys.rows } ?? true,
             "queries look beyond the keys")
         let call = fv_attention(
             q: queries.pointer, q_stride: queries.rowStride, k: keys.pointer, k_stride: keys.rowStride,
-            v: values.pointer, v_stride: values.rowStride, y: y.pointer, y_stride: y.rowStride, queries: 0,
-            keys: keys.rows, dimension: dimension, scale: scale, causal: causalOffset == nil ? 0 : 1,
+            v: values.pointer, v_stride: values.rowStride, is_half: keys.isHalf ? 1 : 0, y: y.pointer,
+            y_stride: y.rowStride, queries: 0, keys: keys.rows, dimension: dimension, scale: scale,
+            causal: causalOffset == nil ? 0 : 1,
             visible: causalOffset ?? 0, scratch: nil)
         let kernel = kernels.pointee.attention
         let block = kernels.pointee.query_block
@@ -40,7 +52,7 @@ extension Compute {
         measured(
             .attention, "\(queries.rows) × \(keys.rows), \(heads) heads of \(dimension)",
             operations: 4 * queries.rows * seen * heads * dimension,
-            bytes: 4 * (2 * queries.rows * queries.columns + 2 * keys.rows * keys.columns)
+            bytes: 8 * queries.rows * queries.columns + 2 * keys.bytesPerNumber * keys.rows * keys.columns
         ) {
             run(heads * blocks, scratchBytes: bytes) { task, scratch in
                 let head = task / blocks
@@ -48,8 +60,8 @@ extension Compute {
                 var part = call
                 part.q += first * part.q_stride + head * dimension
                 part.y += first * part.y_stride + head * dimension
-                part.k += head / group * dimension
-                part.v += head / group * dimension
+                part.k += head / group * dimension * keys.bytesPerNumber
+                part.v += head / group * dimension * keys.bytesPerNumber
                 part.queries = min(block, queries.rows - first)
                 part.visible += first
                 part.scratch = scratch

@@ -356,6 +356,12 @@ static void check_attention(
     const struct fv_kernels *t, size_t queries, size_t keys, size_t dimension, int causal, size_t visible) {
     const size_t stride = dimension + 3;
     float *q = rows_of(queries * stride, 4), *k = rows_of(keys * stride, 1), *v = rows_of(keys * stride, 1);
+    // As often as not the keys and values are bfloat16.
+    const int is_half = (int)below(2);
+    if (is_half) {
+        fv_convert(k, FV_FLOAT32, k, FV_BFLOAT16, keys * stride);
+        fv_convert(v, FV_FLOAT32, v, FV_BFLOAT16, keys * stride);
+    }
     float *results[2];
     const struct fv_kernels *tables[2] = {&fv_kernels_scalar, t};
     for (int i = 0; i < 2; i++) {
@@ -364,7 +370,7 @@ static void check_attention(
         for (size_t first = 0; first < queries; first += tables[i]->query_block) {
             const size_t left = queries - first;
             const struct fv_attention a = {
-                .q = q + first * stride, .q_stride = stride, .k = k, .k_stride = stride, .v = v, .v_stride = stride,
+                .q = q + first * stride, .q_stride = stride, .k = k, .k_stride = stride, .v = v, .v_stride = stride, .is_half = is_half,
                 .y = results[i] + first * stride, .y_stride = stride,
                 .queries = left < tables[i]->query_block ? left : tables[i]->query_block, .keys = keys,
                 .dimension = dimension, .scale = 0.7f, .causal = causal, .visible = visible + first,
@@ -375,7 +381,7 @@ static void check_attention(
         free(scratch);
     }
     char what[128];
-    snprintf(what, sizeof what, "attention %zux%zu d%zu causal %d+%zu", queries, keys, dimension, causal, visible);
+    snprintf(what, sizeof what, "attention %s %zux%zu d%zu causal %d+%zu", is_half ? "bf16" : "f32", queries, keys, dimension, causal, visible);
     compare(what, results[1], results[0], queries, dimension, stride, 1e-9, 0);
     release(q), release(k), release(v), free(results[0] - GUARD), free(results[1] - GUARD);
 }

@@ -103,6 +103,48 @@ import Testing
         }
     }
 
+    @Test("keys and values in bfloat16 give what their rounded numbers give", arguments: shapes)
+    func half(_ s: Shape) throws {
+        var random = Random()
+        let kvWidth = s.keyValueHeads * s.dimension
+        let q = random.floats(s.queries * s.heads * s.dimension)
+        let (k, v) = (random.floats(s.keys * kvWidth), random.floats(s.keys * kvWidth))
+        // Round to nearest even, in another way than the kernels do.
+        func rounded(_ x: Float) -> Float {
+            let step = Float(sign: .plus, exponent: x.exponent - 7, significand: 1)
+            return x == 0 ? 0 : (x / step).rounded(.toNearestOrEven) * step
+        }
+        let scale = 1 / Double(s.dimension).squareRoot()
+        let reference = Self.expected(
+            q, k.map(rounded), v.map(rounded), s, scale: Double(Float(scale)))
+        // Two numbers more per row than there are: what stands behind the last row stays.
+        let memory = try (0..<2).map { _ in try Storage(byteCount: (s.keys + 1) * kvWidth * 2) }
+        let rows = memory.map {
+            KeyValueRows(
+                pointer: $0.base, rows: s.keys, columns: kvWidth, isHalf: true)
+        }
+        let first = s.keys / 2
+        for (target, values) in zip(rows, [k, v]) {
+            let source = Guarded(s.keys, kvWidth, gap: 2, values: values).matrix
+            target.store(source.rows(0..<first), from: 0)
+            target.store(source.rows(first..<s.keys), from: first)
+        }
+        for storage in memory {
+            #expect(storage.bytes[(s.keys * kvWidth * 2)...].allSatisfy { $0 == 0 })
+        }
+        for set in InstructionSet.available {
+            let compute = try Compute(threads: 2, instructionSet: set)
+            let output = Guarded(s.queries, s.heads * s.dimension, gap: 4)
+            compute.attention(
+                queries: Guarded(s.queries, s.heads * s.dimension, values: q).matrix, keys: rows[0],
+                values: rows[1], heads: s.heads, keyValueHeads: s.keyValueHeads, scale: Float(scale),
+                causalOffset: s.causalOffset, into: output.matrix)
+            #expect(normalisedError(output.values, reference) < 1e-9, "\(set) seed \(random.seed)")
+            #expect(output.isIntact)
+        }
+        withExtendedLifetime(memory) {}
+    }
+
     @Test("scores far apart neither overflow nor vanish")
     func extremes() throws {
         let (keys, dimension) = (40, 8)

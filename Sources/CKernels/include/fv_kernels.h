@@ -135,10 +135,12 @@ struct fv_stem {
 struct fv_attention {
     const float *_Nonnull q;
     size_t q_stride;
-    const float *_Nonnull k;
+    const void *_Nonnull k;
     size_t k_stride;
-    const float *_Nonnull v;
+    const void *_Nonnull v;
     size_t v_stride;
+    /// Keys and values are bfloat16 instead of float32.
+    int is_half;
     float *_Nonnull y;
     size_t y_stride;
     size_t queries;

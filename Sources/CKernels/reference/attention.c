@@ -1,6 +1,11 @@
 #include <math.h>
 
+#include "../numbers.h"
 #include "reference.h"
+
+static float number(const void *base, size_t index, int is_half) {
+    return is_half ? fv_widen(fv_load16(base, index)) : fv_load_float(base, index);
+}
 
 // Three passes over the keys of one query: scores, softmax, weighted sum.
 void fv_attention_scalar(const struct fv_attention *t) {
@@ -12,9 +17,8 @@ void fv_attention_scalar(const struct fv_attention *t) {
         if (t->causal && t->visible + i + 1 < keys) keys = t->visible + i + 1;
         float largest = -INFINITY;
         for (size_t j = 0; j < keys; j++) {
-            const float *k = t->k + j * t->k_stride;
             float dot = 0;
-            for (size_t d = 0; d < t->dimension; d++) dot += q[d] * k[d];
+            for (size_t d = 0; d < t->dimension; d++) dot += q[d] * number(t->k, j * t->k_stride + d, t->is_half);
             weights[j] = dot * t->scale;
             largest = fmaxf(largest, weights[j]);
         }
@@ -25,7 +29,9 @@ void fv_attention_scalar(const struct fv_attention *t) {
         }
         for (size_t d = 0; d < t->dimension; d++) {
             float sum = 0;
-            for (size_t j = 0; j < keys; j++) sum += weights[j] * t->v[j * t->v_stride + d];
+            for (size_t j = 0; j < keys; j++) {
+                sum += weights[j] * number(t->v, j * t->v_stride + d, t->is_half);
+            }
             y[d] = sum / total;
         }
     }

@@ -88,7 +88,23 @@ INLINE void soften(
     *total += v_sum(sum);
 }
 
-static void attention_direct(const struct fv_attention *t) {
+// Numbers of keys or values, which are float32 or bfloat16; `is_half` is constant after inlining.
+INLINE const char *kv_at(const void *base, size_t index, const int is_half) {
+    return (const char *)base + index * (is_half ? 2 : 4);
+}
+
+INLINE V kv_load(const char *p, const int is_half) {
+    return is_half ? v_load_bf16(p) : v_load((const float *)p);
+}
+
+INLINE V kv_load_part(const char *p, size_t n, const int is_half) {
+    if (!is_half) return v_load_part((const float *)p, n);
+    float values[W] = {0};
+    for (size_t i = 0; i < n; i++) values[i] = fv_widen(fv_load16(p, i));
+    return v_load(values);
+}
+
+INLINE void direct(const struct fv_attention *t, const int is_half) {
     float *weights = t->scratch;
     for (size_t i = 0; i < t->queries; i++) {
         const float *q = t->q + i * t->q_stride;
@@ -96,10 +112,15 @@ static void attention_direct(const struct fv_attention *t) {
         const size_t whole = t->dimension / W * W, rest = t->dimension - whole;
         float largest = -__builtin_inff();
         for (size_t j = 0; j < keys; j++) {
-            const float *k = t->k + j * t->k_stride;
+            const char *k = kv_at(t->k, j * t->k_stride, is_half);
             V sum = v_zero();
-            for (size_t d = 0; d < whole; d += W) sum = v_fma(v_load(q + d), v_load(k + d), sum);
-            if (rest) sum = v_fma(v_load_part(q + whole, rest), v_load_part(k + whole, rest), sum);
+            for (size_t d = 0; d < whole; d += W) {
+                sum = v_fma(v_load(q + d), kv_load(kv_at(k, d, is_half), is_half), sum);
+            }
+            if (rest) {
+                const V part = kv_load_part(kv_at(k, whole, is_half), rest, is_half);
+                sum = v_fma(v_load_part(q + whole, rest), part, sum);
+            }
             weights[j] = v_sum(sum) * t->scale;
             if (weights[j] > largest) largest = weights[j];
         }
@@ -120,16 +141,19 @@ static void attention_direct(const struct fv_attention *t) {
             }
             if (n[3] == W) {
                 for (size_t j = 0; j < keys; j++) {
-                    const float *v = t->v + j * t->v_stride + d;
+                    const char *v = kv_at(t->v, j * t->v_stride + d, is_half);
                     const V weight = v_set(weights[j]);
-                    FV_UNROLL for (size_t p = 0; p < 4; p++) o[p] = v_fma(weight, v_load(v + p * W), o[p]);
+                    FV_UNROLL for (size_t p = 0; p < 4; p++) {
+                        o[p] = v_fma(weight, kv_load(kv_at(v, p * W, is_half), is_half), o[p]);
+                    }
                 }
             } else {
                 for (size_t j = 0; j < keys; j++) {
-                    const float *v = t->v + j * t->v_stride + d;
+                    const char *v = kv_at(t->v, j * t->v_stride + d, is_half);
                     const V weight = v_set(weights[j]);
                     for (size_t p = 0; p < 4 && n[p]; p++) {
-                        o[p] = v_fma(weight, v_load_part(v + p * W, n[p]), o[p]);
+                        const V part = kv_load_part(kv_at(v, p * W, is_half), n[p], is_half);
+                        o[p] = v_fma(weight, part, o[p]);
                     }
                 }
             }
@@ -140,9 +164,21 @@ static void attention_direct(const struct fv_attention *t) {
     }
 }
 
+static void direct_float(const struct fv_attention *t) { direct(t, 0); }
+static void direct_half(const struct fv_attention *t) { direct(t, 1); }
+
+// Rows of bfloat16 numbers, widened.
+static void widen_rows(const char *x, size_t stride, size_t rows, size_t columns, float *y) {
+    const size_t whole = columns / W * W;
+    for (size_t i = 0; i < rows; i++, x += 2 * stride, y += columns) {
+        for (size_t c = 0; c < whole; c += W) v_store(y + c, v_load_bf16(x + 2 * c));
+        for (size_t c = whole; c < columns; c++) y[c] = fv_widen(fv_load16(x, c));
+    }
+}
+
 static void FV_NAME(attention)(const struct fv_attention *t) {
     if (t->queries <= DIRECT_QUERIES) {
-        attention_direct(t);
+        (t->is_half ? direct_half : direct_float)(t);
         return;
     }
     const size_t o_stride = (t->dimension + NR - 1) / NR * NR;
@@ -150,6 +186,7 @@ static void FV_NAME(attention)(const struct fv_attention *t) {
     float *values = keys + KEYS * t->dimension;
     float *scores = values + KEYS * o_stride;
     float *o = scores + MR * (KEYS + 32);
+    float *widened = o + ROWS * o_stride;
     const size_t score_stride = KEYS + 32; // not a power of two: rows fall into different cache sets
     float largest[ROWS], total[ROWS];
     for (size_t i = 0; i < t->queries; i++) {
@@ -163,8 +200,15 @@ static void FV_NAME(attention)(const struct fv_attention *t) {
         // Queries before this one see none of the block.
         const size_t start =
             t->causal && first > t->visible ? (first - t->visible) / MR * MR : 0;
-        pack_keys(t->k + first * t->k_stride, t->k_stride, count, t->dimension, keys);
-        pack_values(t->v + first * t->v_stride, t->v_stride, count, t->dimension, values);
+        if (t->is_half) {
+            widen_rows(kv_at(t->k, first * t->k_stride, 1), t->k_stride, count, t->dimension, widened);
+            pack_keys(widened, t->dimension, count, t->dimension, keys);
+            widen_rows(kv_at(t->v, first * t->v_stride, 1), t->v_stride, count, t->dimension, widened);
+            pack_values(widened, t->dimension, count, t->dimension, values);
+        } else {
+            pack_keys((const float *)t->k + first * t->k_stride, t->k_stride, count, t->dimension, keys);
+            pack_values((const float *)t->v + first * t->v_stride, t->v_stride, count, t->dimension, values);
+        }
         for (size_t row = start; row < t->queries; row += MR) {
             const size_t mr = t->queries - row < MR ? t->queries - row : MR;
             for (size_t j = 0; j < count; j += NR) {
@@ -201,6 +245,6 @@ static void FV_NAME(attention)(const struct fv_attention *t) {
 
 static size_t FV_NAME(attention_scratch)(size_t keys, size_t dimension) {
     const size_t o_stride = (dimension + NR - 1) / NR * NR;
-    const size_t blocked = KEYS * dimension + KEYS * o_stride + MR * (KEYS + 32) + ROWS * o_stride;
+    const size_t blocked = 2 * KEYS * dimension + KEYS * o_stride + MR * (KEYS + 32) + ROWS * o_stride;
     return (blocked > keys ? blocked : keys) * 4 + 64;
 }

@@ -11,6 +11,8 @@ package struct Decoder: Sendable {
     /// wants another order than looking up rows.
     private let output: PackedMatrix
     private let rotary: RotaryTable
+    /// Keys and values are kept in bfloat16, but in the reference precision.
+    private let roundsCache: Bool
 
     /// Positions that go through the layers together during prefill. Bounds the memory of long prompts; large
     /// enough that every weight is read from cache for many rows.
@@ -28,6 +30,7 @@ package struct Decoder: Sendable {
         let tableShape = [configuration.vocabularySize, configuration.hiddenSize]
         embedding = try EmbeddingTable(part.tensor("embedding.weight", shape: tableShape))
         output = try Self.output(configuration, part)
+        roundsCache = loader.format != .float32
         norm = try part.vector("norm.weight", count: configuration.hiddenSize)
         rotary = try RotaryTable(
             headDimension: configuration.headDimension, theta: Double(configuration.ropeTheta),
@@ -66,7 +69,8 @@ package struct Decoder: Sendable {
     /// A cache for one sequence of this decoder.
     package func makeCache() -> KeyValueCache {
         KeyValueCache(
-            layers: configuration.layers, width: configuration.keyValueHeads * configuration.headDimension)
+            layers: configuration.layers, width: configuration.keyValueHeads * configuration.headDimension,
+            isHalf: roundsCache)
     }
 
     /// Token embeddings.

@@ -52,11 +52,13 @@ package struct DecoderLayer: Sendable {
 
         let keys = cache.keys(layer: index, positions: total)
         let values = cache.values(layer: index, positions: total)
-        let newKeys = keys.rows(first..<total)
-        key(normalized, into: newKeys, on: compute)
-        value(normalized, into: values.rows(first..<total), on: compute)
+        let new = try workspace.matrix(x.rows, keys.columns)
+        key(normalized, into: new, on: compute)
         compute.rotate(
-            newKeys, headDimension: configuration.headDimension, table: rotary, firstPosition: first)
+            new, headDimension: configuration.headDimension, table: rotary, firstPosition: first)
+        keys.store(new, from: first)
+        value(normalized, into: new, on: compute)
+        values.store(new, from: first)
         guard !wanted.isEmpty else { return }
 
         let residual = x.rows(wanted)
