@@ -54,9 +54,9 @@ static void *edge(size_t bytes) {
 }
 static void release(const void *pointer) {
     for (size_t i = 0; i < EDGES; i++) {
-        if ((const char *)pointer <= edges[i].end && (const char *)pointer >= edges[i].end - EDGE_BYTES) {
-            edges[i].taken = 0;
-        }
+        if (!edges[i].end) continue;
+        const char *const start = edges[i].end - EDGE_BYTES;
+        if ((const char *)pointer >= start && (const char *)pointer <= edges[i].end) edges[i].taken = 0;
     }
 }
 
