@@ -54,9 +54,9 @@ static void *edge(size_t bytes) {
 }
 static void release(const void *pointer) {
     for (size_t i = 0; i < EDGES; i++) {
-        if ((const char *)pointer <= edges[i].end && (const char *)pointer >= edges[i].end - EDGE_BYTES) {
-            edges[i].taken = 0;
-        }
+        if (!edges[i].end) continue;
+        const char *const start = edges[i].end - EDGE_BYTES;
+        if ((const char *)pointer >= start && (const char *)pointer <= edges[i].end) edges[i].taken = 0;
     }
 }
 
@@ -429,7 +429,7 @@ static void check(const char *name, const struct fv_kernels *t) {
     const size_t sizes[] = {1, 2, 3, 5, 8, 13, 15, 16, 17, 31, 33, 48, 64, 65, 97, 130};
     for (size_t rows = 1; rows <= 27; rows++) check_gemm(t, rows, sizes[below(16)], sizes[below(16)]);
     check_gemm(t, 1, 900, 150), check_gemm(t, 1, 77, 64), check_gemm(t, 5, 1601, 70);
-    check_gemm(t, 100, 45, 600), check_gemm(t, 97, 1283, 34), check_gemm(t, 30, 2050, 20);
+    check_gemm(t, 6, 94, 40), check_gemm(t, 100, 45, 600), check_gemm(t, 97, 1283, 34), check_gemm(t, 30, 2050, 20);
     check_cuts(t, 40, 77, 150), check_cuts(t, 28, 1283, 70), check_cuts(t, 96, 2306, 40);
     check_ffn(t, 1, 5, 20, 5), check_ffn(t, 50, 33, 131, 33), check_ffn(t, 110, 48, 700, 40);
     check_ffn(t, 29, 40, 1100, 96), check_ffn(t, 13, 200, 801, 17);
