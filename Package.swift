@@ -56,6 +56,7 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ]),
         room("Benchmarking", ["Models", "Checkpoints", "Tensors"]),
+        room("Plotting", []),
         // Resources only: the small model that the package carries.
         .target(
             name: "EmbeddedModel", path: "Models", exclude: [], sources: ["EmbeddedModel.swift"],
@@ -63,7 +64,7 @@ let package = Package(
         .executableTarget(
             name: "FastVLMCommand",
             dependencies: [
-                "FastVLM", "Benchmarking", "Models", "Checkpoints", "Tensors",
+                "FastVLM", "Benchmarking", "Plotting", "Models", "Checkpoints", "Tensors",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -80,6 +81,7 @@ let package = Package(
         tests("GenerationTests", ["Generation", "Models", "Tokenization", "Checkpoints", "Tensors"]),
         tests("FastVLMTests", ["FastVLM", "Checkpoints", "ImageInput", "Tensors"]),
         tests("BenchmarkingTests", ["Benchmarking", "Checkpoints", "Models", "Tensors"]),
+        tests("PlottingTests", ["Plotting"]),
         tests("CommandLineTests", []),
     ]
 )
