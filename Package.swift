@@ -72,6 +72,8 @@ let package = Package(
             swiftSettings: strict),
 
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
+        // Counts heap allocations, for the gates on speed.
+        .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
         tests("TensorsTests", ["Tensors", "CKernels"]),
         tests("StrictJSONTests", ["StrictJSON"]),
         tests("CheckpointsTests", ["Checkpoints", "Tensors"]),
@@ -80,7 +82,9 @@ let package = Package(
         tests("ModelsTests", ["Models", "Checkpoints", "Tensors"]),
         tests("GenerationTests", ["Generation", "Models", "Tokenization", "Checkpoints", "Tensors"]),
         tests("FastVLMTests", ["FastVLM", "Checkpoints", "ImageInput", "Tensors"]),
-        tests("BenchmarkingTests", ["Benchmarking", "Checkpoints", "Models", "Tensors"]),
+        tests(
+            "BenchmarkingTests",
+            ["Benchmarking", "Checkpoints", "Models", "Tensors", "AllocationCounter"]),
         tests("PlottingTests", ["Plotting"]),
         tests("CommandLineTests", []),
     ]

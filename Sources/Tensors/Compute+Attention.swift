@@ -42,15 +42,18 @@ extension Compute {
             operations: 4 * queries.rows * seen * heads * dimension,
             bytes: 4 * (2 * queries.rows * queries.columns + 2 * keys.rows * keys.columns)
         ) {
-            run(heads * blocks, scratchBytes: bytes) { task, scratch in
+            run(
+                heads * blocks, scratchBytes: bytes,
+                with: (call, kernel, block, blocks, group, dimension, queries.rows)
+            ) { job, task, scratch in
+                var (part, kernel, block, blocks, group, dimension, queries) = job
                 let head = task / blocks
                 let first = task % blocks * block
-                var part = call
                 part.q += first * part.q_stride + head * dimension
                 part.y += first * part.y_stride + head * dimension
                 part.k += head / group * dimension
                 part.v += head / group * dimension
-                part.queries = min(block, queries.rows - first)
+                part.queries = min(block, queries - first)
                 part.visible += first
                 part.scratch = scratch
                 kernel(&part)
@@ -73,10 +76,15 @@ extension Compute {
             .other, "rotation of \(x.rows) × \(x.columns)", operations: 3 * x.rows * x.columns,
             bytes: 8 * x.rows * x.columns
         ) {
-            run(ranges: x.rows, step: rowsPerTask(x)) { rows, _ in
+            // Of the first position; the tables have headDimension / 2 numbers for each.
+            let tables = (table.cosine(from: firstPosition), table.sine(from: firstPosition))
+            run(
+                ranges: x.rows, step: rowsPerTask(x), with: (x, kernel, headDimension, tables)
+            ) { job, rows, _ in
+                let (x, kernel, headDimension, tables) = job
                 var part = Self.rows(rows, x, x)
-                let first = firstPosition + rows.lowerBound
-                kernel(&part, headDimension, table.cosine(from: first), table.sine(from: first))
+                let skipped = rows.lowerBound * (headDimension / 2)
+                kernel(&part, headDimension, tables.0 + skipped, tables.1 + skipped)
             }
         }
         withExtendedLifetime(table) {}
