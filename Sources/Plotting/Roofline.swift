@@ -74,7 +74,7 @@ package struct Roofline: Panel {
     package let height = 500.0
     private static let labelled = 10
     /// Radius of a point that took all the time.
-    private static let largest = 34.0
+    private static let largest = 28.0
 
     package func draw(in frame: Rectangle, on drawing: inout Drawing) {
         drawing.text(
@@ -146,12 +146,14 @@ package struct Roofline: Panel {
             let (from, height) = (x.place(ridge), y.place(ceiling.rate))
             drawing.line([Point(from, height), Point(area.right, height)], style, role: "ceiling")
             let name = "\(ceiling.name): \(Axis.label(ceiling.rate / 1e9)) G operations/s"
+            // Left of the ridge no point can stand, unless caches feed it.
+            let inner = max(from - 8, area.x + Drawing.width(name, size: 12))
             drawing.text(
-                name, at: Point(area.right - 6, height - 6), size: 12, color: Palette.ink, anchor: .end,
-                halo: true, role: "ceiling")
-            let width = Drawing.width(name, size: 12) + 6
+                name, at: Point(inner, height + 4), size: 12, color: Palette.ink, anchor: .end, halo: true,
+                role: "ceiling")
+            let width = Drawing.width(name, size: 12)
             taken.append(Rectangle(x: from, y: height - 2, width: area.right - from, height: 4))
-            taken.append(Rectangle(x: area.right - width, y: height - 18, width: width, height: 16))
+            taken.append(Rectangle(x: inner - width, y: height - 8, width: width, height: 16))
         }
         guard bandwidth > 0, top > 0 else { return taken }
         // From where the memory's line enters the plot, at its left side or its floor, to the highest ceiling.
