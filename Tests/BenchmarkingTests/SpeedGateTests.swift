@@ -157,8 +157,9 @@ struct SpeedGateTests {
             try prefill()
             try decode()
         }
-        #expect(try Self.allocations(compute, encode) == 0, "encode")
-        #expect(try Self.allocations(compute, prefill) == 0, "prefill")
-        #expect(try Self.allocations(compute, decode) == 0, "decode")
+        for (name, work) in [("encode", encode), ("prefill", prefill), ("decode", decode)] {
+            let made = try Self.allocations(compute, work)
+            #expect(made == 0, "\(name)")
+        }
     }
 }
