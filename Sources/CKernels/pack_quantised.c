@@ -59,3 +59,62 @@ void fv_quantised_pack_panels(const struct fv_quantised_pack *p) {
         }
     }
 }
+
+// The integers of one group, around zero, out of whole words.
+static void unpack_words(const unsigned char *bytes, size_t count, int bits, int zero, int8_t *q) {
+    for (size_t k = 0; k < count; k++) {
+        const int value = bits == 8 ? bytes[k] : k % 2 ? bytes[k / 2] >> 4 : bytes[k / 2] & 15;
+        q[k] = (int8_t)(value - zero);
+    }
+}
+
+void fv_integers_pack_panels(const struct fv_integers_pack *p) {
+    const size_t nr = p->panel_width, half = p->is_gated ? nr / 2 : nr;
+    const int zero = p->bits == 8 ? 128 : 8;
+    const size_t groups = p->inputs / p->group, row_bytes = p->inputs * (size_t)p->bits / 8;
+    const size_t group_bytes = fv_quantised_panel_bytes(p->group, p->group, p->bits, 1, nr);
+    int8_t q[FV_LARGEST_GROUP];
+    for (size_t panel = p->first_panel; panel < p->first_panel + p->panel_count; panel++) {
+        for (size_t g = 0; g < groups; g++) {
+            char *base = (char *)p->packed + (panel * groups + g) * group_bytes;
+            for (size_t j = 0; j < nr; j++) {
+                const size_t output = panel * half + j % half;
+                const struct fv_integers *from = j < half ? &p->source : &p->second;
+                float scale = 0, minimum = 0;
+                memset(q, 0, sizeof q);
+                if (output < p->outputs) {
+                    const unsigned char *row = (const unsigned char *)from->words + output * row_bytes;
+                    unpack_words(row + g * p->group * (size_t)p->bits / 8, p->group, p->bits, zero, q);
+                    scale = from->scales[output * groups + g];
+                    minimum = from->biases[output * groups + g] + scale * (float)zero;
+                }
+                memcpy(base + 4 * j, &scale, 4);
+                memcpy(base + 4 * (nr + j), &minimum, 4);
+                place(q, p->group, p->bits, zero, nr, (unsigned char *)base + 8 * nr + j * STEP);
+            }
+        }
+    }
+}
+
+void fv_quantised_unpack(const struct fv_quantised_unpack *u) {
+    const size_t nr = u->panel_width, half = u->is_gated ? nr / 2 : nr;
+    const size_t bytes = fv_quantised_panel_bytes(u->inputs, u->group, u->bits, u->has_minima, nr);
+    const int zero = u->bits == 8 ? u->weight_limit + 1 : 8;
+    for (size_t output = 0; output < u->outputs; output++) {
+        const size_t j = output % half + (u->part ? half : 0);
+        const char *panel = (const char *)u->packed + output / half * bytes;
+        for (size_t first = 0; first < u->inputs; first += u->group) {
+            const size_t end = u->inputs - first < u->group ? u->inputs : first + u->group;
+            const char *base = panel + fv_quantised_panel_bytes(first, u->group, u->bits, u->has_minima, nr);
+            const unsigned char *steps = (const unsigned char *)base + (u->has_minima ? 8 : 4) * nr;
+            const float scale = fv_load_float(base, j), minimum = u->has_minima ? fv_load_float(base, nr + j) : 0;
+            for (size_t k = first; k < end; k++) {
+                const size_t i = k - first;
+                const size_t step = u->bits == 8 ? i / STEP : i / (2 * STEP);
+                const unsigned char byte = steps[(step * nr + j) * STEP + i % STEP];
+                const int q = u->bits == 8 ? byte : i / STEP % 2 ? byte >> 4 : byte & 15;
+                u->target[output * u->inputs + k] = scale * (float)(q - zero) + minimum;
+            }
+        }
+    }
+}

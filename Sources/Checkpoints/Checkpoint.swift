@@ -57,13 +57,14 @@ package struct Checkpoint: Sendable {
 
         let quantization = assembly.quantizations.max { ($0.value, $0.key.bits) < ($1.value, $1.key.bits) }?
             .key
-        if quantization == nil, assembly.quantization.global != nil {
+        if quantization == nil, sources.packed == nil, assembly.quantization.global != nil {
             remarks.append("config.json has a quantization, but no tensor is quantised")
         }
         let isMLX = sources.order == .outputHeightWidthInput || quantization != nil || sources.hasMLXNames
         layout = CheckpointLayout(
-            family: isMLX ? .mlx : isHuggingFace ? .huggingFace : .apple, trainTime: assembly.isTrainTime,
-            quantization: quantization)
+            family: sources.packed != nil ? .packed : isMLX ? .mlx : isHuggingFace ? .huggingFace : .apple,
+            trainTime: assembly.isTrainTime,
+            quantization: quantization, packedPrecision: sources.packed?.precision)
         self.remarks = remarks
     }
 }

@@ -70,7 +70,7 @@ public struct Usage: Sendable, Hashable, Codable {
     public let promptTokens: Int
     /// Those of them that are visual tokens.
     public let imageTokens: Int
-    /// Positions of earlier turns whose keys and values were kept.
+    /// Positions whose keys and values were kept, from earlier turns or from another prompt with the same beginning.
     public let cachedTokens: Int
     public let completionTokens: Int
 }

@@ -40,6 +40,7 @@ public struct FastVLMError: Error, Sendable, Hashable, CustomStringConvertible {
         switch error {
         case is FastVLMError, is CancellationError: error
         case TensorError.cancelled: CancellationError()
+        case CheckpointError.unwritableFile: FastVLMError(.request, "\(error)")
         case let error as CheckpointError: FastVLMError(.model, "\(error)")
         case let error as TokenizationError: FastVLMError(.model, "\(error)")
         case let error as ImageInputError: FastVLMError(.image, "\(error)")

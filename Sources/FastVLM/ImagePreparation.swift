@@ -24,17 +24,23 @@ struct ImagePreparation: Sendable {
             size: configuration.imageSize, mean: mean, std: configuration.imageStandardDeviation)
     }
 
+    /// The bytes of an image's file, within the limits.
     /// - Throws: `ImageInputError`.
-    func prepare(_ source: ImageSource, durations: inout Durations) throws -> PixelTensor {
+    func read(_ source: ImageSource, durations: inout Durations) throws -> Data {
         let clock = ContinuousClock()
         let start = clock.now
-        let image: RGBImage
+        defer { durations.decode += clock.now - start }
         switch source {
-        case .file(let url):
-            image = try RGBImage.load(path: url.path, limits: limits, applyOrientation: appliesOrientation)
-        case .data(let data):
-            image = try ImageDecoder.decode(data, limits: limits, applyOrientation: appliesOrientation)
+        case .file(let url): return try RGBImage.readBytes(path: url.path, limits: limits)
+        case .data(let data): return data
         }
+    }
+
+    /// - Throws: `ImageInputError`.
+    func prepare(_ bytes: Data, durations: inout Durations) throws -> PixelTensor {
+        let clock = ContinuousClock()
+        let start = clock.now
+        let image = try ImageDecoder.decode(bytes, limits: limits, applyOrientation: appliesOrientation)
         let decoded = clock.now
         let pixels = try preprocessor(image)
         durations.decode += decoded - start

@@ -23,7 +23,9 @@ final class InferenceExecutor: SerialExecutor {
 /// Only ``InferenceActor`` reads and writes it after its creation, one job at a time; that is what makes
 /// `@unchecked Sendable` true.
 final class Conversation: @unchecked Sendable {
-    fileprivate let cache: KeyValueCache
+    let cache: KeyValueCache
+    /// What the positions of the cache stand for.
+    var symbols: [PromptSymbol] = []
     /// Generated token whose keys and values are not in the cache yet and that the next turn starts with.
     fileprivate var pending: [Int] = []
     fileprivate var history: [Int] = []
@@ -47,11 +49,18 @@ actor InferenceActor {
     private let engine: GenerationEngine
     private let preparation: ImagePreparation
     private let template: ChatTemplate
+    private var images: ImageMemory
+    private var prompts: PromptMemory
 
-    init(engine: sending GenerationEngine, preparation: ImagePreparation, template: ChatTemplate) {
+    init(
+        engine: sending GenerationEngine, preparation: ImagePreparation, template: ChatTemplate,
+        images: ImageMemory, prompts: PromptMemory
+    ) {
         self.engine = engine
         self.preparation = preparation
         self.template = template
+        self.images = images
+        self.prompts = prompts
     }
 
     /// Answers the next turn of a conversation; on an error the conversation is as it was before.
@@ -59,19 +68,53 @@ actor InferenceActor {
         _ turn: Turn, in conversation: Conversation, cancellation: Cancellation,
         progress: @Sendable (Double) -> Void, emit: (AnswerPiece) -> Void
     ) throws -> Answer {
+        let isNew = conversation.symbols.isEmpty
+        do {
+            return try answer(
+                turn, in: conversation, isNew: isNew, cancellation: cancellation, progress: progress,
+                emit: emit)
+        } catch {
+            // What a new conversation took over from another one.
+            if isNew {
+                conversation.cache.truncate(to: 0)
+                conversation.symbols = []
+            }
+            throw error
+        }
+    }
+
+    private func answer(
+        _ turn: Turn, in conversation: Conversation, isNew: Bool, cancellation: Cancellation,
+        progress: @Sendable (Double) -> Void, emit: (AnswerPiece) -> Void
+    ) throws -> Answer {
         let clock = ContinuousClock()
         let start = clock.now
-        var request = GenerationRequest(prompt: try prompt(for: turn, in: conversation))
+        let prompt = try prompt(for: turn, in: conversation)
+        var request = GenerationRequest(prompt: prompt)
         turn.options.apply(to: &request)
         request.history = conversation.history
         // Everything about the request that can be refused is refused before images are decoded.
         try request.validate()
-        try checkContext(request.prompt, cached: conversation.cache.count)
+        try checkContext(prompt, cached: conversation.cache.count)
 
         var stages = ImagePreparation.Durations()
-        request.images = try turn.images.map { source in
+        let files = try turn.images.map { source in
+            let bytes = try preparation.read(source, durations: &stages)
+            return (bytes: bytes, known: images.find(bytes))
+        }
+        let symbols = symbols(prompt, files.map(\.known))
+        if isNew { try prompts.fill(conversation, from: symbols) }
+        let shared = isNew ? conversation.symbols.count : 0
+        request.prompt = prompt.dropping(shared)
+        request.history += symbols.prefix(shared).compactMap {
+            if case .token(let id) = $0 { id } else { nil }
+        }
+        let needed = Set(request.prompt.imageIndices)
+        request.images = try files.enumerated().map { index, file in
             guard !cancellation.isCancelled else { throw CancellationError() }
-            return try preparation.prepare(source, durations: &stages)
+            if !needed.contains(index) { return .unused }
+            if let tokens = file.known.tokens { return .encoded(tokens) }
+            return .pixels(try preparation.prepare(file.bytes, durations: &stages))
         }
         var text = ""
         var tokens: [AnswerToken] = []
@@ -86,7 +129,8 @@ actor InferenceActor {
             if let token { tokens.append(token) }
             emit(AnswerPiece(text: piece.text, token: token, answer: nil))
         }
-        remember(outcome, request: request, in: conversation)
+        for (index, tokens) in outcome.encoded { images.keep(tokens, of: files[index].known) }
+        remember(outcome, prompt: prompt, symbols: symbols.dropFirst(shared), in: conversation)
         // A token that ends the turn is chosen but never shown.
         if let ending = outcome.ending, let token = AnswerToken(ending) { tokens.append(token) }
         let end = clock.now
@@ -106,7 +150,8 @@ actor InferenceActor {
     /// Encodes an image without a prompt.
     func encode(_ source: ImageSource, cancellation: Cancellation) throws -> ImageFeatures {
         var stages = ImagePreparation.Durations()
-        let pixels = try preparation.prepare(source, durations: &stages)
+        let pixels = try preparation.prepare(
+            preparation.read(source, durations: &stages), durations: &stages)
         var durations = StageDurations()
         let (features, projected) = try engine.encode(
             pixels, durations: &durations, cancellation: cancellation)
@@ -137,11 +182,31 @@ actor InferenceActor {
         }
     }
 
+    /// One per token or image of a prompt.
+    private func symbols(_ prompt: Prompt, _ images: [ImageMemory.Known]) -> [PromptSymbol] {
+        prompt.elements.flatMap { element -> [PromptSymbol] in
+            switch element {
+            case .tokens(let ids): ids.map { .token($0) }
+            case .image(let index):
+                // The engine refuses a prompt that refers to an image that was not given.
+                images.indices.contains(index)
+                    ? [.image(images[index].identity, positions: engine.network.tokensPerImage)] : []
+            }
+        }
+    }
+
     private func remember(
-        _ outcome: GenerationOutcome, request: GenerationRequest, in conversation: Conversation
+        _ outcome: GenerationOutcome, prompt: Prompt, symbols: ArraySlice<PromptSymbol>,
+        in conversation: Conversation
     ) {
         conversation.hasAnswered = true
-        conversation.history += request.prompt.tokenIDs + outcome.ids
+        conversation.history += prompt.tokenIDs + outcome.ids
+        conversation.symbols += symbols
+        // The last token of an answer is chosen, but may not have gone through the decoder.
+        let positions = conversation.symbols.reduce(0) { $0 + $1.positions }
+        conversation.symbols += outcome.ids.prefix(max(conversation.cache.count - positions, 0))
+            .map { .token($0) }
+        prompts.keep(conversation)
         let ended = outcome.ids.last.map(engine.network.configuration.endOfSequenceIDs.contains) ?? true
         conversation.pending = ended ? [] : Array(outcome.ids.suffix(1))
     }

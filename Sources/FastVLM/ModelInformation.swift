@@ -29,13 +29,14 @@ public struct ModelInformation: Sendable, Hashable, Codable {
 
     init(
         directory: URL, source: ModelSource, configuration: ModelConfiguration, layout: CheckpointLayout,
-        options: LoadOptions, template: ChatTemplate, geometry: ImageGeometry, tokensPerImage: Int,
+        precision: LoadOptions.Precision, template: ChatTemplate, geometry: ImageGeometry,
+        tokensPerImage: Int,
         instructionSet: String, threads: Int, loadSeconds: Double
     ) {
         self.directory = directory
         isEmbedded = source == .embedded
         self.layout = "\(layout)"
-        precision = options.precision.rawValue
+        self.precision = precision.rawValue
         imageSize = configuration.imageSize
         self.geometry = geometry == .pad ? "pad" : "crop"
         self.tokensPerImage = tokensPerImage

@@ -11,7 +11,8 @@ internal import Tensors
 public enum ModelSource: Sendable, Hashable {
     /// The small model that is part of this package. It has seen drawn and typeset pictures, no photographs.
     case embedded
-    /// A checkpoint folder in one of the published layouts (Apple, Hugging Face, MLX).
+    /// A checkpoint folder in one of the published layouts (Apple, Hugging Face, MLX), or written by
+    /// ``VisionLanguageModel/quantize(_:to:precision:threads:progress:)``.
     case directory(URL)
 
     /// The folder on disk.
@@ -63,7 +64,7 @@ public struct LoadOptions: Sendable {
     public enum Precision: String, Sendable, Hashable, CaseIterable {
         /// Weights in float32: the reference.
         case float32
-        /// Weights in bfloat16, as published; accumulation in float32. The default.
+        /// Weights in bfloat16, as published; accumulation in float32.
         case bfloat16
         /// Weights in 8 bits, quantised while loading: about half the memory, a faster first token, twice the
         /// tokens per second.
@@ -80,6 +81,15 @@ public struct LoadOptions: Sendable {
             case .int4: .int4
             }
         }
+
+        init(_ precision: Tensors.Precision) {
+            switch precision {
+            case .float32: self = .float32
+            case .bfloat16: self = .bfloat16
+            case .int8: self = .int8
+            case .int4: self = .int4
+            }
+        }
     }
 
     /// How an image becomes a square.
@@ -90,7 +100,8 @@ public struct LoadOptions: Sendable {
         case crop
     }
 
-    public var precision: Precision = .bfloat16
+    /// nil takes the one that the checkpoint stores: its own integers where it is quantised, else bfloat16.
+    public var precision: Precision?
     /// Worker threads, 1 to 1,024; nil takes one per core. Answers do not depend on it.
     public var threads: Int?
     /// Pixels per side that images are brought to, a multiple of 64; nil takes the checkpoint's.
@@ -109,6 +120,12 @@ public struct LoadOptions: Sendable {
     public var maximumSide = 30_000
     /// Most bytes an image file may have.
     public var maximumFileBytes = 64 << 20
+    /// How many images the model remembers the visual tokens of: another question about one of them, in whatever
+    /// conversation, needs no encoder. 0 remembers none.
+    public var rememberedImages = 8
+    /// Most bytes of keys and values that are kept of earlier prompts, so that prompts with the same beginning (system
+    /// prompt, image) need not compute it again. 0 keeps none.
+    public var rememberedPromptBytes = 256 << 20
     /// Told the fraction of the weights loaded, 0...1.
     public var progress: (@Sendable (Double) -> Void)?
 

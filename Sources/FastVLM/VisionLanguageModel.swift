@@ -37,7 +37,9 @@ public final class VisionLanguageModel: Sendable {
         actor = InferenceActor(
             engine: GenerationEngine(
                 network: loaded.network, tokenizer: loaded.tokenizer, compute: loaded.compute),
-            preparation: loaded.preparation, template: loaded.template)
+            preparation: loaded.preparation, template: loaded.template,
+            images: ImageMemory(capacity: options.rememberedImages),
+            prompts: PromptMemory(byteLimit: options.rememberedPromptBytes))
     }
 
     /// Answers as it thinks. The last piece carries the whole ``Answer`` with its timings.
@@ -130,28 +132,32 @@ public final class VisionLanguageModel: Sendable {
         let directory = try source.directory()
         let checkpoint = try Checkpoint(directory: directory)
         for remark in checkpoint.remarks { options.logger.notice("\(remark)") }
-        let tokenizer = try Tokenizer(directory: directory)
         options.logger.info(
-            "\(checkpoint.layout) checkpoint in \(directory.path); headers and tokenizer read in \((clock.now - start).seconds) s"
+            "\(checkpoint.layout) checkpoint in \(directory.path); headers read in \((clock.now - start).seconds) s"
         )
+        // A third of a second for a large vocabulary, on one thread: beside the weights.
+        let reading = Background { try Tokenizer(directory: directory) }
         let configuration = try adjusted(checkpoint.configuration, options)
-        let template = try chosenTemplate(options, configuration, tokenizer)
         let compute = try Compute(threads: options.threads)
+        let precision = options.precision?.loaded ?? checkpoint.layout.precision
         let network = try VisionLanguageNetwork(
             checkpoint.weights, configuration: configuration,
-            precision: options.precision.loaded, compute: compute
+            precision: precision, compute: compute
         ) { fraction in
             guard !cancellation.isCancelled else { throw CancellationError() }
             options.progress?(fraction)
         }
+        let tokenizer = try reading.value()
+        let template = try chosenTemplate(options, configuration, tokenizer)
         options.logger.info(
-            "weights packed for \(compute.instructionSet.rawValue) in \((clock.now - start).seconds) s")
+            "tokenizer read, weights packed for \(compute.instructionSet.rawValue) in \((clock.now - start).seconds) s"
+        )
         let geometry: ImageGeometry =
             options.geometry.map { $0 == .pad ? .pad : .crop } ?? configuration.geometry
         return Loaded(
             information: ModelInformation(
                 directory: directory, source: source, configuration: configuration, layout: checkpoint.layout,
-                options: options, template: template, geometry: geometry,
+                precision: LoadOptions.Precision(precision), template: template, geometry: geometry,
                 tokensPerImage: network.tokensPerImage, instructionSet: compute.instructionSet.rawValue,
                 threads: compute.threads, loadSeconds: (clock.now - start).seconds),
             network: network, tokenizer: tokenizer, template: template,

@@ -7,8 +7,8 @@ package import Tokenization
 /// What to generate, beside the prompt itself.
 package struct GenerationRequest: Sendable {
     package var prompt: Prompt
-    /// Pixels of each image that the prompt refers to, by index: [S, S, 3], at the model's resolution.
-    package var images: [PixelTensor]
+    /// The images that the prompt refers to, by index.
+    package var images: [Image]
     package var sampling = SamplingOptions()
     package var maximumTokens = 256
     package var stopStrings: [String] = []
@@ -19,9 +19,19 @@ package struct GenerationRequest: Sendable {
     /// Text tokens that the repetition penalty knows from before this prompt.
     package var history: [Int] = []
 
+    /// What is known of an image.
+    package enum Image: Sendable {
+        /// [S, S, 3], at the model's resolution.
+        case pixels(PixelTensor)
+        /// Visual tokens of an earlier request, [tokens, hidden size].
+        case encoded(Tensor)
+        /// Nothing: the prompt does not refer to it.
+        case unused
+    }
+
     package init(prompt: Prompt, images: [PixelTensor] = []) {
         self.prompt = prompt
-        self.images = images
+        self.images = images.map { .pixels($0) }
     }
 
     /// Checks the options, which needs neither network nor images.
@@ -74,6 +84,8 @@ package struct GenerationOutcome: Sendable {
     package var promptPositions = 0
     package var imagePositions = 0
     package var durations = StageDurations()
+    /// Visual tokens of the images that were encoded, by index: [tokens, hidden size].
+    package var encoded: [Int: Tensor] = [:]
     /// The token that ended the answer; it is the last of `ids` and never emitted. Nil for other endings.
     package var ending: GeneratedPiece?
 }
@@ -231,17 +243,15 @@ package final class GenerationEngine {
     ) throws(GenerationError) -> Int {
         try request.validate()
         let text = request.prompt.tokenIDs
+        let lengths = request.prompt.imageIndices.map { imagePositions(request, $0) }
         guard text.allSatisfy({ (0..<network.configuration.text.vocabularySize).contains($0) }),
-            request.prompt.imageIndices.allSatisfy(request.images.indices.contains)
+            lengths.allSatisfy({ $0 > 0 })
         else {
             throw .invalidOption(
                 name: "prompt", expected: "token ids of the vocabulary and images that were given",
                 got: "an id or image beyond them")
         }
-        outcome.imagePositions = request.prompt.imageIndices.reduce(0) { total, index in
-            let side = network.encoder.tokensPerSide(request.images[index].size)
-            return total + side * side
-        }
+        outcome.imagePositions = lengths.reduce(0, +)
         outcome.promptPositions = text.count + outcome.imagePositions
         guard outcome.promptPositions > 0 else { throw .emptyPrompt }
         // The last token generated needs no position of its own.
@@ -250,6 +260,21 @@ package final class GenerationEngine {
             throw .contextExceeded(needed: cached + outcome.promptPositions, limit: contextLimit)
         }
         return min(request.maximumTokens, room)
+    }
+
+    /// Positions of an image; 0 where the request has no such image.
+    private func imagePositions(_ request: GenerationRequest, _ index: Int) -> Int {
+        guard request.images.indices.contains(index) else { return 0 }
+        switch request.images[index] {
+        case .pixels(let pixels):
+            let side = network.encoder.tokensPerSide(pixels.size)
+            return side * side
+        case .encoded(let tokens):
+            let hidden = network.configuration.text.hiddenSize
+            return tokens.dataType == .float32 && tokens.shape.count == 2 && tokens.shape[1] == hidden
+                ? tokens.shape[0] : 0
+        case .unused: return 0
+        }
     }
 
     /// Puts the projected images between the text embeddings and runs the decoder over all of it.
@@ -268,12 +293,17 @@ package final class GenerationEngine {
                 network.decoder.embed(ids, into: embeddings.rows(row..<row + ids.count), on: compute)
                 row += ids.count
             case .image(let index):
-                let pixels = request.images[index]
-                let side = network.encoder.tokensPerSide(pixels.size)
-                try encode(
-                    pixels, features: nil, projected: embeddings.rows(row..<row + side * side),
-                    durations: &outcome.durations, cancellation: compute.cancellation ?? Cancellation())
-                row += side * side
+                let target = embeddings.rows(row..<row + imagePositions(request, index))
+                switch request.images[index] {
+                case .pixels(let pixels):
+                    try encode(
+                        pixels, features: nil, projected: target, durations: &outcome.durations,
+                        cancellation: compute.cancellation ?? Cancellation())
+                    outcome.encoded[index] = try target.copied()
+                case .encoded(let tokens): target.copy(tokens)
+                case .unused: break
+                }
+                row += target.rows
             }
         }
         let clock = ContinuousClock()

@@ -60,6 +60,23 @@ package struct Prompt: Sendable, Hashable {
         }
     }
 
+    /// The prompt without its first tokens and images, an image counting as one.
+    package func dropping(_ count: Int) -> Prompt {
+        var left = count
+        var rest: [Element] = []
+        for element in elements {
+            switch element {
+            case .tokens(let ids):
+                let taken = min(left, ids.count)
+                left -= taken
+                if taken < ids.count { rest.append(.tokens(Array(ids.dropFirst(taken)))) }
+            case .image:
+                if left > 0 { left -= 1 } else { rest.append(element) }
+            }
+        }
+        return Prompt(elements: rest)
+    }
+
     /// Text tokens, without the images.
     package var tokenIDs: [Int] {
         elements.flatMap { if case .tokens(let ids) = $0 { ids } else { [Int]() } }

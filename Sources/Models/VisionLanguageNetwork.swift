@@ -10,13 +10,16 @@ package struct VisionLanguageNetwork: Sendable {
     package let decoder: Decoder
 
     /// Packs every weight of a checkpoint.
-    /// - Parameter progress: told the fraction done, 0...1; may throw to stop loading
+    /// - Parameters:
+    ///   - recorder: told every matrix of integers
+    ///   - progress: told the fraction done, 0...1; may throw to stop loading
     /// - Throws: `CheckpointError` naming the tensor that is missing or has the wrong shape; `TensorError`.
     package init(
         _ source: any WeightSource, configuration: ModelConfiguration, precision: Precision,
-        compute: Compute, progress: (Double) throws -> Void = { _ in }
+        compute: Compute, recorder: PanelRecorder? = nil, progress: (Double) throws -> Void = { _ in }
     ) throws {
-        let loader = WeightLoader(source, format: precision.visionFormat, compute: compute)
+        let loader = WeightLoader(
+            source, format: precision.visionFormat, compute: compute, recorder: recorder)
         self.configuration = configuration
         self.precision = precision
         // Rough shares of the loading time, for a steady progress bar: the decoder is most of the bytes.
@@ -27,7 +30,7 @@ package struct VisionLanguageNetwork: Sendable {
         projector = try Projector(
             loader, inputs: configuration.vision.finalChannels, outputs: configuration.text.hiddenSize)
         decoder = try Decoder(
-            WeightLoader(source, format: precision.textFormat, compute: compute),
+            WeightLoader(source, format: precision.textFormat, compute: compute, recorder: recorder),
             configuration: configuration.text,
             maximumPositions: configuration.maximumSequenceLength
         ) { fraction in

@@ -1,3 +1,5 @@
+package import Checkpoints
+internal import Synchronization
 package import Tensors
 
 /// Where a network takes its weights from: canonical names in, tensors of exactly the asked shape out.
@@ -7,6 +9,28 @@ package protocol WeightSource: Sendable {
     /// - Throws: an error that names the tensor when it is missing or has another shape.
     func tensor(_ name: String, shape: [Int]) throws -> Tensor
     func contains(_ name: String) -> Bool
+    /// A matrix in the form it is stored in, which may be integers.
+    func matrix(_ name: String, shape: [Int]) throws -> StoredMatrix
+}
+
+extension WeightSource {
+    package func matrix(_ name: String, shape: [Int]) throws -> StoredMatrix {
+        .numbers(try tensor(name, shape: shape))
+    }
+}
+
+/// Collects the integer weights that loading packs, for whoever stores them.
+package final class PanelRecorder: Sendable {
+    private let found = Mutex<[String: StoredPanels]>([:])
+
+    package init() {}
+
+    /// By canonical name of the matrix, or of the first of a gated pair.
+    package var panels: [String: StoredPanels] { found.withLock { $0 } }
+
+    func record(_ name: String, _ panels: StoredPanels?) {
+        found.withLock { $0[name] = panels }
+    }
 }
 
 /// Turns named tensors into the packed form that the operations read, for one precision.
@@ -17,17 +41,16 @@ package struct WeightLoader: Sendable {
     /// How matrices are stored.
     package let format: WeightFormat
     package let compute: Compute
-    private let prefix: String
+    private let recorder: PanelRecorder?
+    private var prefix = ""
 
-    package init(_ source: any WeightSource, format: WeightFormat, compute: Compute) {
-        self.init(source: source, format: format, compute: compute, prefix: "")
-    }
-
-    private init(source: any WeightSource, format: WeightFormat, compute: Compute, prefix: String) {
+    package init(
+        _ source: any WeightSource, format: WeightFormat, compute: Compute, recorder: PanelRecorder? = nil
+    ) {
         self.source = source
         self.format = format
         self.compute = compute
-        self.prefix = prefix
+        self.recorder = recorder
     }
 
     /// How small matrices are stored that many numbers depend on: never as integers.
@@ -35,7 +58,9 @@ package struct WeightLoader: Sendable {
 
     /// The loader for the part called `name`.
     package func part(_ name: String) -> WeightLoader {
-        WeightLoader(source: source, format: format, compute: compute, prefix: prefix + name + ".")
+        var part = self
+        part.prefix += name + "."
+        return part
     }
 
     package func tensor(_ name: String, shape: [Int]) throws -> Tensor {
@@ -49,24 +74,88 @@ package struct WeightLoader: Sendable {
     }
 
     /// A linear layer `name.weight` [outputs, inputs], with `name.bias` [outputs] when the checkpoint has one.
-    /// - Parameter isSensitive: see ``sensitiveFormat``.
+    /// - Parameters:
+    ///   - isSensitive: see ``sensitiveFormat``.
+    ///   - isFused: see ``matrix(_:shape:format:isFused:recordedAs:)``.
     package func linear(
-        _ name: String, outputs: Int, inputs: Int, isSensitive: Bool = false
+        _ name: String, outputs: Int, inputs: Int, isSensitive: Bool = false, isFused: Bool = false
     ) throws -> Linear {
-        let weight = try tensor(name + ".weight", shape: [outputs, inputs])
-        return Linear(
-            weight: try PackedMatrix(
-                weight, format: isSensitive ? sensitiveFormat : format, compute: compute),
+        Linear(
+            weight: try matrix(
+                name + ".weight", shape: [outputs, inputs],
+                format: isSensitive ? sensitiveFormat : format, isFused: isFused),
             bias: contains(name + ".bias") ? try vector(name + ".bias", count: outputs) : nil)
     }
 
     /// A 1×1 convolution `name.weight` [outputs, inputs, 1, 1]: on NHWC activations, a linear layer.
     package func pointwise(_ name: String, outputs: Int, inputs: Int) throws -> Linear {
-        let weight = try tensor(name + ".weight", shape: [outputs, inputs, 1, 1])
-        return Linear(
-            weight: try PackedMatrix(
-                weight.reshaped([outputs, inputs]), format: format, compute: compute),
+        Linear(
+            weight: try matrix(name + ".weight", shape: [outputs, inputs, 1, 1], format: format),
             bias: try vector(name + ".bias", count: outputs))
+    }
+
+    /// The two matrices of a gated feed-forward network, each [outputs, inputs].
+    package func gated(_ gate: String, _ up: String, outputs: Int, inputs: Int) throws -> PackedGatedMatrix {
+        let shape = [outputs, inputs]
+        let weight = try packedGated(gate, up, shape: shape)
+        recorder?.record(prefix + gate, weight.stored(by: compute))
+        return weight
+    }
+
+    private func packedGated(_ gate: String, _ up: String, shape: [Int]) throws -> PackedGatedMatrix {
+        switch (try source.matrix(prefix + gate, shape: shape), try source.matrix(prefix + up, shape: shape))
+        {
+        case (.integers(let gate), .integers(let up)) where keeps(gate):
+            if let weight = try PackedGatedMatrix(gate: gate, up: up, compute: compute) { return weight }
+        case (.panels(let panels, isSecond: false), .panels(_, isSecond: true))
+        where keeps(panels.layout.format, as: format):
+            if let weight = PackedGatedMatrix(panels, compute: compute) { return weight }
+        default: break
+        }
+        return try PackedGatedMatrix(
+            gate: tensor(gate, shape: shape), up: tensor(up, shape: shape), format: format, compute: compute)
+    }
+
+    /// A matrix [outputs, inputs] (further extents are 1) in a format.
+    ///
+    /// Where integers are asked for and the checkpoint stores integers of no more bits, these are taken as they are:
+    /// quantising them again would lose accuracy and win nothing.
+    /// - Parameters:
+    ///   - isFused: the matrix is used together with another one of the same format, so no other will do.
+    ///   - recordedAs: the name to store it under, where that is not its own.
+    package func matrix(
+        _ name: String, shape: [Int], format: WeightFormat, isFused: Bool = false,
+        recordedAs other: String? = nil
+    ) throws -> PackedMatrix {
+        let weight = try packed(name, shape: shape, format: format, isFused: isFused)
+        recorder?.record(prefix + (other ?? name), weight.stored(by: compute))
+        return weight
+    }
+
+    private func packed(
+        _ name: String, shape: [Int], format: WeightFormat, isFused: Bool
+    ) throws -> PackedMatrix {
+        switch try source.matrix(prefix + name, shape: shape) {
+        case .numbers(let values):
+            return try PackedMatrix(values, format: format, compute: compute)
+        case .integers(let weight) where keeps(weight) && !isFused:
+            return try PackedMatrix(weight, compute: compute)
+        case .panels(let panels, isSecond: false)
+        where isFused
+            ? panels.layout.format == format && !panels.layout.hasMinima
+            : keeps(panels.layout.format, as: format):
+            if let weight = PackedMatrix(panels, compute: compute) { return weight }
+        default: break
+        }
+        return try PackedMatrix(tensor(name, shape: shape), format: format, compute: compute)
+    }
+
+    private func keeps(_ weight: IntegerMatrix) -> Bool {
+        format.group != nil && weight.bits <= format.bits && compute.keepsIntegers(bits: weight.bits)
+    }
+
+    private func keeps(_ stored: WeightFormat, as format: WeightFormat) -> Bool {
+        format.group != nil && stored.bits <= format.bits
     }
 
     /// A depthwise convolution `name.weight` [outputs, 1, kernel, kernel]; `outputs` is a multiple of `inputs`.

@@ -66,7 +66,7 @@ extension Compute {
         measured(
             isGated ? .gatedLinear : .linear, "\(x.rows) × \(inputs) → \(outputs)",
             operations: 2 * x.rows * inputs * outputs * (isGated ? 2 : 1),
-            bytes: panels.storage.count + 4 * x.rows * (inputs + outputs)
+            bytes: panels.byteCount + 4 * x.rows * (inputs + outputs)
         ) {
             multiply(
                 x, panels, inputs: inputs, outputs: outputs, bias: bias, scale: scale, epilogue: epilogue,
@@ -82,7 +82,8 @@ extension Compute {
             a: x.pointer, a_stride: x.rowStride, rows: x.rows, inputs: inputs, panels: panels.base,
             first_panel: 0, panel_count: 0, outputs: outputs, y: y.pointer, y_stride: y.rowStride,
             bias: bias?.pointer, scale: scale?.pointer, epilogue: epilogue, activation: activation,
-            scratch: nil, quantised: nil, group: panels.format.group ?? 0, has_minima: 0)
+            scratch: nil, quantised: nil, group: panels.format.group ?? 0,
+            has_minima: panels.hasMinima ? 1 : 0)
         guard let group = panels.format.group else {
             let kernel = panels.format == .float32 ? kernels.pointee.gemm_f32 : kernels.pointee.gemm_bf16
             run(kernel, call, pitch: 0)
@@ -155,7 +156,7 @@ extension Compute {
     /// - Parameters:
     ///   - x: [rows, C]; may be y.
     ///   - expand: [hidden, C]
-    ///   - project: [C', hidden], of the same format as `expand`, which is not `.int4`
+    ///   - project: [C', hidden], of the same format as `expand`, which is not `.int4` and has no minima
     ///   - scale: [C'], ones where nil
     ///   - y: [rows, C']
     package func feedForwardAdding(
@@ -164,8 +165,9 @@ extension Compute {
     ) {
         precondition(
             x.columns == expand.inputs && expand.outputs == project.inputs && y.columns == project.outputs
-                && x.rows == y.rows && expand.panels.format == project.panels.format,
-            "shapes do not agree")
+                && x.rows == y.rows && expand.panels.format == project.panels.format
+                && !expand.panels.hasMinima && !project.panels.hasMinima,
+            "shapes or formats do not agree")
         precondition(
             expand.panels.instructionSet == instructionSet && project.panels.instructionSet == instructionSet,
             "weights packed for another instruction set")

@@ -49,14 +49,17 @@ package enum WeightFormat: Sendable, Hashable {
     /// The same with 4 bits around 8.
     case int4(group: Int)
 
-    var group: Int? {
+    /// Inputs that can share a scale.
+    static let groups = [32, 64, 128, 256]
+
+    package var group: Int? {
         switch self {
         case .float32, .bfloat16: nil
         case .int8(let group), .int4(let group): group
         }
     }
 
-    var bits: Int {
+    package var bits: Int {
         switch self {
         case .float32: 32
         case .bfloat16: 16

@@ -52,6 +52,16 @@ package struct Matrix {
         }
     }
 
+    /// Overwrites the matrix with a float32 tensor of as many numbers.
+    package func copy(_ tensor: Tensor) {
+        precondition(tensor.dataType == .float32 && tensor.count == rows * columns, "shapes do not agree")
+        guard let source = tensor.bytes.bindMemory(to: Float.self).baseAddress else { return }
+        for index in 0..<rows {
+            (pointer + index * rowStride).update(from: source + index * columns, count: columns)
+        }
+        withExtendedLifetime(tensor) {}
+    }
+
     /// The numbers of one row.
     package func row(_ index: Int) -> UnsafeMutableBufferPointer<Float> {
         precondition(index >= 0 && index < rows)

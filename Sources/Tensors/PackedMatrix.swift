@@ -17,7 +17,27 @@ package struct PackedMatrix: Sendable {
         panels = try PackedPanels(weight, nil, format: format, compute: compute)
     }
 
-    package var byteCount: Int { panels.storage.count }
+    /// Takes over integers as somebody else quantised them, groups and all.
+    /// - Throws: `TensorError.allocationFailed`.
+    package init(_ weight: IntegerMatrix, compute: Compute) throws(TensorError) {
+        (outputs, inputs) = (weight.outputs, weight.inputs)
+        panels = try PackedPanels(weight, nil, compute: compute)
+    }
+
+    /// Uses panels where they stand, in a file perhaps.
+    /// - Returns: nil when they were packed for other kernels, or are a gated pair.
+    package init?(_ stored: StoredPanels, compute: Compute) {
+        guard !stored.layout.isGated, let panels = PackedPanels(stored, compute: compute) else { return nil }
+        (outputs, inputs) = (stored.layout.outputs, stored.layout.inputs)
+        self.panels = panels
+    }
+
+    package var byteCount: Int { panels.byteCount }
+
+    /// The panels as they can be stored; nil for floating-point numbers.
+    package func stored(by compute: Compute) -> StoredPanels? {
+        panels.stored(outputs: outputs, inputs: inputs, isGated: false, by: compute)
+    }
 
     static func extents(_ weight: Tensor, what: String) throws(TensorError) -> (Int, Int) {
         guard weight.shape.count >= 2, weight.shape.dropFirst(2).allSatisfy({ $0 == 1 }), weight.count > 0,
@@ -53,84 +73,31 @@ package struct PackedGatedMatrix: Sendable {
         panels = try PackedPanels(gate, up, format: format, compute: compute)
     }
 
-    package var byteCount: Int { panels.storage.count }
-}
-
-/// Packed panels and what a kernel must know about them.
-struct PackedPanels: Sendable {
-    let storage: Storage
-    let format: WeightFormat
-    let instructionSet: InstructionSet
-    /// Number of panels.
-    let count: Int
-
-    init(_ source: Tensor, _ second: Tensor?, format: WeightFormat, compute: Compute) throws(TensorError) {
-        if let group = format.group {
-            precondition([32, 64, 128, 256].contains(group), "groups of \(group) are not possible")
-        }
-        let width = compute.kernels.pointee.panel_width
-        let outputs = source.shape[0]
-        let inputs = source.shape[1]
-        let perPanel = second == nil ? width : width / 2
-        let panels = (outputs + perPanel - 1) / perPanel
-        let panelBytes = Self.panelBytes(format, inputs: inputs, compute: compute)
-        let (bytes, overflow) = panelBytes.multipliedReportingOverflow(by: panels)
-        guard !overflow else { throw .allocationFailed(bytes: Int.max) }
-        let storage = try Storage(uninitializedByteCount: bytes)
-        guard let sourceType = source.dataType.kernelType, let base = source.bytes.baseAddress,
-            let target = storage.mutableBytes.baseAddress
-        else {
-            throw .unexpectedShape(
-                what: "linear weight", expected: "floating-point numbers", got: source.dataType.rawValue)
-        }
-        // Enough panels per task to be worth a task, few enough that every thread gets some.
-        let perTask = max(1, 65536 / max(panelBytes, 1))
-        let tasks = (panels + perTask - 1) / perTask
-        if let group = format.group {
-            let pack = fv_quantised_pack(
-                source: base, second: second?.bytes.baseAddress, source_type: sourceType,
-                bits: Int32(format.bits), group: group, outputs: outputs, inputs: inputs,
-                kernels: compute.kernels, first_panel: 0, panel_count: 0,
-                packed: target,
-                scratch: storage.floats)
-            compute.pool.run(tasks, scratchBytes: 2 * group * 4) { task, _, scratch in
-                var part = pack
-                part.scratch = scratch.assumingMemoryBound(to: Float.self)
-                part.first_panel = task * perTask
-                part.panel_count = min(perTask, panels - part.first_panel)
-                fv_quantised_pack_panels(&part)
-            }
-        } else {
-            let pack = fv_pack(
-                source: base, second: second?.bytes.baseAddress, source_type: sourceType,
-                packed_type: format == .float32 ? FV_FLOAT32 : FV_BFLOAT16, outputs: outputs, inputs: inputs,
-                nr: width, first_panel: 0, panel_count: 0, packed: target)
-            compute.pool.run(tasks) { task, _ in
-                var part = pack
-                part.first_panel = task * perTask
-                part.panel_count = min(perTask, panels - part.first_panel)
-                fv_pack_panels(&part)
-            }
-        }
-        source.releasePages()
-        second?.releasePages()
-        self.storage = storage
-        self.format = format
-        self.instructionSet = compute.instructionSet
-        count = panels
+    /// Takes over integers as somebody else quantised them.
+    /// - Returns: nil when the two differ in shape, bits or groups.
+    /// - Throws: `TensorError.allocationFailed`.
+    package init?(gate: IntegerMatrix, up: IntegerMatrix, compute: Compute) throws(TensorError) {
+        guard gate.outputs == up.outputs, gate.inputs == up.inputs, gate.bits == up.bits,
+            gate.group == up.group
+        else { return nil }
+        (outputs, inputs) = (gate.outputs, gate.inputs)
+        panels = try PackedPanels(gate, up, compute: compute)
     }
 
-    private static func panelBytes(_ format: WeightFormat, inputs: Int, compute: Compute) -> Int {
-        let width = compute.kernels.pointee.panel_width
-        guard let group = format.group else {
-            return fv_packed_panel_bytes(format == .float32 ? FV_FLOAT32 : FV_BFLOAT16, inputs, width)
-        }
-        return fv_quantised_panel_bytes(
-            inputs, group, Int32(format.bits), 0, width)
+    /// Uses panels where they stand, in a file perhaps.
+    /// - Returns: nil when they were packed for other kernels, or are no gated pair.
+    package init?(_ stored: StoredPanels, compute: Compute) {
+        guard stored.layout.isGated, let panels = PackedPanels(stored, compute: compute) else { return nil }
+        (outputs, inputs) = (stored.layout.outputs, stored.layout.inputs)
+        self.panels = panels
     }
 
-    /// Start of panel 0. Valid while the storage lives.
-    var base: UnsafeRawPointer { UnsafeRawPointer(storage.floats) }
+    package var byteCount: Int { panels.byteCount }
+
+    /// The panels as they can be stored; nil for floating-point numbers.
+    package func stored(by compute: Compute) -> StoredPanels? {
+        panels.stored(outputs: outputs, inputs: inputs, isGated: true, by: compute)
+    }
 }
 
 extension Storage {

@@ -17,6 +17,7 @@ struct FastVLMCommand: AsyncParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            Describe.self, Chat.self, Encode.self, Bench.self, Tokenize.self, Inspect.self, Info.self,
+            Describe.self, Chat.self, Encode.self, Bench.self, Quantize.self, Tokenize.self, Inspect.self,
+            Info.self,
         ])
 }

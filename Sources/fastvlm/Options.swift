@@ -41,8 +41,11 @@ struct SourceOptions: ParsableArguments {
 struct ModelOptions: ParsableArguments {
     @OptionGroup var from: SourceOptions
 
-    @Option(help: "Arithmetic of the weights: float32, bfloat16, int8 or int4.")
-    var precision: LoadOptions.Precision = .bfloat16
+    @Option(
+        help:
+            "Arithmetic of the weights: float32, bfloat16, int8 or int4 (default: as the checkpoint stores them)."
+    )
+    var precision: LoadOptions.Precision?
 
     @Option(name: .shortAndLong, help: "Worker threads (default: one per core).")
     var threads: Int?

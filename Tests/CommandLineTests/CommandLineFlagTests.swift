@@ -123,7 +123,12 @@ struct CommandLineFlagTests {
         #expect(try outcome.usage("image_tokens", line: 1) == 9)
         #expect(try outcome.usage("cached_tokens", line: 1) > 9)
         #expect(try outcome.usage("image_tokens", line: 2) == 0)
-        #expect(try outcome.usage("cached_tokens", line: 2) == 0)
+        // At most the system prompt is shared with what was forgotten, and the answer is that of a new program.
+        let alone = try Program.run(
+            ["chat", "--model", Program.model, "--max-tokens", "4", "--json"],
+            input: Data("Who are you?".utf8))
+        let ids = try #require(try alone.object()["token_ids"] as? [Int])
+        #expect(try outcome.object(2)["token_ids"] as? [Int] == ids)
         #expect(outcome.errors.contains("/nonexistent.png") && outcome.errors.contains("/jump"))
     }
 

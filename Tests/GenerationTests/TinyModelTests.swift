@@ -38,7 +38,14 @@ struct TinyModel {
     init(
         _ folder: String, precision: Precision, instructionSet: InstructionSet? = nil, threads: Int = 2
     ) throws {
-        let url = Fixture.url("models/\(folder)")
+        try self.init(
+            at: Fixture.url("models/\(folder)"), precision: precision, instructionSet: instructionSet,
+            threads: threads)
+    }
+
+    init(
+        at url: URL, precision: Precision, instructionSet: InstructionSet? = nil, threads: Int = 2
+    ) throws {
         let checkpoint = try Checkpoint(directory: url)
         // The fixtures run to their length: nothing ends them early.
         var configuration = checkpoint.configuration
@@ -118,7 +125,12 @@ private func relativeError(_ got: [Float], _ expected: [Float]) -> Double {
     return (difference / size).squareRoot()
 }
 
-private func cosine(_ a: [Float], _ b: [Float]) -> Double {
+/// The tensors that transformers computed for a tiny model.
+func reference(_ name: String) throws -> CheckpointTensors {
+    try CheckpointTensors(Fixture.url("models/\(name).expected.safetensors"))
+}
+
+func cosine(_ a: [Float], _ b: [Float]) -> Double {
     func dot(_ x: [Float], _ y: [Float]) -> Double {
         zip(x, y).reduce(0) { $0 + Double($1.0) * Double($1.1) }
     }
@@ -133,10 +145,6 @@ struct TinyModelTests {
         ("tiny-mlx-q8", "tiny-mlx-q8"), ("tiny-train", "tiny-train"), ("tiny-apple-train", "tiny-train"),
         ("tiny-llama", "tiny-llama"),
     ]
-
-    private func reference(_ name: String) throws -> CheckpointTensors {
-        try CheckpointTensors(Fixture.url("models/\(name).expected.safetensors"))
-    }
 
     @Test("Features, projection and last logits in float32, every layout", arguments: layouts)
     func float32(folder: String, reference name: String) throws {

@@ -9,10 +9,13 @@ struct CheckpointSources {
     let order: KernelOrder
     /// mlx-vlm's `vision_model` between tower and network.
     let hasMLXNames: Bool
+    /// What a checkpoint with packed weights says about itself.
+    let packed: PackedForm?
 
     /// - Throws: `CheckpointError.unexpectedTensor` for a name of no layout, `duplicateTensor` for two names of
     ///   one weight, `incompleteCheckpoint` when a whole part of the model is missing.
     init(catalog: TensorCatalog, directory: URL) throws(CheckpointError) {
+        packed = try PackedForm(catalog)
         let names = SourceNames(storedNames: catalog.tensors.keys)
         var tensors: [String: StoredTensor] = [:]
         var unknown: [StoredTensor] = []
@@ -21,9 +24,11 @@ struct CheckpointSources {
             case .ignorable: break
             case .unknown: unknown.append(stored)
             case .weight(let name):
-                if let other = tensors.updateValue(stored, forKey: name) {
-                    let (first, second) = (min(other.name, stored.name), max(other.name, stored.name))
-                    throw .duplicateTensor(tensor: name, first: first, second: second)
+                for (name, stored) in try packed?.unfold(name, stored) ?? [(name, stored)] {
+                    if let other = tensors.updateValue(stored, forKey: name) {
+                        let (first, second) = (min(other.name, stored.name), max(other.name, stored.name))
+                        throw .duplicateTensor(tensor: name, first: first, second: second)
+                    }
                 }
             }
         }

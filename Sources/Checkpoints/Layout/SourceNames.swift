@@ -36,6 +36,9 @@ struct SourceNames {
 
     /// Translates one stored name.
     func meaning(of name: String) -> Meaning {
+        if name.hasPrefix(PackedForm.namePrefix) {
+            return .weight(String(name.dropFirst(PackedForm.namePrefix.count)))
+        }
         let parts = Self.parts(name)
         guard !parts.isEmpty else { return .unknown }
         if parts.last == "num_batches_tracked" { return .ignorable }

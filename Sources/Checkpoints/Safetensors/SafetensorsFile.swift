@@ -46,9 +46,14 @@ package struct SafetensorsFile: Sendable {
         tensors = found
     }
 
-    /// A zero-copy view of a tensor of this file, or an aligned copy where its bytes stand at an odd place.
+    /// A zero-copy view of a tensor of this file, or an aligned copy where its bytes stand at an odd place. Packed
+    /// integers become float32 numbers.
     package func tensor(_ stored: StoredTensor) throws(CheckpointError) -> Tensor {
         do {
+            if let packing = stored.packing {
+                let values = try panels(stored, packing.layout).values(isSecond: packing.isSecond)
+                return try values.reshaped(stored.shape)
+            }
             if stored.byteOffset % stored.dataType.byteWidth == 0 {
                 return try Tensor(
                     stored.dataType, shape: stored.shape, storage: storage, byteOffset: stored.byteOffset)
@@ -59,6 +64,20 @@ package struct SafetensorsFile: Sendable {
         } catch {
             throw .tensor(error)
         }
+    }
+
+    /// Packed integers where they stand, or an aligned copy.
+    func panels(_ stored: StoredTensor, _ layout: PanelLayout) throws(TensorError) -> StoredPanels {
+        if let panels = StoredPanels(layout: layout, storage: storage, byteOffset: stored.byteOffset) {
+            return panels
+        }
+        let copy = try Storage(byteCount: stored.byteCount)
+        copy.mutableBytes.copyMemory(from: bytes(of: stored))
+        guard let panels = StoredPanels(layout: layout, storage: copy, byteOffset: 0) else {
+            throw .unexpectedShape(
+                what: stored.name, expected: "\(layout.byteCount) bytes", got: "\(stored.byteCount)")
+        }
+        return panels
     }
 
     /// The bytes of a tensor of this file. Valid while the file's storage lives.

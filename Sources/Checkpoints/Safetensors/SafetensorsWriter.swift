@@ -7,13 +7,15 @@ package enum SafetensorsWriter {
     /// - Parameters:
     ///   - tensors: names, each once, and values.
     ///   - metadata: kept under `__metadata__` when not empty.
+    ///   - alignment: the data begin at a multiple of so many bytes, 8 as the format's own writer has it.
     /// - Throws: `CheckpointError.duplicateTensor` or `CheckpointError.unwritableFile`.
     package static func write(
-        _ tensors: [(String, Tensor)], metadata: [String: String] = [:], to url: URL
+        _ tensors: [(String, Tensor)], metadata: [String: String] = [:], alignment: Int = 8, to url: URL
     ) throws(CheckpointError) {
         var header = try header(tensors, metadata: metadata)
-        // The data begin at a multiple of eight bytes, as the format's own writer has it.
-        header.append(contentsOf: Data(repeating: UInt8(ascii: " "), count: (8 - header.count % 8) % 8))
+        let beyond = (8 + header.count) % alignment
+        header.append(
+            contentsOf: Data(repeating: UInt8(ascii: " "), count: (alignment - beyond) % alignment))
         var length = UInt64(header.count).littleEndian
         let temporary = url.deletingLastPathComponent()
             .appending(path: ".\(url.lastPathComponent).\(UInt64.random(in: .min ... .max)).partial")

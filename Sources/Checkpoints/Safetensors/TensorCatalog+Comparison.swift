@@ -22,7 +22,9 @@ extension TensorCatalog {
 
     /// Whether two stored tensors have the same type, shape and bytes.
     func sameBytes(_ first: StoredTensor, _ second: StoredTensor) -> Bool {
-        guard first.dataType == second.dataType, first.shape == second.shape else { return false }
+        guard first.dataType == second.dataType, first.shape == second.shape,
+            first.packing == nil, second.packing == nil
+        else { return false }
         let (a, b) = (bytes(of: first), bytes(of: second))
         guard a.count == b.count, let a = a.baseAddress, let b = b.baseAddress, first.byteCount > 0 else {
             return a.count == b.count

@@ -31,6 +31,18 @@ package struct CanonicalWeights: Sendable {
     struct Entry: Sendable {
         let recipe: WeightRecipe
         let shape: [Int]
+        /// Under which source name and shape it is stored once it is folded; nil for its own.
+        var source: Source?
+
+        struct Source: Sendable {
+            let name: String
+            let shape: [Int]
+
+            init(_ name: String, _ shape: [Int]) {
+                self.name = name
+                self.shape = shape
+            }
+        }
     }
 
     let entries: [String: Entry]
@@ -64,6 +76,27 @@ package struct CanonicalWeights: Sendable {
         return try entry.recipe.make(shape: shape, from: catalog)
     }
 
+    /// A matrix in the form it is stored in.
+    /// - Parameter shape: what the caller expects, exactly.
+    /// - Throws: as ``tensor(_:shape:)``.
+    package func matrix(_ name: String, shape: [Int]) throws(CheckpointError) -> StoredMatrix {
+        if let entry = entries[name], entry.shape == shape {
+            switch entry.recipe {
+            case .dequantized(let matrix):
+                return .integers(try matrix.integers(from: catalog))
+            case .asStored(let stored):
+                if let packing = stored.packing {
+                    let panels = try CheckpointError.wrapping { () throws(TensorError) in
+                        try catalog.files[stored.fileIndex].panels(stored, packing.layout)
+                    }
+                    return .panels(panels, isSecond: packing.isSecond)
+                }
+            case .turnedKernel, .foldedWeight, .foldedBias: break
+            }
+        }
+        return .numbers(try tensor(name, shape: shape))
+    }
+
     /// Tells the system that the file pages behind a weight are not needed soon: call it once the weight has
     /// been packed elsewhere. They come back from the file when read again.
     package func releasePages(of name: String) {
@@ -74,4 +107,14 @@ package struct CanonicalWeights: Sendable {
     }
 
     private var location: String { catalog.files.first?.name ?? "checkpoint" }
+}
+
+/// A matrix as a checkpoint stores it.
+package enum StoredMatrix: Sendable {
+    /// Floating-point numbers.
+    case numbers(Tensor)
+    /// Integers of another program, which packing keeps as they are.
+    case integers(IntegerMatrix)
+    /// Integers packed already; of a gated pair the first or the second matrix.
+    case panels(StoredPanels, isSecond: Bool)
 }

@@ -12,6 +12,17 @@ struct QuantizedMatrix: Sendable {
     let inputs: Int
     let quantization: CheckpointLayout.Quantization
 
+    /// The integers as they are.
+    func integers(from catalog: TensorCatalog) throws(CheckpointError) -> IntegerMatrix {
+        let (words, scaleValues) = (try catalog.tensor(packed), try catalog.tensor(scales))
+        let biasValues = try catalog.tensor(biases)
+        return try CheckpointError.wrapping { () throws(TensorError) in
+            try IntegerMatrix(
+                words: words, scales: scaleValues, biases: biasValues, outputs: outputs, inputs: inputs,
+                bits: quantization.bits, group: quantization.groupSize)
+        }
+    }
+
     /// The weights as float32, [outputs, inputs].
     func values(from catalog: TensorCatalog) throws(CheckpointError) -> Tensor {
         let scaleValues = try catalog.tensor(scales).floats()

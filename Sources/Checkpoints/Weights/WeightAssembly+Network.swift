@@ -80,5 +80,9 @@ extension WeightAssembly {
             // Checked like any other, but a copy of the embedding table is not a weight of its own.
             if text.tiedEmbeddings { forget("decoder.output.weight") }
         }
+        // A packed checkpoint's own copy of a tied table, in the form that a product reads.
+        if sources["decoder.scores.weight"] != nil {
+            try linear("decoder.scores", outputs: text.vocabularySize, inputs: hidden)
+        }
     }
 }

@@ -74,7 +74,9 @@ struct WeightAssembly {
         let name = "\(module).weight"
         let stored = order.shape(outputs: outputs, inputs: inputs, side: 1)
         if let stored = try take(name, shapes: [stored], canonical: stored) {
-            entries[name] = .init(recipe: .asStored(stored), shape: [outputs, inputs])
+            entries[name] = .init(
+                recipe: .asStored(stored), shape: [outputs, inputs],
+                source: .init(name, [outputs, inputs, 1, 1]))
         }
         try plain("\(module).bias", shape: [outputs])
     }
@@ -132,8 +134,12 @@ struct WeightAssembly {
             isResidual: true)
     }
 
-    /// A depthwise convolution whose batch normalisation is folded at load in every layout.
+    /// A depthwise convolution whose batch normalisation is folded at load in every published layout.
     mutating func normalizedDepthwise(_ module: String, channels: Int, side: Int) throws(CheckpointError) {
+        if sources["\(module).reparam.weight"] != nil {
+            _ = try folded(module, outputs: channels, inputs: 1, side: side)
+            return
+        }
         guard let branch = try normalizedBranch(module, outputs: channels, inputs: 1, side: side) else {
             return
         }
@@ -161,10 +167,12 @@ struct WeightAssembly {
         {
             let isTurned = order == .outputHeightWidthInput && inputs > 1 && side > 1
             entries["\(module).weight"] = .init(
-                recipe: isTurned ? .turnedKernel(kernel) : .asStored(kernel), shape: shape)
+                recipe: isTurned ? .turnedKernel(kernel) : .asStored(kernel), shape: shape,
+                source: .init("\(module).reparam.weight", shape))
         }
         if let bias = try take("\(module).reparam.bias", shapes: [[outputs]], canonical: [outputs]) {
-            entries["\(module).bias"] = .init(recipe: .asStored(bias), shape: [outputs])
+            entries["\(module).bias"] = .init(
+                recipe: .asStored(bias), shape: [outputs], source: .init("\(module).reparam.bias", [outputs]))
         }
         return true
     }
@@ -182,10 +190,13 @@ struct WeightAssembly {
     }
 
     private mutating func add(_ module: String, _ convolution: FoldedConvolution) {
+        let shape = [convolution.outputs, convolution.inputs, convolution.side, convolution.side]
         entries["\(module).weight"] = .init(
-            recipe: .foldedWeight(convolution),
-            shape: [convolution.outputs, convolution.inputs, convolution.side, convolution.side])
-        entries["\(module).bias"] = .init(recipe: .foldedBias(convolution), shape: [convolution.outputs])
+            recipe: .foldedWeight(convolution), shape: shape,
+            source: .init("\(module).reparam.weight", shape))
+        entries["\(module).bias"] = .init(
+            recipe: .foldedBias(convolution), shape: [convolution.outputs],
+            source: .init("\(module).reparam.bias", [convolution.outputs]))
     }
 
     private mutating func mobileOneBranches(

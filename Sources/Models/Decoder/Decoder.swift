@@ -27,10 +27,7 @@ package struct Decoder: Sendable {
         let part = loader.part("decoder")
         let tableShape = [configuration.vocabularySize, configuration.hiddenSize]
         embedding = try EmbeddingTable(part.tensor("embedding.weight", shape: tableShape))
-        output = try Self.output(
-            part.tensor(
-                configuration.tiedEmbeddings ? "embedding.weight" : "output.weight", shape: tableShape),
-            loader)
+        output = try Self.output(configuration, part)
         norm = try part.vector("norm.weight", count: configuration.hiddenSize)
         rotary = try RotaryTable(
             headDimension: configuration.headDimension, theta: Double(configuration.ropeTheta),
@@ -43,16 +40,27 @@ package struct Decoder: Sendable {
         layers = loaded
     }
 
-    private static func output(_ table: Tensor, _ loader: WeightLoader) throws -> PackedMatrix {
-        let format: WeightFormat =
-            switch loader.format {
+    private static func output(
+        _ configuration: DecoderConfiguration, _ loader: WeightLoader
+    ) throws -> PackedMatrix {
+        let shape = [configuration.vocabularySize, configuration.hiddenSize]
+        // A packed checkpoint has a tied table twice: as numbers to look up, as integers to multiply with.
+        let name =
+            loader.contains("scores.weight")
+            ? "scores.weight" : configuration.tiedEmbeddings ? "embedding.weight" : "output.weight"
+        switch loader.format {
+        case .float32:
             // A single row reads bfloat16 weights exactly.
-            case .float32: table.dataType == .bfloat16 ? .bfloat16 : .float32
-            case .bfloat16: .bfloat16
+            let isExact = try loader.tensor(name, shape: shape).dataType == .bfloat16
+            return try loader.matrix(name, shape: shape, format: isExact ? .bfloat16 : .float32)
+        case .bfloat16:
+            return try loader.matrix(name, shape: shape, format: .bfloat16)
+        case .int8(let group), .int4(let group):
             // Every score depends on it directly, so it keeps 8 bits beside layers of 4.
-            case .int8(let group), .int4(let group): .int8(group: group)
-            }
-        return try PackedMatrix(table, format: format, compute: loader.compute)
+            return try loader.matrix(
+                name, shape: shape, format: .int8(group: group),
+                recordedAs: configuration.tiedEmbeddings ? "scores.weight" : nil)
+        }
     }
 
     /// A cache for one sequence of this decoder.

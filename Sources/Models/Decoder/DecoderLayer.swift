@@ -29,10 +29,7 @@ package struct DecoderLayer: Sendable {
         postNorm = try loader.vector("post_norm.weight", count: hidden)
         let mlp = loader.part("mlp")
         let intermediate = configuration.intermediateSize
-        gateAndUp = try PackedGatedMatrix(
-            gate: mlp.tensor("gate.weight", shape: [intermediate, hidden]),
-            up: mlp.tensor("up.weight", shape: [intermediate, hidden]),
-            format: loader.format, compute: loader.compute)
+        gateAndUp = try mlp.gated("gate.weight", "up.weight", outputs: intermediate, inputs: hidden)
         down = try mlp.linear("down", outputs: hidden, inputs: intermediate)
     }
 

@@ -49,6 +49,26 @@ package final class KeyValueCache {
         capacity = grown
     }
 
+    /// Takes over the first positions of another cache of the same decoder, in place of what is there.
+    /// - Parameter positions: at most `other.count`
+    package func copy(_ positions: Int, from other: KeyValueCache) throws(TensorError) {
+        precondition(positions <= other.count && layers == other.layers && width == other.width)
+        count = 0
+        try reserve(positions)
+        for layer in 0..<layers {
+            for half in 0..<2 {
+                let from = half * other.capacity * width * 4
+                let to = half * capacity * width * 4
+                let bytes = positions * width * 4
+                UnsafeMutableRawBufferPointer(rebasing: storage[layer].mutableBytes[to..<to + bytes])
+                    .copyMemory(
+                        from: UnsafeRawBufferPointer(
+                            rebasing: other.storage[layer].bytes[from..<from + bytes]))
+            }
+        }
+        count = positions
+    }
+
     /// Rows 0..<positions of a layer's keys, [positions, width]; reserve first.
     package func keys(layer: Int, positions: Int) -> Matrix {
         rows(layer: layer, half: 0, positions: positions)

@@ -15,8 +15,8 @@ struct ConvFeedForward: Sendable {
     init(_ loader: WeightLoader, channels: Int, hidden: Int, kernel: Int) throws {
         let part = loader.part("ffn")
         depthwise = try part.depthwise("depthwise", outputs: channels, inputs: channels, kernel: kernel)
-        expand = try part.linear("expand", outputs: hidden, inputs: channels)
-        project = try part.linear("project", outputs: channels, inputs: hidden)
+        expand = try part.linear("expand", outputs: hidden, inputs: channels, isFused: true)
+        project = try part.linear("project", outputs: channels, inputs: hidden, isFused: true)
         scale = try loader.vector("scale.ffn", count: channels)
     }
 

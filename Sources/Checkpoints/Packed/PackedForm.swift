@@ -1,0 +1,109 @@
+internal import Tensors
+
+/// What the file of a packed checkpoint says about itself, in the `__metadata__` of its header.
+///
+/// Tensors have the names and shapes of this package's own vocabulary (``SourceNames``) behind a prefix. Those with
+/// an entry in the metadata are bytes, `PanelLayout.byteCount` of them: integer weights packed for the kernels of
+/// `panel_width` and `weight_limit` (`CKernels/include/fv_quantised.h` draws the layout). Others are what they are in
+/// any safetensors file. The `gate` and `up` matrices of a network stand together as `gate_up`.
+///
+/// ```
+/// "format": "fastvlm-packed", "version": "1", "precision": "int4", "panel_width": "16", "weight_limit": "63",
+/// "fastvlm.decoder.layers.0.attention.query.weight": "bits=4 group=64 minima=0 shape=896x896"
+/// ```
+struct PackedForm: Sendable {
+    static let namePrefix = "fastvlm."
+    static let format = "fastvlm-packed"
+    static let version = "1"
+    private static let pair = ".gate_up.weight"
+
+    let precision: Precision
+    private let panelWidth: Int
+    private let weightLimit: Int
+    /// Per tensor that is packed.
+    private let descriptions: [String: String]
+
+    /// - Returns: nil for a checkpoint of another kind.
+    /// - Throws: `CheckpointError.invalidSafetensors`.
+    init?(_ catalog: TensorCatalog) throws(CheckpointError) {
+        guard let file = catalog.files.first(where: { $0.metadata["format"] == Self.format }) else {
+            return nil
+        }
+        func invalid(_ reason: String) -> CheckpointError {
+            .invalidSafetensors(file: file.name, tensor: "__metadata__", reason: reason)
+        }
+        guard catalog.files.count == 1 else { throw invalid("packed weights in more than one file") }
+        let metadata = file.metadata
+        guard metadata["version"] == Self.version else {
+            throw invalid(
+                "version \(metadata["version"] ?? "none") of packed weights, expected \(Self.version); "
+                    + "quantise the original checkpoint again")
+        }
+        guard let precision = metadata["precision"].flatMap(Precision.init(rawValue:)),
+            let width = metadata["panel_width"].flatMap({ Int($0) }),
+            let limit = metadata["weight_limit"].flatMap({ Int($0) })
+        else { throw invalid("precision, panel_width or weight_limit is missing or not what it should be") }
+        self.precision = precision
+        panelWidth = width
+        weightLimit = limit
+        descriptions = metadata
+    }
+
+    /// The metadata of a packed tensor.
+    static func description(_ layout: PanelLayout, shape: [Int]) -> String {
+        "bits=\(layout.format.bits) group=\(layout.format.group ?? 0) minima=\(layout.hasMinima ? 1 : 0) "
+            + "shape=\(shape.map(String.init).joined(separator: "x"))"
+    }
+
+    /// The metadata of a file.
+    static func header(_ precision: Precision, panelWidth: Int, weightLimit: Int) -> [String: String] {
+        [
+            "format": format, "version": version, "precision": precision.rawValue,
+            "panel_width": "\(panelWidth)", "weight_limit": "\(weightLimit)",
+        ]
+    }
+
+    /// The name under which a gated pair is stored, by the source name of its first matrix.
+    static func pairName(gate: String) -> String {
+        String(gate.dropLast(".gate.weight".count)) + pair
+    }
+
+    /// The weights that a stored tensor holds, by source name.
+    /// - Throws: `CheckpointError.invalidSafetensors` when metadata and bytes do not agree.
+    func unfold(_ name: String, _ stored: StoredTensor) throws(CheckpointError) -> [(String, StoredTensor)] {
+        guard let text = descriptions[stored.name] else { return [(name, stored)] }
+        func invalid(_ reason: String) -> CheckpointError {
+            .invalidSafetensors(file: stored.file, tensor: stored.name, reason: reason)
+        }
+        var fields: [Substring: Substring] = [:]
+        for field in text.split(separator: " ") {
+            let parts = field.split(separator: "=", maxSplits: 1)
+            if parts.count == 2 { fields[parts[0]] = parts[1] }
+        }
+        let shape = (fields["shape"] ?? "").split(separator: "x").map { Int($0) ?? 0 }
+        let isPair = name.hasSuffix(Self.pair)
+        guard let group = fields["group"].flatMap({ Int($0) }), shape.count == 2 || shape.count == 4,
+            shape.dropFirst(2).allSatisfy({ $0 == 1 }), fields["bits"] == "4" || fields["bits"] == "8",
+            let layout = PanelLayout(
+                outputs: shape[0], inputs: shape[1], isGated: isPair,
+                format: fields["bits"] == "4" ? .int4(group: group) : .int8(group: group),
+                hasMinima: fields["minima"] == "1", panelWidth: panelWidth, weightLimit: weightLimit)
+        else { throw invalid("cannot be packed as \"\(text)\"") }
+        guard stored.dataType == .uint8, stored.byteCount == layout.byteCount else {
+            throw invalid(
+                "\"\(text)\" takes \(layout.byteCount) bytes, the file has \(stored.byteCount) of "
+                    + stored.dataType.rawValue)
+        }
+        func part(isSecond: Bool) -> StoredTensor {
+            StoredTensor(
+                name: stored.name, file: stored.file, fileIndex: stored.fileIndex, dataType: .float32,
+                shape: shape, byteOffset: stored.byteOffset, byteCount: stored.byteCount,
+                packing: .init(layout: layout, isSecond: isSecond))
+        }
+        guard isPair else { return [(name, part(isSecond: false))] }
+        let module = name.dropLast(Self.pair.count)
+        return [
+            ("\(module).gate.weight", part(isSecond: false)), ("\(module).up.weight", part(isSecond: true)),
+        ]
+    }
+}

@@ -1,0 +1,72 @@
+internal import Checkpoints
+public import Foundation
+internal import Models
+internal import Tensors
+
+extension VisionLanguageModel {
+    /// Quantises a checkpoint once and for all: writes one whose integer weights are used where they stand in the
+    /// file, so that loading takes hardly longer than reading it.
+    ///
+    /// The integers are packed for this processor's kernels. On one with another width or another range of 8-bit
+    /// weights the checkpoint loads as well, but its weights are packed anew.
+    ///
+    /// ```swift
+    /// try await VisionLanguageModel.quantize(.directory(original), to: small, precision: .int4)
+    /// let model = try await VisionLanguageModel(contentsOf: .directory(small))
+    /// ```
+    /// - Parameters:
+    ///   - source: any checkpoint that can be loaded; integers of an MLX checkpoint are kept where they fit.
+    ///   - directory: is made; if it exists, it must be empty.
+    ///   - precision: `.int8` or `.int4`.
+    ///   - threads: nil for one per core.
+    ///   - progress: told the fraction of the weights quantised, 0...1.
+    /// - Throws: `FastVLMError`; nothing is left behind then.
+    public static func quantize(
+        _ source: ModelSource, to directory: URL, precision: LoadOptions.Precision, threads: Int? = nil,
+        progress: (@Sendable (Double) -> Void)? = nil
+    ) async throws {
+        guard precision == .int8 || precision == .int4 else {
+            throw FastVLMError(
+                .request, "a checkpoint is quantised to int8 or int4, not \(precision.rawValue)")
+        }
+        try LoadOptions.check(threads: threads)
+        let cancellation = Cancellation()
+        try await withTaskCancellationHandler {
+            // Minutes of computing: not on a thread that tasks share.
+            try await withCheckedThrowingContinuation { (done: CheckedContinuation<Void, any Error>) in
+                DispatchQueue.global().async {
+                    done.resume(
+                        with: Result {
+                            do {
+                                try quantizeNow(
+                                    source.directory(), to: directory, precision.loaded, threads: threads
+                                ) { fraction in
+                                    guard !cancellation.isCancelled else { throw CancellationError() }
+                                    progress?(fraction)
+                                }
+                            } catch {
+                                throw FastVLMError.translating(error)
+                            }
+                        })
+                }
+            }
+        } onCancel: {
+            cancellation.cancel()
+        }
+    }
+
+    private static func quantizeNow(
+        _ source: URL, to directory: URL, _ precision: Tensors.Precision, threads: Int?,
+        progress: (Double) throws -> Void
+    ) throws {
+        let checkpoint = try Checkpoint(directory: source)
+        var configuration = checkpoint.configuration
+        // Nothing is asked of this network, so its table of rotary positions need not be long.
+        configuration.maximumSequenceLength = 1
+        let recorder = PanelRecorder()
+        _ = try VisionLanguageNetwork(
+            checkpoint.weights, configuration: configuration, precision: precision,
+            compute: Compute(threads: threads), recorder: recorder, progress: progress)
+        try PackedCheckpointWriter(checkpoint).write(recorder.panels, precision: precision, to: directory)
+    }
+}

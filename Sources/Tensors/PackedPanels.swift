@@ -1,0 +1,154 @@
+internal import CKernels
+
+/// Packed panels and what a kernel must know about them.
+struct PackedPanels: Sendable {
+    let format: WeightFormat
+    /// Groups have minima: w = scale · q + minimum.
+    let hasMinima: Bool
+    let instructionSet: InstructionSet
+    let byteCount: Int
+    /// What `base` points into.
+    private let storage: Storage
+    private let byteOffset: Int
+
+    /// Start of panel 0. Valid while the panels live.
+    var base: UnsafeRawPointer { UnsafeRawPointer(storage.base) + byteOffset }
+
+    /// Packs one matrix, or the two of a gated pair.
+    init(_ source: Tensor, _ second: Tensor?, format: WeightFormat, compute: Compute) throws(TensorError) {
+        let cut = try Cut(
+            outputs: source.shape[0], inputs: source.shape[1], isGated: second != nil, format: format,
+            hasMinima: false, compute: compute)
+        guard let sourceType = source.dataType.kernelType, let base = source.bytes.baseAddress,
+            let target = cut.storage.mutableBytes.baseAddress
+        else {
+            throw .unexpectedShape(
+                what: "linear weight", expected: "floating-point numbers", got: source.dataType.rawValue)
+        }
+        if let group = format.group {
+            let pack = fv_quantised_pack(
+                source: base, second: second?.bytes.baseAddress, source_type: sourceType,
+                bits: Int32(format.bits), group: group, outputs: source.shape[0], inputs: source.shape[1],
+                kernels: compute.kernels, first_panel: 0, panel_count: 0, packed: target,
+                scratch: cut.storage.floats)
+            cut.run(on: compute, scratchBytes: 2 * group * 4) { panels, scratch in
+                var part = pack
+                part.scratch = scratch.assumingMemoryBound(to: Float.self)
+                part.first_panel = panels.lowerBound
+                part.panel_count = panels.count
+                fv_quantised_pack_panels(&part)
+            }
+        } else {
+            let pack = fv_pack(
+                source: base, second: second?.bytes.baseAddress, source_type: sourceType,
+                packed_type: format == .float32 ? FV_FLOAT32 : FV_BFLOAT16, outputs: source.shape[0],
+                inputs: source.shape[1], nr: compute.kernels.pointee.panel_width, first_panel: 0,
+                panel_count: 0, packed: target)
+            cut.run(on: compute, scratchBytes: 0) { panels, _ in
+                var part = pack
+                part.first_panel = panels.lowerBound
+                part.panel_count = panels.count
+                fv_pack_panels(&part)
+            }
+        }
+        source.releasePages()
+        second?.releasePages()
+        self.init(cut, format: format, hasMinima: false, compute: compute)
+    }
+
+    /// Packs integers as they are. A second matrix must agree with the first in everything but its values.
+    init(_ source: IntegerMatrix, _ second: IntegerMatrix?, compute: Compute) throws(TensorError) {
+        let cut = try Cut(
+            outputs: source.outputs, inputs: source.inputs, isGated: second != nil, format: source.format,
+            hasMinima: true, compute: compute)
+        guard let target = cut.storage.mutableBytes.baseAddress else { throw .allocationFailed(bytes: 0) }
+        source.withValues { first in
+            (second ?? source).withValues { second in
+                let pack = fv_integers_pack(
+                    source: first, second: second, is_gated: cut.isGated ? 1 : 0, bits: Int32(source.bits),
+                    group: source.group, outputs: source.outputs, inputs: source.inputs,
+                    panel_width: compute.kernels.pointee.panel_width, first_panel: 0, panel_count: 0,
+                    packed: target)
+                cut.run(on: compute, scratchBytes: 0) { panels, _ in
+                    var part = pack
+                    part.first_panel = panels.lowerBound
+                    part.panel_count = panels.count
+                    fv_integers_pack_panels(&part)
+                }
+            }
+        }
+        source.releasePages()
+        second?.releasePages()
+        self.init(cut, format: source.format, hasMinima: true, compute: compute)
+    }
+
+    /// - Returns: nil when the panels were packed for other kernels.
+    init?(_ stored: StoredPanels, compute: Compute) {
+        guard stored.layout.fits(compute) else { return nil }
+        storage = stored.storage
+        byteOffset = stored.byteOffset
+        byteCount = stored.layout.byteCount
+        format = stored.layout.format
+        hasMinima = stored.layout.hasMinima
+        instructionSet = compute.instructionSet
+    }
+
+    private init(_ cut: Cut, format: WeightFormat, hasMinima: Bool, compute: Compute) {
+        storage = cut.storage
+        byteOffset = 0
+        byteCount = cut.storage.count
+        self.format = format
+        self.hasMinima = hasMinima
+        instructionSet = compute.instructionSet
+    }
+
+    /// - Returns: nil for floating-point numbers.
+    func stored(outputs: Int, inputs: Int, isGated: Bool, by compute: Compute) -> StoredPanels? {
+        guard
+            let layout = PanelLayout(
+                outputs: outputs, inputs: inputs, isGated: isGated, format: format, hasMinima: hasMinima,
+                panelWidth: compute.kernels.pointee.panel_width,
+                weightLimit: Int(compute.kernels.pointee.weight_limit))
+        else { return nil }
+        return StoredPanels(layout: layout, storage: storage, byteOffset: byteOffset)
+    }
+}
+
+/// Room for the panels of a matrix, and how they are cut into tasks.
+private struct Cut {
+    let storage: Storage
+    let isGated: Bool
+    private let panels: Int
+    private let perTask: Int
+
+    init(
+        outputs: Int, inputs: Int, isGated: Bool, format: WeightFormat, hasMinima: Bool, compute: Compute
+    ) throws(TensorError) {
+        if let group = format.group {
+            precondition(WeightFormat.groups.contains(group), "groups of \(group) are not possible")
+        }
+        let width = compute.kernels.pointee.panel_width
+        let perPanel = isGated ? width / 2 : width
+        let panelBytes =
+            format.group.map {
+                fv_quantised_panel_bytes(inputs, $0, Int32(format.bits), hasMinima ? 1 : 0, width)
+            } ?? fv_packed_panel_bytes(format == .float32 ? FV_FLOAT32 : FV_BFLOAT16, inputs, width)
+        panels = (outputs + perPanel - 1) / perPanel
+        let (bytes, overflow) = panelBytes.multipliedReportingOverflow(by: panels)
+        guard !overflow else { throw .allocationFailed(bytes: Int.max) }
+        storage = try Storage(uninitializedByteCount: bytes)
+        self.isGated = isGated
+        // Enough panels per task to be worth a task, few enough that every thread gets some.
+        perTask = max(1, 65536 / max(panelBytes, 1))
+    }
+
+    func run(
+        on compute: Compute, scratchBytes: Int,
+        _ body: (_ panels: Range<Int>, _ scratch: UnsafeMutableRawPointer) -> Void
+    ) {
+        compute.pool.run((panels + perTask - 1) / perTask, scratchBytes: scratchBytes) { task, _, scratch in
+            let first = task * perTask
+            body(first..<min(first + perTask, panels), scratch)
+        }
+    }
+}

@@ -1,0 +1,51 @@
+import ArgumentParser
+import FastVLM
+import Foundation
+
+struct Quantize: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Write a checkpoint in 8 or 4 bits that loads without conversion.",
+        discussion: """
+            fastvlm quantize FastVLM-0.5B -o FastVLM-0.5B-int8
+            fastvlm describe photo.jpg --model FastVLM-0.5B-int8
+
+            The weights are packed for this processor's kernels and mapped from the file; on a processor of another kind \
+            the checkpoint loads too, more slowly. For measuring, --precision quantises any checkpoint while it loads.
+            """)
+
+    @Argument(help: "The checkpoint folder to quantise.", completion: .directory)
+    var directory: String
+
+    @Option(name: .shortAndLong, help: "The folder to write; must not exist, or be empty.")
+    var output: String
+
+    @Option(help: "int8, or int4 for the decoder's layers and int8 for all else.")
+    var precision = LoadOptions.Precision.int8
+
+    @Option(name: .shortAndLong, help: "Worker threads (default: one per core).")
+    var threads: Int?
+
+    @OptionGroup var verbosity: VerbosityOptions
+
+    func validate() throws {
+        guard precision == .int8 || precision == .int4 else {
+            throw ValidationError("--precision must be int8 or int4, got \(precision.rawValue).")
+        }
+        try check("--threads", threads ?? 1, in: 1...1024)
+    }
+
+    func run() async throws {
+        try await running {
+            let target = URL(filePath: output)
+            let progress = ProgressLine("quantising", enabled: !verbosity.quiet)
+            defer { progress.clear() }
+            try await VisionLanguageModel.quantize(
+                .directory(URL(filePath: directory)), to: target, precision: precision, threads: threads,
+                progress: { progress.update($0) })
+            progress.clear()
+            if !verbosity.quiet {
+                Terminal.note("\(output): \(try CheckpointReport(contentsOf: .directory(target)).layout)")
+            }
+        }
+    }
+}

@@ -1,0 +1,46 @@
+import Foundation
+import TestSupport
+import Testing
+
+@Suite("fastvlm quantize and bench")
+struct QuantizeTests {
+    @Test("A quantised checkpoint answers as --precision does, and is loaded as what it is")
+    func quantise() throws {
+        try Program.inFolder { folder in
+            for precision in ["int8", "int4"] {
+                let target = folder.appending(path: precision).path
+                let made = try Program.run(
+                    ["quantize", Program.model, "-o", target, "--precision", precision])
+                #expect(made.status == 0 && made.text.isEmpty, "\(made.errors)")
+                #expect(made.errors.contains("packed, \(precision)"))
+                let question = ["describe", Program.image, "What is this?", "--max-tokens", "6", "--json"]
+                let got = try Program.run(question + ["--model", target])
+                let expected = try Program.run(
+                    question + ["--model", Program.model, "--precision", precision])
+                let ids = try #require(try expected.object()["token_ids"] as? [Int])
+                #expect(try got.object()["token_ids"] as? [Int] == ids)
+                #expect(try got.object()["precision"] as? String ?? precision == precision)
+            }
+            let taken = try Program.run(["quantize", Program.model, "-o", folder.path])
+            #expect(taken.status == 64 && taken.errors.contains("not empty"))
+            let left = try FileManager.default.contentsOfDirectory(atPath: folder.path)
+            #expect(Set(left) == ["int8", "int4"])
+        }
+        let wrong = try Program.run(["quantize", Program.model, "-o", "x", "--precision", "float32"])
+        #expect(wrong.status == 64)
+        let missing = try Program.run(["quantize", "/nonexistent", "-o", "/tmp/never-made"])
+        #expect(missing.status == 69 && !FileManager.default.fileExists(atPath: "/tmp/never-made"))
+    }
+
+    @Test(
+        "bench refuses what does not fit into the context, and lists without words",
+        arguments: [
+            ["--text-tokens", "100000"], ["--tokens", "10000"], ["--precisions", ""], ["--resolutions", ","],
+            ["--rounds-from-stdin", "--item", "decode", "--context", "8190"],
+            ["--rounds-from-stdin", "--item", "prefill", "--positions", "8193"],
+        ])
+    func tooLong(arguments: [String]) throws {
+        let outcome = try Program.run(["bench", "--model", Program.model] + arguments)
+        #expect(outcome.status == 64 && !outcome.errors.isEmpty, "\(outcome.errors)")
+    }
+}

@@ -1,0 +1,160 @@
+import Foundation
+import Generation
+import Models
+import TestSupport
+import Testing
+
+@testable import Checkpoints
+@testable import Tensors
+
+/// Checkpoints of packed integers: written once, used where they stand.
+@Suite struct PackedCheckpointTests {
+    /// A folder that goes away with the test.
+    final class Folder {
+        let url = FileManager.default.temporaryDirectory.appending(path: "packed-\(UUID().uuidString)")
+        deinit { try? FileManager.default.removeItem(at: url) }
+    }
+
+    static func quantise(
+        _ folder: String, _ precision: Precision, instructionSet: InstructionSet? = nil
+    ) throws -> (folder: Folder, panels: [String: StoredPanels]) {
+        let checkpoint = try Checkpoint(directory: Fixture.url("models/\(folder)"))
+        let recorder = PanelRecorder()
+        _ = try VisionLanguageNetwork(
+            checkpoint.weights, configuration: checkpoint.configuration, precision: precision,
+            compute: Compute(threads: 2, instructionSet: instructionSet), recorder: recorder)
+        let target = Folder()
+        try PackedCheckpointWriter(checkpoint).write(recorder.panels, precision: precision, to: target.url)
+        return (target, recorder.panels)
+    }
+
+    static let folders = [
+        "tiny-hf", "tiny-apple", "tiny-llama", "tiny-train", "tiny-mlx", "tiny-mlx-q4", "tiny-mlx-q8",
+    ]
+
+    @Test("answer as quantising while loading does, to the bit", arguments: folders, [Precision.int8, .int4])
+    func sameBits(folder: String, precision: Precision) throws {
+        let (packed, _) = try Self.quantise(folder, precision)
+        let layout = try Checkpoint(directory: packed.url).layout
+        #expect(layout.family == .packed && layout.precision == precision)
+        let expected = try ExpectedModel.read(Self.expectation(folder))
+        let (one, two) = (
+            try TinyModel(folder, precision: precision), try TinyModel(at: packed.url, precision: precision)
+        )
+        for image in 0..<3 {
+            let (first, second) = (try one.encode(image), try two.encode(image))
+            #expect(first.features == second.features && first.projected == second.projected)
+        }
+        for example in expected.cases.prefix(3) {
+            #expect(try one.logits(one.request(example)) == two.logits(two.request(example)))
+        }
+    }
+
+    private static func expectation(_ folder: String) -> String {
+        ["tiny-llama", "tiny-train", "tiny-mlx-q4", "tiny-mlx-q8"].contains(folder) ? folder : "tiny"
+    }
+
+    @Test("are used where they stand in the file", arguments: [Precision.int8, .int4])
+    func mapped(precision: Precision) throws {
+        let (packed, panels) = try Self.quantise("tiny-hf", precision)
+        #expect(panels.count > 20)
+        let recorder = PanelRecorder()
+        let checkpoint = try Checkpoint(directory: packed.url)
+        _ = try VisionLanguageNetwork(
+            checkpoint.weights, configuration: checkpoint.configuration, precision: precision,
+            compute: Compute(threads: 2), recorder: recorder)
+        #expect(Set(recorder.panels.keys) == Set(panels.keys))
+        for (name, panels) in recorder.panels {
+            #expect(panels.storage.mutableBytes.isEmpty, "\(name) was copied")
+        }
+    }
+
+    @Test("of other kernels are packed anew, and can be loaded in any precision")
+    func otherKernels() throws {
+        let tensors = try reference("tiny")
+        let expected = try ExpectedModel.read("tiny")
+        let (packed, _) = try Self.quantise("tiny-hf", .int8, instructionSet: .scalar)
+        for precision in Precision.allCases {
+            for set in InstructionSet.available {
+                let model = try TinyModel(at: packed.url, precision: precision, instructionSet: set)
+                for (number, example) in expected.cases.prefix(3).enumerated() {
+                    let got = try model.logits(model.request(example))
+                    let bound = precision == .int4 ? 0.9 : 0.99
+                    #expect(cosine(got, try tensors["logits.\(number)"]) >= bound, "\(set) \(precision)")
+                }
+            }
+        }
+    }
+
+    @Test(
+        "keep MLX's integers, whose answers stay close to float32",
+        arguments: ["tiny-mlx-q4", "tiny-mlx-q8"])
+    func affine(folder: String) throws {
+        let tensors = try reference(folder)
+        let expected = try ExpectedModel.read(folder)
+        let precision = try Checkpoint(directory: Fixture.url("models/\(folder)")).layout.precision
+        #expect(precision == (folder == "tiny-mlx-q4" ? .int4 : .int8))
+        let (_, panels) = try Self.quantise(folder, precision)
+        let keeps = try Compute(threads: 1).keepsIntegers(bits: precision == .int4 ? 4 : 8)
+        for name in ["query.weight", "output.weight"] {
+            let panels = try #require(panels["decoder.layers.0.attention.\(name)"])
+            #expect(panels.layout.hasMinima == keeps)
+        }
+        let model = try TinyModel(folder, precision: precision)
+        for (number, example) in expected.cases.enumerated() {
+            let got = try model.logits(model.request(example))
+            #expect(cosine(got, try tensors["logits.\(number)"]) >= 0.99)
+        }
+    }
+
+    @Test("that are damaged are refused by name")
+    func damaged() throws {
+        let (packed, _) = try Self.quantise("tiny-hf", .int8)
+        let url = packed.url.appending(path: "model.safetensors")
+        let file = try SafetensorsFile(contentsOf: url)
+        let tensors = try file.tensors.map { ($0.name, try file.tensor($0)) }
+        let name = "fastvlm.decoder.layers.0.attention.query.weight"
+        let good = try #require(file.metadata[name])
+        func refuses(_ change: (inout [String: String]) -> Void, _ mention: String) throws {
+            var metadata = file.metadata
+            change(&metadata)
+            try SafetensorsWriter.write(tensors, metadata: metadata, alignment: 64, to: url)
+            let error = #expect(throws: CheckpointError.self) { _ = try Checkpoint(directory: packed.url) }
+            let text = error.map { "\($0)" } ?? ""
+            #expect(text.contains(mention), "\(text)")
+        }
+        for bad in [
+            "", "bits=8", "bits=5 group=128 minima=0 shape=32x32", "bits=8 group=48 minima=0 shape=32x32",
+            "bits=8 group=128 minima=0 shape=0x32", "bits=8 group=128 minima=0 shape=-1x-1",
+            "bits=8 group=128 minima=0 shape=9223372036854775807x9223372036854775807",
+            "bits=8 group=128 minima=0 shape=4294967296x4294967296", "bits=8 group=128 minima=0 shape=1x1x1",
+            good.replacingOccurrences(of: "bits=8", with: "bits=4"),
+            good.replacingOccurrences(of: "minima=0", with: "minima=1"),
+        ] {
+            try refuses({ $0[name] = bad }, name)
+        }
+        try refuses({ $0["version"] = "2" }, "version 2")
+        try refuses({ $0["panel_width"] = nil }, "panel_width")
+        try refuses({ $0["panel_width"] = "-16" }, "packed as")
+        try refuses({ $0["weight_limit"] = "1000000000000000000000" }, "weight_limit")
+        try refuses({ $0["precision"] = "int3" }, "precision")
+        // Without its description a packed matrix is a list of bytes.
+        try refuses({ $0[name] = nil }, name)
+    }
+
+    @Test("are not written into a folder with something in it, and leave nothing behind")
+    func occupied() throws {
+        let checkpoint = try Checkpoint(directory: Fixture.url("models/tiny-hf"))
+        let folder = Folder()
+        try FileManager.default.createDirectory(at: folder.url, withIntermediateDirectories: false)
+        try Data("mine".utf8).write(to: folder.url.appending(path: "notes.txt"))
+        #expect(throws: CheckpointError.self) {
+            try PackedCheckpointWriter(checkpoint).write([:], precision: .int8, to: folder.url)
+        }
+        #expect(try FileManager.default.contentsOfDirectory(atPath: folder.url.path) == ["notes.txt"])
+        let missing = folder.url.appending(path: "no/such/place")
+        #expect(throws: CheckpointError.self) {
+            try PackedCheckpointWriter(checkpoint).write([:], precision: .int8, to: missing)
+        }
+    }
+}
