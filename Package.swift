@@ -56,6 +56,7 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ]),
         room("Benchmarking", ["Models", "Checkpoints", "Tensors"]),
+        room("Plotting", []),
         // Resources only: the small model that the package carries.
         .target(
             name: "EmbeddedModel", path: "Models", exclude: [], sources: ["EmbeddedModel.swift"],
@@ -63,7 +64,7 @@ let package = Package(
         .executableTarget(
             name: "FastVLMCommand",
             dependencies: [
-                "FastVLM", "Benchmarking", "Models", "Checkpoints", "Tensors",
+                "FastVLM", "Benchmarking", "Plotting", "Models", "Checkpoints", "Tensors",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -71,6 +72,8 @@ let package = Package(
             swiftSettings: strict),
 
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
+        // Counts heap allocations, for the gates on speed.
+        .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
         tests("TensorsTests", ["Tensors", "CKernels"]),
         tests("StrictJSONTests", ["StrictJSON"]),
         tests("CheckpointsTests", ["Checkpoints", "Tensors"]),
@@ -79,7 +82,10 @@ let package = Package(
         tests("ModelsTests", ["Models", "Checkpoints", "Tensors"]),
         tests("GenerationTests", ["Generation", "Models", "Tokenization", "Checkpoints", "Tensors"]),
         tests("FastVLMTests", ["FastVLM", "Checkpoints", "ImageInput", "Tensors"]),
-        tests("BenchmarkingTests", ["Benchmarking", "Checkpoints", "Models", "Tensors"]),
+        tests(
+            "BenchmarkingTests",
+            ["Benchmarking", "Checkpoints", "Models", "Tensors", "AllocationCounter"]),
+        tests("PlottingTests", ["Plotting"]),
         tests("CommandLineTests", []),
     ]
 )

@@ -54,15 +54,18 @@ extension Compute {
             operations: 4 * queries.rows * seen * heads * dimension,
             bytes: 8 * queries.rows * queries.columns + 2 * keys.bytesPerNumber * keys.rows * keys.columns
         ) {
-            run(heads * blocks, scratchBytes: bytes) { task, scratch in
+            run(
+                heads * blocks, scratchBytes: bytes,
+                with: (call, kernel, block, blocks, group, dimension, queries.rows, keys.bytesPerNumber)
+            ) { job, task, scratch in
+                var (part, kernel, block, blocks, group, dimension, queries, bytes) = job
                 let head = task / blocks
                 let first = task % blocks * block
-                var part = call
                 part.q += first * part.q_stride + head * dimension
                 part.y += first * part.y_stride + head * dimension
-                part.k += head / group * dimension * keys.bytesPerNumber
-                part.v += head / group * dimension * keys.bytesPerNumber
-                part.queries = min(block, queries.rows - first)
+                part.k += head / group * dimension * bytes
+                part.v += head / group * dimension * bytes
+                part.queries = min(block, queries - first)
                 part.visible += first
                 part.scratch = scratch
                 kernel(&part)
@@ -85,10 +88,15 @@ extension Compute {
             .other, "rotation of \(x.rows) × \(x.columns)", operations: 3 * x.rows * x.columns,
             bytes: 8 * x.rows * x.columns
         ) {
-            run(ranges: x.rows, step: rowsPerTask(x)) { rows, _ in
+            // Of the first position; the tables have headDimension / 2 numbers for each.
+            let tables = (table.cosine(from: firstPosition), table.sine(from: firstPosition))
+            run(
+                ranges: x.rows, step: rowsPerTask(x), with: (x, kernel, headDimension, tables)
+            ) { job, rows, _ in
+                let (x, kernel, headDimension, tables) = job
                 var part = Self.rows(rows, x, x)
-                let first = firstPosition + rows.lowerBound
-                kernel(&part, headDimension, table.cosine(from: first), table.sine(from: first))
+                let skipped = rows.lowerBound * (headDimension / 2)
+                kernel(&part, headDimension, tables.0 + skipped, tables.1 + skipped)
             }
         }
         withExtendedLifetime(table) {}

@@ -26,8 +26,8 @@ extension Compute {
             operations: 2 * w.kernel * w.kernel * y.height * y.width * y.channels,
             bytes: 4 * (x.height * x.width * x.channels + y.height * y.width * y.channels)
         ) {
-            run(ranges: y.height, step: Self.bandRows(of: y)) { rows, _ in
-                var part = call
+            run(ranges: y.height, step: Self.bandRows(of: y), with: (call, kernel)) { job, rows, _ in
+                var (part, kernel) = job
                 part.first_row = rows.lowerBound
                 part.row_count = rows.count
                 kernel(&part)
@@ -64,8 +64,8 @@ extension Compute {
             operations: 2 * w.matrix.inputs * y.height * y.width * y.channels,
             bytes: 4 * (x.height * x.width * x.channels + y.height * y.width * y.channels)
         ) {
-            run(ranges: y.height, step: 2, scratchBytes: bytes) { rows, scratch in
-                var part = call
+            run(ranges: y.height, step: 2, scratchBytes: bytes, with: (call, kernel)) { job, rows, scratch in
+                var (part, kernel) = job
                 part.first_row = rows.lowerBound
                 part.row_count = rows.count
                 part.scratch = scratch
@@ -83,10 +83,14 @@ extension Compute {
         precondition(mean.rows == 1 && mean.columns == x.channels, "shapes do not agree")
         let kernel = kernels.pointee.column_means
         // By columns, so that each sum runs over the positions in order.
-        run(ranges: x.channels, step: 256) { columns, _ in
-            var part = fv_rows(
-                x: x.pointer + columns.lowerBound, x_stride: x.channels, y: mean.pointer + columns.lowerBound,
-                y_stride: 0, rows: x.height * x.width, columns: columns.count)
+        let call = fv_rows(
+            x: x.pointer, x_stride: x.channels, y: mean.pointer, y_stride: 0, rows: x.height * x.width,
+            columns: x.channels)
+        run(ranges: x.channels, step: 256, with: (call, kernel)) { job, columns, _ in
+            var (part, kernel) = job
+            part.x += columns.lowerBound
+            part.y += columns.lowerBound
+            part.columns = columns.count
             kernel(&part)
         }
     }
@@ -98,6 +102,8 @@ extension Compute {
     package func multiplyChannels(_ x: FeatureMap, by gate: Matrix, activation: Activation = .none) {
         precondition(gate.rows == 1 && gate.columns == x.channels, "shapes do not agree")
         let kernel = kernels.pointee.multiply_columns
-        elementwise(x.matrix, x.matrix) { kernel(&$0, gate.pointer, activation.code) }
+        elementwise(x.matrix, x.matrix, with: (kernel, gate.pointer, activation.code)) { job, part in
+            job.0(&part, job.1, job.2)
+        }
     }
 }

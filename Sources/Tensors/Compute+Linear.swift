@@ -112,8 +112,9 @@ extension Compute {
                 // Less work than waking a thread.
                 withUnsafePointer(to: call) { kernel($0) }
             } else {
-                run(ranges: x.rows, step: max(1, 32768 / max(x.columns, 1))) { rows, _ in
-                    var part = call
+                let step = max(1, 32768 / max(x.columns, 1))
+                run(ranges: x.rows, step: step, with: (call, kernel, pitch)) { job, rows, _ in
+                    var (part, kernel, pitch) = job
                     part.x += rows.lowerBound * part.x_stride
                     part.target += rows.lowerBound * pitch
                     part.rows = rows.count
@@ -134,12 +135,13 @@ extension Compute {
             rows: call.rows, rowBlock: kernels.pointee.row_block,
             panels: (call.outputs + perPanel - 1) / perPanel,
             panelBlock: kernels.pointee.panel_block, threads: threads)
-        run(grid.tasks, scratchBytes: kernels.pointee.gemm_scratch(call.inputs)) { task, scratch in
+        let bytes = kernels.pointee.gemm_scratch(call.inputs)
+        run(grid.tasks, scratchBytes: bytes, with: (call, kernel, grid, pitch)) { job, task, scratch in
+            var (part, kernel, grid, pitch) = job
             let (rows, columns) = grid[task]
-            var part = call
             part.a += rows.lowerBound * part.a_stride
             part.y += rows.lowerBound * part.y_stride
-            part.quantised = call.quantised.map { $0 + rows.lowerBound * pitch }
+            part.quantised = part.quantised.map { $0 + rows.lowerBound * pitch }
             part.rows = rows.count
             part.first_panel = columns.lowerBound
             part.panel_count = columns.count
@@ -236,8 +238,10 @@ extension Compute {
         }
         // About eight tasks per thread, so that threads end together; a multiple of every micro-kernel's rows.
         let even = (x.rows / (8 * threads) + 11) / 12 * 12
-        run(ranges: x.rows, step: min(step, max(even, 24)), scratchBytes: bytes) { rows, scratch in
-            var part = call
+        run(
+            ranges: x.rows, step: min(step, max(even, 24)), scratchBytes: bytes, with: (call, kernel)
+        ) { job, rows, scratch in
+            var (part, kernel) = job
             part.a += rows.lowerBound * part.a_stride
             part.y += rows.lowerBound * part.y_stride
             part.rows = rows.count

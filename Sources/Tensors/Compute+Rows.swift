@@ -9,7 +9,9 @@ extension Compute {
     package func layerNorm(_ x: Matrix, weight: Vector, bias: Vector, epsilon: Float, into y: Matrix) {
         precondition(weight.count == x.columns && bias.count == x.columns, "weights do not fit")
         let kernel = kernels.pointee.layer_norm
-        elementwise(x, y, .norm) { kernel(&$0, weight.pointer, bias.pointer, epsilon) }
+        elementwise(x, y, .norm, with: (kernel, weight.pointer, bias.pointer, epsilon)) { job, part in
+            job.0(&part, job.1, job.2, job.3)
+        }
         withExtendedLifetime((weight, bias)) {}
     }
 
@@ -20,27 +22,27 @@ extension Compute {
     package func rmsNorm(_ x: Matrix, weight: Vector, epsilon: Float, into y: Matrix) {
         precondition(weight.count == x.columns, "weights do not fit")
         let kernel = kernels.pointee.rms_norm
-        elementwise(x, y, .norm) { kernel(&$0, weight.pointer, epsilon) }
+        elementwise(x, y, .norm, with: (kernel, weight.pointer, epsilon)) { job, part in
+            job.0(&part, job.1, job.2)
+        }
         withExtendedLifetime(weight) {}
     }
 
     /// x = 1 / (1 + e^−x), in place.
     package func sigmoid(_ x: Matrix) {
-        let kernel = kernels.pointee.sigmoid
-        elementwise(x, x) { kernel(&$0) }
+        elementwise(x, x, with: kernels.pointee.sigmoid) { kernel, part in kernel(&part) }
     }
 
     /// x = activation(x), in place.
     package func activate(_ x: Matrix, _ activation: Activation) {
         guard activation != .none else { return }
         let kernel = kernels.pointee.activate
-        elementwise(x, x) { kernel(&$0, activation.code) }
+        elementwise(x, x, with: (kernel, activation.code)) { job, part in job.0(&part, job.1) }
     }
 
     /// y += x.
     package func add(_ x: Matrix, to y: Matrix) {
-        let kernel = kernels.pointee.add
-        elementwise(x, y) { kernel(&$0) }
+        elementwise(x, y, with: kernels.pointee.add) { kernel, part in kernel(&part) }
     }
 
     /// y[i] = table[ids[i]].
@@ -61,15 +63,18 @@ extension Compute {
     }
 
     /// Splits the rows of x and y (of equal shape) over the threads.
-    func elementwise(
-        _ x: Matrix, _ y: Matrix, _ kind: OperationLog.Kind = .other, _ body: (inout fv_rows) -> Void
+    /// - Parameter body: captures nothing; what it needs is `context`.
+    func elementwise<Context>(
+        _ x: Matrix, _ y: Matrix, _ kind: OperationLog.Kind = .other, with context: Context,
+        _ body: @escaping (_ context: Context, _ part: inout fv_rows) -> Void
     ) {
         precondition(x.rows == y.rows && x.columns == y.columns, "shapes do not agree")
         let count = x.rows * x.columns
         measured(kind, "\(x.rows) × \(x.columns)", operations: count, bytes: 8 * count) {
-            run(ranges: x.rows, step: rowsPerTask(x)) { rows, _ in
-                var part = Self.rows(rows, x, y)
-                body(&part)
+            let rowwise = Rowwise(x: x, y: y, context: context, body: body)
+            run(ranges: x.rows, step: rowsPerTask(x), with: rowwise) { job, rows, _ in
+                var part = Self.rows(rows, job.x, job.y)
+                job.body(job.context, &part)
             }
         }
     }
@@ -83,4 +88,11 @@ extension Compute {
             y: y.pointer + range.lowerBound * y.rowStride, y_stride: y.rowStride, rows: range.count,
             columns: x.columns)
     }
+}
+
+private struct Rowwise<Context> {
+    let x: Matrix
+    let y: Matrix
+    let context: Context
+    let body: (Context, inout fv_rows) -> Void
 }

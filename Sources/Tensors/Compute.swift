@@ -138,21 +138,45 @@ package struct Compute: @unchecked Sendable {
     }
 
     /// Runs tasks on the pool unless the flag is raised.
-    func run(
-        _ tasks: Int, scratchBytes: Int = 0, _ body: (_ task: Int, _ scratch: UnsafeMutableRawPointer) -> Void
+    /// - Parameter body: captures nothing, which would be allocated for every operation; what it needs is `context`.
+    func run<Context>(
+        _ tasks: Int, scratchBytes: Int = 0, with context: Context,
+        _ body: @escaping (_ context: Context, _ task: Int, _ scratch: UnsafeMutableRawPointer) -> Void
     ) {
-        pool.run(tasks, scratchBytes: scratchBytes) { task, _, scratch in
-            if cancellation?.isCancelled != true { body(task, scratch) }
+        pool.run(
+            tasks, scratchBytes: scratchBytes,
+            with: Cancellable(context: context, body: body, cancellation: cancellation)
+        ) { job, task, _, scratch in
+            if job.cancellation?.isCancelled != true { job.body(job.context, task, scratch) }
         }
     }
 
-    /// Runs `body` over ranges of `0..<count` that are `step` long.
-    func run(
-        ranges count: Int, step: Int, scratchBytes: Int = 0,
-        _ body: (_ range: Range<Int>, _ scratch: UnsafeMutableRawPointer) -> Void
+    /// Runs `body`, which captures nothing, over ranges of `0..<count` that are `step` long.
+    func run<Context>(
+        ranges count: Int, step: Int, scratchBytes: Int = 0, with context: Context,
+        _ body:
+            @escaping (
+                _ context: Context, _ range: Range<Int>, _ scratch: UnsafeMutableRawPointer
+            ) -> Void
     ) {
-        run((count + step - 1) / step, scratchBytes: scratchBytes) { task, scratch in
-            body(task * step..<min((task + 1) * step, count), scratch)
+        run(
+            (count + step - 1) / step, scratchBytes: scratchBytes,
+            with: Ranged(context: context, body: body, count: count, step: step)
+        ) { job, task, scratch in
+            job.body(job.context, task * job.step..<min((task + 1) * job.step, job.count), scratch)
         }
     }
+}
+
+private struct Cancellable<Context> {
+    let context: Context
+    let body: (Context, Int, UnsafeMutableRawPointer) -> Void
+    let cancellation: Cancellation?
+}
+
+private struct Ranged<Context> {
+    let context: Context
+    let body: (Context, Range<Int>, UnsafeMutableRawPointer) -> Void
+    let count: Int
+    let step: Int
 }

@@ -51,10 +51,45 @@ package final class ThreadPool: Sendable {
         _ tasks: Int, scratchBytes: Int,
         _ body: (_ task: Int, _ thread: Int, _ scratch: UnsafeMutableRawPointer) -> Void
     ) {
-        guard tasks > 0 else { return }
         withoutActuallyEscaping(body) { body in
-            job.run(tasks, scratchBytes: scratchBytes, alone: tasks == 1 || workers.isEmpty, body)
+            run(tasks, scratchBytes: scratchBytes, with: body) { $0($1, $2, $3) }
         }
+    }
+
+    /// The same for the layers of a model, where a closure that captures would cost an allocation per job: `body`
+    /// captures nothing and is given `context` instead.
+    package func run<Context>(
+        _ tasks: Int, scratchBytes: Int = 0, with context: Context,
+        _ body:
+            @escaping (
+                _ context: Context, _ task: Int, _ thread: Int, _ scratch: UnsafeMutableRawPointer
+            ) -> Void
+    ) {
+        guard tasks > 0 else { return }
+        withUnsafePointer(to: TaskBody(context: context, body: body)) { pointer in
+            job.run(
+                tasks, scratchBytes: scratchBytes, alone: tasks == 1 || workers.isEmpty,
+                TaskBody<Context>.self, pointer)
+        }
+    }
+}
+
+/// What a job does, behind a pointer to where it stands on the caller's stack: the caller waits until every task has
+/// ended.
+private protocol AnyTaskBody {
+    static func run(
+        _ body: UnsafeRawPointer, task: Int, thread: Int, scratch: UnsafeMutableRawPointer)
+}
+
+private struct TaskBody<Context>: AnyTaskBody {
+    let context: Context
+    let body: (Context, Int, Int, UnsafeMutableRawPointer) -> Void
+
+    static func run(
+        _ body: UnsafeRawPointer, task: Int, thread: Int, scratch: UnsafeMutableRawPointer
+    ) {
+        let own = body.assumingMemoryBound(to: Self.self)
+        own.pointee.body(own.pointee.context, task, thread, scratch)
     }
 }
 
@@ -63,11 +98,9 @@ package final class ThreadPool: Sendable {
 /// `gate` holds the job's number (upper bits), whether it may still be joined (bit 16) and how many workers
 /// are inside (lower 16 bits). A worker joins with one compare-and-exchange; the caller closes the gate once
 /// the tasks have run out and waits only for those inside, so that a worker that the system has not scheduled
-/// does not hold anybody up. `body`, `tasks` and `scratch` are written only while the gate is closed and
+/// does not hold anybody up. `type`, `body`, `tasks` and `scratch` are written only while the gate is closed and
 /// nobody is inside, and read only by those inside: that makes `@unchecked Sendable` true.
 private final class Job: @unchecked Sendable {
-    typealias Body = (Int, Int, UnsafeMutableRawPointer) -> Void
-
     private static let open = 1 << 16
     private static let nextJob = 1 << 17
     /// About 20 to 50 microseconds.
@@ -80,7 +113,8 @@ private final class Job: @unchecked Sendable {
     private let oneAtATime = SystemMutex()
     private let sleep = SystemMutex()
     private let wake = SystemCondition()
-    private var body: Body?
+    private var type: (any AnyTaskBody.Type)?
+    private var body: UnsafeRawPointer?
     private var tasks = 0
     private var scratch: [UnsafeMutableRawPointer?]
     private var scratchBytes = 0
@@ -93,15 +127,19 @@ private final class Job: @unchecked Sendable {
         for pointer in scratch { free(pointer) }
     }
 
-    func run(_ tasks: Int, scratchBytes: Int, alone: Bool, _ body: @escaping Body) {
+    /// - Parameter body: points to a value of `type`
+    func run(
+        _ tasks: Int, scratchBytes: Int, alone: Bool, _ type: any AnyTaskBody.Type, _ body: UnsafeRawPointer
+    ) {
         oneAtATime.lock()
         defer { oneAtATime.unlock() }
         reserve(max(scratchBytes, Storage.alignment))
         if alone {
             guard let memory = scratch[0] else { return }
-            for task in 0..<tasks { body(task, 0, memory) }
+            for task in 0..<tasks { type.run(body, task: task, thread: 0, scratch: memory) }
             return
         }
+        self.type = type
         self.body = body
         self.tasks = tasks
         next.store(0, ordering: .relaxed)
@@ -126,11 +164,11 @@ private final class Job: @unchecked Sendable {
     }
 
     private func work(thread: Int) {
-        guard let body, let memory = scratch[thread] else { return }
+        guard let type, let body, let memory = scratch[thread] else { return }
         while true {
             let task = next.wrappingAdd(1, ordering: .relaxed).oldValue
             if task >= tasks { return }
-            body(task, thread, memory)
+            type.run(body, task: task, thread: thread, scratch: memory)
         }
     }
 

@@ -14,7 +14,7 @@ struct Bench: AsyncParsableCommand {
         discussion: """
             fastvlm bench --model DIR
             fastvlm bench --synthetic 0.5b --resolutions 256,1024 --precisions bfloat16,int8
-            fastvlm bench --synthetic 0.5b --profile
+            fastvlm bench --synthetic 0.5b --profile --plot bench.svg
 
             Times are medians (smallest–largest) of the repeats; the share is that of what the arithmetic units can \
             do at most, or of what the memory can deliver when decoding, both measured in the same run. Weights \
@@ -47,8 +47,13 @@ struct Bench: AsyncParsableCommand {
     @Option(help: "Untimed repeats before them.")
     var warmUp = 1
 
-    @Flag(help: "Also say where the time of the largest image and its prompt goes.")
+    @Flag(help: "Also say where the time of the largest image, its prompt and a token goes.")
     var profile = false
+
+    @Option(
+        help: "Also draw the results: an .svg file, with a roofline per precision if there is a --profile.",
+        completion: .file(extensions: ["svg"]))
+    var plot: String?
 
     @Flag(help: "One JSON object per measurement on stdout.")
     var json = false
@@ -73,6 +78,12 @@ struct Bench: AsyncParsableCommand {
         try check("--threads", threads ?? 1, in: 1...1024)
         _ = try parsedPrecisions()
         _ = try parsedResolutions(stride: 64)
+        if let plot {
+            if roundsFromStdin {
+                throw ValidationError("--plot and --rounds-from-stdin exclude each other.")
+            }
+            try PlotFile.validate(plot)
+        }
     }
 
     func run() async throws {
@@ -117,6 +128,7 @@ struct Bench: AsyncParsableCommand {
     }
 
     private func measure() throws {
+        let file = try plot.map(PlotFile.init)
         let compute = try makeCompute()
         let subject = try subject()
         let ceilings = try Ceilings(compute)
@@ -139,23 +151,28 @@ struct Bench: AsyncParsableCommand {
             for side in sides { try measure(side, precision, bench, ceilings, report) }
             if profile, let side = sides.max() { try profile(side, precision, bench, ceilings, report) }
         }
+        try file?.write(
+            BenchPlot(report, subject: subject.name, compute: compute, ceilings: ceilings).svg)
     }
 
     private func measure(
         _ side: Int, _ precision: Precision, _ bench: Workbench, _ ceilings: Ceilings, _ report: BenchReport
     ) throws {
         let visual = tokens(of: side, bench)
-        let items: [(String, Workbench.Item)] = [
-            ("encode \(side)²", .encoder(side: side)), ("project \(visual)", .projector(side: side)),
-            ("prefill \(visual)+\(textTokens)", .prefill(positions: visual + textTokens)),
-            ("decode at \(visual + textTokens)", .decode(context: visual + textTokens, tokens: tokens)),
+        let positions = visual + textTokens
+        let items: [(String, BenchStage, Workbench.Item)] = [
+            ("encode \(side)²", .encode, .encoder(side: side)),
+            ("project \(visual)", .project, .projector(side: side)),
+            ("prefill \(visual)+\(textTokens)", .prefill, .prefill(positions: positions)),
+            ("decode at \(positions)", .decode, .decode(context: positions, tokens: tokens)),
         ]
         var total = 0.0
-        for (name, item) in items {
+        for (name, stage, item) in items {
             let seconds = try timed(item, bench)
             var line = Measurement(
-                item: name, precision: precision, seconds: seconds, operations: try bench.operations(item))
-            if case .decode = item {
+                item: name, stage: stage, side: side, precision: precision, seconds: seconds,
+                operations: try bench.operations(item))
+            if stage == .decode {
                 line.tokens = tokens
             } else {
                 total += line.median
@@ -183,14 +200,21 @@ struct Bench: AsyncParsableCommand {
         _ side: Int, _ precision: Precision, _ bench: Workbench, _ ceilings: Ceilings, _ report: BenchReport
     ) throws {
         let positions = tokens(of: side, bench) + textTokens
-        for (name, item) in [
-            ("encode \(side)²", Workbench.Item.encoder(side: side)),
-            ("prefill \(positions)", .prefill(positions: positions)),
-        ] {
+        let items: [(String, BenchStage, Workbench.Item)] = [
+            ("encode \(side)²", .encode, .encoder(side: side)),
+            ("prefill \(positions)", .prefill, .prefill(positions: positions)),
+            ("decode at \(positions)", .decode, .decode(context: positions, tokens: 1)),
+        ]
+        for (name, stage, item) in items {
             let log = OperationLog()
-            for _ in 0..<repeats { _ = try bench.run(item, log: log) }
-            try report.profile(
-                name, precision: precision, entries: log.entries, repeats: repeats, ceilings: ceilings)
+            for _ in 0..<repeats {
+                try Task.checkCancellation()
+                _ = try bench.run(item, log: log)
+            }
+            try report.add(
+                Profile(
+                    name, stage: stage, precision: precision, entries: log.entries, repeats: repeats,
+                    ceilings: ceilings))
         }
     }
 

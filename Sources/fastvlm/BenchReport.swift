@@ -2,9 +2,15 @@ import Benchmarking
 import Foundation
 import Tensors
 
+/// A part of an answer.
+enum BenchStage: String, Encodable { case encode, project, prefill, decode }
+
 /// One measured item.
 struct Measurement {
     let item: String
+    let stage: BenchStage
+    /// Of the image.
+    let side: Int
     let precision: Precision
     /// Of each repeat.
     let seconds: [Double]
@@ -22,9 +28,61 @@ struct Measurement {
     }
 }
 
-/// Writes measurements as a table for people or as JSON lines for programs.
-struct BenchReport {
-    let json: Bool
+/// One kind and shape of operation in a profile; seconds, operations and bytes are those of one repeat.
+struct ProfiledOperation {
+    let kind: OperationLog.Kind
+    let shape: String
+    let calls: Int
+    let seconds: Double
+    let operations: Int
+    let bytes: Int
+    /// Of the operations of its item, 0...1.
+    let shareOfTime: Double
+    /// Whose ceiling stands above it.
+    let arithmetic: Compute.Arithmetic
+    let peak: Double
+
+    var rate: Double { Double(operations) / seconds }
+}
+
+/// Where the time of one item went, the largest part first.
+struct Profile {
+    let item: String
+    let stage: BenchStage
+    let precision: Precision
+    let operations: [ProfiledOperation]
+
+    init(
+        _ item: String, stage: BenchStage, precision: Precision, entries: [OperationLog.Entry], repeats: Int,
+        ceilings: Ceilings
+    ) {
+        self.item = item
+        self.stage = stage
+        self.precision = precision
+        let total = entries.reduce(0) { $0 + $1.time / .seconds(1) }
+        operations = entries.sorted { $0.time > $1.time }.map { entry in
+            let seconds = entry.time / .seconds(1)
+            // Only products use the precision's arithmetic; everything else computes in float32.
+            let isProduct = [.linear, .gatedLinear, .feedForward].contains(entry.kind)
+            let arithmetic = isProduct ? Ceilings.arithmetic(precision) : .float32
+            return ProfiledOperation(
+                kind: entry.kind, shape: entry.shape, calls: entry.calls / repeats,
+                seconds: seconds / Double(repeats), operations: entry.operations / repeats,
+                bytes: entry.bytes / repeats, shareOfTime: seconds / total, arithmetic: arithmetic,
+                peak: ceilings.operations[arithmetic] ?? 0)
+        }
+    }
+
+    var seconds: Double { operations.reduce(0) { $0 + $1.seconds } }
+}
+
+/// Writes measurements as a table for people or as JSON lines for programs, and keeps them for a plot.
+final class BenchReport {
+    private let json: Bool
+    private(set) var measurements: [Measurement] = []
+    private(set) var profiles: [Profile] = []
+
+    init(json: Bool) { self.json = json }
 
     private struct Begin: Encodable {
         var type = "machine"
@@ -39,6 +97,8 @@ struct BenchReport {
     private struct Line: Encodable {
         var type = "measurement"
         var item: String
+        var stage: BenchStage
+        var side: Int
         var precision: String
         var seconds: [Double]
         var median: Double
@@ -50,6 +110,7 @@ struct BenchReport {
     private struct Operation: Encodable {
         var type = "operation"
         var item: String
+        var stage: BenchStage
         var precision: String
         var kind: String
         var shape: String
@@ -58,6 +119,8 @@ struct BenchReport {
         var operations: Int
         var bytes: Int
         var shareOfTime: Double
+        /// Which of the machine's peaks `shareOfPeak` is of.
+        var arithmetic: String
         var shareOfPeak: Double
     }
 
@@ -89,12 +152,14 @@ struct BenchReport {
     }
 
     func add(_ measurement: Measurement) throws {
+        measurements.append(measurement)
         let rate = measurement.tokens.map { Double($0) / measurement.median }
         let share = measurement.peak.map { Double(measurement.operations) / measurement.median / $0 }
         if json {
             return try Terminal.json(
                 Line(
-                    item: measurement.item, precision: measurement.precision.rawValue,
+                    item: measurement.item, stage: measurement.stage, side: measurement.side,
+                    precision: measurement.precision.rawValue,
                     seconds: measurement.seconds, median: measurement.median,
                     operations: measurement.operations, tokensPerSecond: rate, shareOfPeak: share))
         }
@@ -120,37 +185,32 @@ struct BenchReport {
         )
     }
 
-    /// Where the time goes, the largest part first.
-    func profile(
-        _ item: String, precision: Precision, entries: [OperationLog.Entry], repeats: Int, ceilings: Ceilings
-    ) throws {
-        let total = entries.reduce(0) { $0 + $1.time / .seconds(1) }
+    func add(_ profile: Profile) throws {
+        profiles.append(profile)
         if !json {
             try Terminal.answer(
-                "\n  \(item), \(precision.rawValue): \(Self.milliseconds(total / Double(repeats))) ms in operations\n"
+                "\n  \(profile.item), \(profile.precision.rawValue): \(Self.milliseconds(profile.seconds)) ms in operations\n"
                     + "  share     ms  calls   G/s  of peak  GB/s  operation\n")
         }
-        for entry in entries.sorted(by: { $0.time > $1.time }) {
-            let seconds = entry.time / .seconds(1)
-            let isProduct = [.linear, .gatedLinear, .feedForward].contains(entry.kind)
-            let peak = isProduct ? ceilings.peak(precision) : ceilings.operations[.float32] ?? 0
-            let rate = Double(entry.operations) / seconds
+        for operation in profile.operations {
+            let shareOfPeak = operation.rate / operation.peak
             if json {
                 try Terminal.json(
                     Operation(
-                        item: item, precision: precision.rawValue, kind: entry.kind.rawValue,
-                        shape: entry.shape, calls: entry.calls / repeats, seconds: seconds / Double(repeats),
-                        operations: entry.operations / repeats, bytes: entry.bytes / repeats,
-                        shareOfTime: seconds / total, shareOfPeak: rate / peak))
+                        item: profile.item, stage: profile.stage, precision: profile.precision.rawValue,
+                        kind: operation.kind.rawValue, shape: operation.shape, calls: operation.calls,
+                        seconds: operation.seconds, operations: operation.operations,
+                        bytes: operation.bytes, shareOfTime: operation.shareOfTime,
+                        arithmetic: operation.arithmetic.rawValue, shareOfPeak: shareOfPeak))
                 continue
             }
             let columns = [
-                Self.percent(seconds / total), Self.milliseconds(seconds / Double(repeats)),
-                String(entry.calls / repeats), Self.number(rate / 1e9), Self.percent(rate / peak),
-                Self.number(Double(entry.bytes) / seconds / 1e9),
+                Self.percent(operation.shareOfTime), Self.milliseconds(operation.seconds),
+                String(operation.calls), Self.number(operation.rate / 1e9), Self.percent(shareOfPeak),
+                Self.number(Double(operation.bytes) / operation.seconds / 1e9),
             ]
             let row = zip(columns, [7, 7, 7, 6, 9, 6]).map { Self.padded($0, $1, left: true) }.joined()
-            try Terminal.answer("\(row)  \(entry.kind.rawValue) \(entry.shape)\n")
+            try Terminal.answer("\(row)  \(operation.kind.rawValue) \(operation.shape)\n")
         }
     }
 

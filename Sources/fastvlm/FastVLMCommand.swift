@@ -10,8 +10,8 @@ struct FastVLMCommand: AsyncParsableCommand {
             photographs, point --model at a published FastVLM checkpoint folder.
 
             Exit codes: 0 success, 64 wrong usage or request, 65 the image is not usable, 69 the model is not \
-            usable, 70 the machine lacks something (memory, instruction set), 74 stdout cannot be \
-            written, 130 interrupted.
+            usable, 70 the machine lacks something (memory, instruction set), 74 stdout or a plot \
+            cannot be written, 130 interrupted.
 
             Shell completions: fastvlm --generate-completion-script bash|zsh|fish
             """,

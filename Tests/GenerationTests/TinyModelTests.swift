@@ -281,6 +281,51 @@ struct TinyModelTests {
         #expect(continued.promptPositions == 5)
     }
 
+    @Test("A second question about the same image encodes nothing and prefills only what is new")
+    func secondQuestion() throws {
+        let expected = try ExpectedModel.read("tiny")
+        let model = try TinyModel("tiny-hf", precision: .int8)
+        let cache = model.network.decoder.makeCache()
+        func ask(_ request: GenerationRequest) throws -> [OperationLog.Entry] {
+            let log = OperationLog()
+            var request = request
+            request.maximumTokens = 1
+            _ = try GenerationEngine(
+                network: model.network, tokenizer: model.engine.tokenizer,
+                compute: model.compute.recording(to: log)
+            ).generate(request, cache: cache, cancellation: Cancellation(), emit: { _ in })
+            return log.entries
+        }
+        let encoder: Set<OperationLog.Kind> = [.stem, .depthwise, .feedForward]
+        let first = try #require(expected.cases.first { $0.images.count == 1 })
+        let answer = try ask(model.request(first))
+        #expect(encoder.isSubset(of: answer.map(\.kind)))
+        #expect(answer.filter { $0.kind == .stem }.reduce(0) { $0 + $1.calls } == 1)
+
+        let cached = cache.count
+        let new = [5, 17, 42, 80, 3]
+        let entries = try ask(GenerationRequest(prompt: Prompt(elements: [.tokens(new)])))
+        #expect(cache.count == cached + new.count)
+        #expect(encoder.isDisjoint(with: entries.map(\.kind)))
+        // The layers' matrices for the new positions, the last layer for the last one beside its keys and values.
+        let text = model.network.configuration.text
+        let width = text.hiddenSize
+        let rows = (text.layers - 1) * new.count + 1
+        let vocabulary = min(text.vocabularySize, model.engine.tokenizer.vocabularyCount)
+        let products =
+            2
+            * (rows * width * (2 * text.queryWidth + 3 * text.intermediateSize)
+                + text.layers * new.count * width * 2 * text.keyValueWidth + width * vocabulary)
+        let counted = entries.filter { [.linear, .gatedLinear].contains($0.kind) }
+            .reduce(0) { $0 + $1.operations }
+        #expect(counted == products)
+        // Each new position looks at what was there, and at the new ones up to itself.
+        let seen =
+            (text.layers - 1) * (1...new.count).reduce(0) { $0 + cached + $1 } + cached + new.count
+        let attention = entries.filter { $0.kind == .attention }.reduce(0) { $0 + $1.operations }
+        #expect(attention == 4 * seen * text.queryWidth)
+    }
+
     @Test("A prompt longer than the context is refused before any work")
     func contextLimit() throws {
         let model = try TinyModel("tiny-hf", precision: .float32)

@@ -1,0 +1,133 @@
+import Foundation
+import TestSupport
+import Testing
+
+#if canImport(FoundationXML)
+    import FoundationXML
+#endif
+
+/// `fastvlm bench --plot`, as a person would run it: with the embedded model and a small image.
+@Suite("Plots of bench")
+struct BenchPlotTests {
+    private static let quick = [
+        "bench", "--resolutions", "64", "--precisions", "float32,int8", "--repeats", "2", "--tokens", "2",
+        "--text-tokens", "4", "--threads", "1",
+    ]
+    /// A measurement that would be reported in place of the error.
+    private static func refused(_ plot: String, _ further: String...) throws -> Outcome {
+        try Program.run(quick + ["--plot", plot] + further)
+    }
+
+    /// The text of every element of a picture, as an XML parser reads it.
+    private struct Shown {
+        private final class Reader: NSObject, XMLParserDelegate {
+            var texts: [String] = []
+            var open: [Int] = []
+
+            func parser(
+                _ parser: XMLParser, didStartElement name: String, namespaceURI: String?,
+                qualifiedName: String?, attributes: [String: String] = [:]
+            ) {
+                open.append(texts.count)
+                texts.append("")
+            }
+
+            func parser(
+                _ parser: XMLParser, didEndElement name: String, namespaceURI: String?, qualifiedName: String?
+            ) { open.removeLast() }
+
+            func parser(_ parser: XMLParser, foundCharacters text: String) {
+                if let last = open.last { texts[last] += text }
+            }
+        }
+
+        private let texts: [String]
+
+        init(_ svg: URL) throws {
+            let reader = Reader()
+            let parser = XMLParser(data: try Data(contentsOf: svg))
+            parser.delegate = reader
+            try #require(parser.parse(), "not well-formed: \(String(describing: parser.parserError))")
+            texts = reader.texts
+        }
+
+        func has(_ text: String) -> Bool { texts.contains(text) }
+        func has(prefix: String) -> Bool { texts.contains { $0.hasPrefix(prefix) } }
+    }
+
+    @Test("The picture shows every measurement and, with --profile, a roofline per precision")
+    func picture() throws {
+        try Program.inFolder { folder in
+            let file = folder.appending(path: "speed.SVG")
+            let outcome = try Program.run(Self.quick + ["--profile", "--json", "--plot", file.path])
+            #expect(outcome.status == 0, "\(outcome.errors)")
+            let shown = try Shown(file)
+            for text in [
+                "fastvlm-small", "Time to first token", "Decoding", "64²", "float32", "int8",
+                "Roofline, float32", "Roofline, int8",
+            ] {
+                #expect(shown.has(text), "\(text)")
+            }
+            #expect(shown.has(prefix: "memory: "))
+            // Every operation of the report is a point, whose tip begins with its kind and shape.
+            let lines = try outcome.text.split(separator: "\n").indices.map { try outcome.object($0) }
+            let operations = lines.filter { $0["type"] as? String == "operation" }
+            #expect(Set(operations.compactMap { $0["stage"] as? String }) == ["encode", "prefill", "decode"])
+            for operation in operations {
+                let kind = try #require(operation["kind"] as? String)
+                let shape = try #require(operation["shape"] as? String)
+                #expect(shown.has(prefix: "\(kind) \(shape): "), "\(kind) \(shape)")
+                for key in ["operations", "bytes", "seconds", "share_of_time", "arithmetic"] {
+                    #expect(operation[key] != nil, "\(key)")
+                }
+            }
+            #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["speed.SVG"])
+        }
+    }
+
+    @Test("Without --profile there is no roofline; an older file is replaced")
+    func replaced() throws {
+        try Program.inFolder { folder in
+            let file = folder.appending(path: "speed.svg")
+            try Data("older".utf8).write(to: file)
+            #expect(try Program.run(Self.quick + ["--plot", file.path]).status == 0)
+            let shown = try Shown(file)
+            #expect(shown.has("Decoding") && !shown.has(prefix: "Roofline"))
+        }
+    }
+
+    @Test("Other endings, folders that are none and contradictions are refused before anything is measured")
+    func refusals() throws {
+        try Program.inFolder { folder in
+            try FileManager.default.createDirectory(
+                at: folder.appending(path: "folder.svg"), withIntermediateDirectories: false)
+            try Data("text".utf8).write(to: folder.appending(path: "file"))
+            for (name, reason) in [
+                ("plot.png", ".svg"), ("plot", ".svg"), ("", ".svg"), ("none/plot.svg", "no folder"),
+                ("file/plot.svg", "no folder"), ("folder.svg", "is a folder"),
+            ] {
+                let outcome = try Self.refused(name.isEmpty ? "" : folder.appending(path: name).path)
+                #expect(outcome.status == 64, "\(name)")
+                #expect(
+                    outcome.errors.contains("--plot") && outcome.errors.contains(reason), "\(outcome.errors)")
+                #expect(outcome.output.isEmpty, "\(name)")
+            }
+            let rounds = try Self.refused(folder.appending(path: "a.svg").path, "--rounds-from-stdin")
+            #expect(rounds.status == 64 && rounds.errors.contains("--rounds-from-stdin"))
+            #expect(
+                Set(try FileManager.default.contentsOfDirectory(atPath: folder.path)) == [
+                    "folder.svg", "file",
+                ])
+        }
+    }
+
+    #if os(Linux)
+        @Test("A folder that takes no files exits with 74 and says so")
+        func unwritable() throws {
+            // Nobody can create files in /proc, not even root.
+            let outcome = try Self.refused("/proc/plot.svg")
+            #expect(outcome.status == 74)
+            #expect(outcome.errors.contains("cannot write") && outcome.errors.contains("/proc/plot.svg"))
+        }
+    #endif
+}
