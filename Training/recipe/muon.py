@@ -42,7 +42,8 @@ class Muon(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self, closure=None):
-        chosen = [(p, g) for g in self.param_groups if g["orthogonal"] for p in g["params"] if p.grad is not None]
+        groups = [g for g in self.param_groups if g["orthogonal"]]
+        chosen = [(p, g) for g in groups for p in g["params"] if p.grad is not None]
         updates = [torch.zeros_like(p) for p, _ in chosen]
         for i, (p, _) in enumerate(chosen):
             if not self.state[p]:  # AdamW reads a step back from every state it loads
@@ -56,7 +57,8 @@ class Muon(torch.optim.AdamW):
         if self.world > 1 and updates:
             flat = torch.cat([u.flatten() for u in updates])
             torch.distributed.all_reduce(flat)
-            updates = [u.view_as(p) for u, (p, _) in zip(flat.split([p.numel() for p, _ in chosen]), chosen)]
+            parts = flat.split([p.numel() for p, _ in chosen])
+            updates = [u.view_as(p) for u, (p, _) in zip(parts, chosen)]
         for update, (p, group) in zip(updates, chosen):
             p.mul_(1 - group["lr"] * group["weight_decay"]).sub_(update, alpha=group["lr"])
         return super().step(closure)
