@@ -1,10 +1,12 @@
 """Chooses held-out images that the exported model answers right, and writes Samples/questions.tsv.
 
-They are chosen for right answers, so they say nothing about accuracy: the model card does.
+They are chosen for right answers, so they say nothing about accuracy: the model card does. Of a kind without a
+rightly answered image one is kept all the same, without a question, and what the model says about it is printed.
 """
 
 import argparse
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -47,17 +49,27 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     painter, rng = Painter(950_000, world.words()[1], invented=0, held=True), random.Random(1)
 
+    def said(path: pathlib.Path, question: str, precision: str) -> str:
+        command = [args.fastvlm, "describe", str(path), "--prompt", question, "--model", str(args.model)]
+        command += ["--quiet", "--temperature", "0", "--precision", precision]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
     def right(path: pathlib.Path, question: str, answer: str) -> bool:
-        for precision in args.precisions:
-            command = [args.fastvlm, "describe", str(path), "--prompt", question, "--model", str(args.model)]
-            command += ["--quiet", "--temperature", "0", "--precision", precision]
-            if subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() != answer:
-                return False
-        return True
+        return all(said(path, question, precision) == answer for precision in args.precisions)
+
+    def save(image, name: str) -> pathlib.Path:
+        """PNG, or JPEG where that would be large."""
+        path = args.out / f"{name}.png"
+        image.save(path, optimize=True)
+        if path.stat().st_size > 30_000:
+            path.unlink()
+            path = path.with_suffix(".jpg")
+            image.save(path, quality=90)
+        return path
 
     rows, used = [], set()
     for kind, (family, tasks, wanted) in WANTED.items():
-        found = 0
+        found, missed = 0, None
         for _ in range(args.tries):
             if found == wanted:
                 break
@@ -72,16 +84,21 @@ def main() -> None:
                 word = facts.texts[0]["text"] if facts.texts else questions.noun(facts.order[0])
             if (kind == "count" and facts.count[facts.order[0]] < 3) or word in used or len(pairs) < 2:
                 continue
-            path = args.out / f"{kind}-{word.lower().strip('$%').replace(':', '-')}.png"
-            image.save(path, optimize=True)
+            name = f"{kind}-{re.sub('[^a-z0-9]+', '-', word.lower()).strip('-')}"
+            path = save(image, name)
             good = [pair for pair in pairs if right(path, *pair)]
             if pairs[0] not in good or len(good) < 2:
                 path.unlink()
+                missed = missed or (image, name, pairs)
                 continue
             rows += [(path.name, *pair) for pair in good]
             used.add(word)
             found += 1
         print(f"{kind}: {found} of {wanted}", file=sys.stderr)
+        if missed and not found:
+            path = save(*missed[:2])
+            for question, answer in missed[2][:2]:
+                print(f"{path.name}: {question} {said(path, question, 'bfloat16')} (right: {answer})")
     lines = ["# image\tquestion\tanswer", *("\t".join(row) for row in rows)]
     (args.out / "questions.tsv").write_text("\n".join(lines) + "\n")
     print(len(rows), "questions")

@@ -36,6 +36,7 @@ struct Chat: AsyncParsableCommand {
         let output = OutputStyle(json: json, streaming: !json)
         try await running {
             let loaded = try await model.load(verbosity)
+            Terminal.noteLimits(of: loaded, images: true, verbosity: verbosity)
             var conversation = Dialogue(model: loaded, options: options, waiting: waiting)
             if Terminal.inputIsTerminal, !verbosity.quiet {
                 Terminal.note("Ask about the image; /image FILE, /reset, /quit.")

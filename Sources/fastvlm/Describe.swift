@@ -52,6 +52,7 @@ struct Describe: AsyncParsableCommand {
             let progress = ProgressLine("reading the prompt", enabled: !verbosity.quiet)
             let pieces = loaded.stream(question, images: images, options: options) { progress.update($0) }
             try await output.write(pieces, model: loaded, verbosity: verbosity, progress: progress)
+            Terminal.noteLimits(of: loaded, images: !images.isEmpty, verbosity: verbosity)
         }
     }
 

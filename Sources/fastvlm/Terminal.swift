@@ -23,6 +23,14 @@ enum Terminal {
     static let errorIsTerminal = isatty(STDERR_FILENO) == 1
     static let inputIsTerminal = isatty(STDIN_FILENO) == 1
 
+    /// Says once, when the embedded model looks at images, what it has never seen and what to use instead.
+    static func noteLimits(of model: VisionLanguageModel, images: Bool, verbosity: VerbosityOptions) {
+        guard images, model.information.isEmbedded, !verbosity.quiet else { return }
+        note(
+            "The embedded model has seen drawn pictures and typeset text only; for photographs, download a "
+                + "published checkpoint and name its folder with --model.")
+    }
+
     /// One line of JSON on stdout, keys sorted.
     static func json(_ value: some Encodable, pretty: Bool = false) throws {
         let encoder = JSONEncoder()

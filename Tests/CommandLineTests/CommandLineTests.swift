@@ -26,6 +26,24 @@ struct CommandLineTests {
         #expect(outcome.errors.contains("first token") && outcome.errors.contains("9 visual"))
     }
 
+    @Test("With the embedded model, and with it alone, stderr says what it has never seen")
+    func embeddedModelHint() throws {
+        let hint = "The embedded model has seen drawn pictures"
+        let question = "What is this?"
+        let (spoken, quiet) = (
+            try Program.run(["describe", Program.image, question]),
+            try Program.run(["describe", Program.image, question, "--quiet"])
+        )
+        #expect(spoken.errors.contains(hint) && spoken.errors.contains("--model"))
+        #expect(!spoken.text.contains(hint) && spoken.status == 0)
+        #expect(quiet.errors.isEmpty && quiet.output == spoken.output)
+        #expect(!(try Program.run(["describe", "--prompt", question]).errors.contains(hint)))
+        let chosen = try Program.run(["describe", Program.image, "--model", Program.model])
+        #expect(!chosen.errors.contains(hint))
+        let chat = try Program.run(["chat", Program.image], input: Data("\(question)\n".utf8))
+        #expect(chat.errors.components(separatedBy: hint).count == 2)
+    }
+
     @Test("--quiet leaves stderr empty and the answer as it was")
     func quiet() throws {
         let loud = try describe([Self.image, "What is this?"])

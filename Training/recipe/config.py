@@ -23,6 +23,7 @@ DEFAULTS = {
         "weight_decay": 0.02,
         "betas": [0.9, 0.98],
         "clip": 1.0,
+        "muon": False,  # orthogonalised updates of hidden matrices (recipe/muon.py)
         "precision": "no",  # or bf16: autocast
         "trains": {},  # part -> factor on the rate; a part that is not named is frozen
         "statistics": False,  # whether batch norms go on measuring (only sensible where the encoder starts)

@@ -22,7 +22,7 @@ from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from recipe import curve
+from recipe import curve, muon
 
 
 class Order:
@@ -117,7 +117,14 @@ class Run:
         if self.sharded:
             self.module = _shard(objective.module.to(self.accelerator.device))
         groups = objective.groups(self.train["trains"], self.train["weight_decay"])
-        self.optimiser = torch.optim.AdamW(groups, lr=self.train["rate"], betas=tuple(self.train["betas"]))
+        settings = {"lr": self.train["rate"], "betas": tuple(self.train["betas"])}
+        if self.train["muon"]:
+            if self.sharded:
+                raise ValueError("train.muon needs whole matrices: not with train.sharded")
+            groups = muon.split(groups, objective.module)
+            self.optimiser = muon.Muon(groups, self.rank, self.world, **settings)
+        else:
+            self.optimiser = torch.optim.AdamW(groups, **settings)
         if not self.sharded:
             self.module = self.accelerator.prepare(objective.module)
         self.parameters = [p for group in groups for p in group["params"]]

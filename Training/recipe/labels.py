@@ -66,7 +66,7 @@ class Heads(nn.Module):
         within = places * x.shape[-1] % 1 - 0.5  # where in its cell of the map
         return {
             "present": self.present(cells.amax((1, 2))),
-            "count": F.softplus(self.density(cells)).sum((1, 2)),
+            "density": F.softplus(self.density(cells)),
             "ground": self.ground(cells.mean((1, 2))),
             "spot": self.spot(spot),
             "cell": self.cell(self.mix(torch.cat([around, places, within], 2))),
@@ -141,16 +141,32 @@ def losses(out: dict, want: dict) -> dict:
         "read": 1.0 * entropy(out["read"], want["word"]),
         "present": 0.7
         * (F.cross_entropy(out["present"][there], share[there]) if there.any() else 0 * out["present"].sum()),
-        "count": 0.25
-        * F.poisson_nll_loss(out["count"].clamp_min(1e-6), want["count"], log_input=False, reduction="none")
-        .sum(1)
-        .mean(),
+        "count": F.poisson_nll_loss(
+            out["density"].clamp_min(1e-6), crowd(want, out["density"].shape), log_input=False, reduction="sum"
+        )
+        / want["count"].sum().clamp_min(1),
     }
     sized = want["things"] >= 0
     found["size"] = (
         2.0 * (size[:, :t, 0][sized] - want["sizes"][sized]).abs().sum() / sized.sum().clamp_min(1)
     )
     return {"loss": sum(found.values()), **found}
+
+
+def crowd(want: dict, shape: torch.Size) -> torch.Tensor:
+    """Things per cell and name, [N, H, W, NAMES]: each is shared by the four cells whose centres surround its own."""
+    out = want["things_at"].new_zeros(shape)
+    image, slot = (want["things"] >= 0).nonzero(as_tuple=True)
+    at = want["things_at"][image, slot] * torch.tensor([shape[2], shape[1]]).to(out) - 0.5
+    low, name = at.floor(), want["things"][image, slot]
+    for dx in (0, 1):
+        for dy in (0, 1):
+            corner = low + torch.tensor([dx, dy]).to(at)
+            share = (1 - (at - corner).abs()).prod(1)
+            x, y = corner.long().unbind(1)
+            cell = (image, y.clamp(0, shape[1] - 1), x.clamp(0, shape[2] - 1), name)
+            out.index_put_(cell, share, accumulate=True)
+    return out
 
 
 def targets(scenes: list[dict]) -> dict[str, torch.Tensor]:
@@ -279,6 +295,6 @@ class Labels:
             hits.setdefault("word", []).extend(right[there].all(1).tolist())
             hits.setdefault("letter", []).extend(right[there].flatten().tolist())
             counted = batch["count"] > 0
-            hits.setdefault("count", []).extend((out["count"].round() == batch["count"])[counted].tolist())
+            hits.setdefault("count", []).extend((out["density"].sum((1, 2)).round() == batch["count"])[counted].tolist())
         module.train()
         return {k: round(sum(v) / len(v), 4) for k, v in hits.items() if v}

@@ -77,6 +77,26 @@ def test_sharded_over_two_processes_it_is_the_same_curve_and_can_be_resumed(
     assert [step for step, _ in losses(half)] == list(range(1, 9))
 
 
+def test_muon_can_be_resumed_and_is_the_same_over_two_processes(answers, tmp_path, write_config, go):
+    answers["train"] |= {"muon": True, "steps": 6}
+    go(answers)
+    again = elsewhere(answers, tmp_path, "again", save_every=2)
+    process = start(write_config(again, "again"))
+    checkpoint, until = tmp_path / "again" / "checkpoint" / "complete", time.monotonic() + 600
+    while not checkpoint.exists() and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    finish(start(tmp_path / "again.toml"))
+    assert losses(again) == losses(answers)
+    two = elsewhere(answers, tmp_path, "two")
+    finish(start(write_config(two, "two"), "--processes", "2", "--port", "29637"))
+    for (_, one), (_, other) in zip(losses(answers), losses(two), strict=True):
+        assert other == pytest.approx(one, rel=2e-4)
+    adam = elsewhere(answers, tmp_path, "adam", muon=False)
+    assert [r["loss"] for r in go(adam)][1:] != [loss for _, loss in losses(answers)][1:]
+
+
 def test_torchrun_starts_it_as_well(answers, tmp_path, write_config, go):
     go(answers)
     two = elsewhere(answers, tmp_path, "torchrun")
@@ -202,6 +222,28 @@ def test_contrastive_with_two_processes_and_stored_teacher_embeddings(
     finish(start(write_config(two, "two"), "--processes", "2", "--port", "29635"))
     for (_, one), (_, other) in zip(losses(answers), losses(two), strict=True):
         assert other == pytest.approx(one, rel=2e-4)
+
+
+def test_a_hidden_matrix_is_orthogonalised_and_an_embedding_is_not():
+    from recipe import muon
+
+    torch.manual_seed(1)
+    for shape in ((24, 8), (8, 24), (16, 16)):
+        values = torch.linalg.svdvals(muon.orthogonal(torch.randn(shape)))
+        assert 0.3 < values.min() and values.max() < 1.4, shape
+    assert muon.hidden("encoder.stages.1.mlp.fc1.weight", torch.zeros(48, 16, 1, 1))
+    assert not muon.hidden("encoder.stages.1.conv.weight", torch.zeros(48, 1, 7, 7))
+    assert not muon.hidden("decoder.model.embed_tokens.weight", torch.zeros(40, 16))
+
+
+def test_things_are_counted_in_the_cells_around_them():
+    from recipe.labels import crowd
+
+    want = {"things": torch.tensor([[3, 3, -1]])}
+    want["things_at"] = torch.tensor([[[0.375, 0.125], [0.5, 0.5], [0.9, 0.9]]])
+    found = crowd(want, torch.Size([1, 4, 4, 5]))
+    assert found.sum() == pytest.approx(2) and found[..., 3].sum() == pytest.approx(2)
+    assert found[0, 0, 1, 3] == pytest.approx(1) and found[0, 1:3, 1:3, 3].tolist() == [[0.25, 0.25], [0.25, 0.25]]
 
 
 def test_labels_train_an_encoder_on_painted_scenes(tmp_path, go):
