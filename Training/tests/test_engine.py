@@ -51,7 +51,9 @@ def test_killed_in_the_middle_the_loss_curve_continues(answers, tmp_path, write_
     assert process.returncode == -signal.SIGKILL
     assert losses(killed)[-1][0] < 10
     finish(start(path))
-    assert losses(killed) == losses(answers)
+    # Another process may round the last digit otherwise; random numbers that are not resumed change far more.
+    for (step, one), (again, other) in zip(losses(answers), losses(killed), strict=True):
+        assert step == again and other == pytest.approx(one, rel=1e-5)
 
 
 def test_two_processes_give_the_loss_curve_of_one(answers, tmp_path, write_config, go):
