@@ -25,11 +25,12 @@ struct QuantizeTests {
             #expect(taken.status == 64 && taken.errors.contains("not empty"))
             let left = try FileManager.default.contentsOfDirectory(atPath: folder.path)
             #expect(Set(left) == ["int8", "int4"])
+            let target = folder.appending(path: "never-made").path
+            let missing = try Program.run(["quantize", target + "-either", "-o", target])
+            #expect(missing.status == 69 && !FileManager.default.fileExists(atPath: target))
         }
         let wrong = try Program.run(["quantize", Program.model, "-o", "x", "--precision", "float32"])
         #expect(wrong.status == 64)
-        let missing = try Program.run(["quantize", "/nonexistent", "-o", "/tmp/never-made"])
-        #expect(missing.status == 69 && !FileManager.default.fileExists(atPath: "/tmp/never-made"))
     }
 
     @Test(
