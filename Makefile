@@ -38,7 +38,7 @@ fixtures: $(PYTHON) ## Make the committed fixtures anew (needs PyTorch; download
 
 TRAINING_PYTHON = Training/.venv/bin/python
 
-Training/.venv/bin/python: Training/requirements.txt
+$(TRAINING_PYTHON): Training/requirements.txt
 	Training/install-fonts.sh
 	python3 -m venv Training/.venv
 	$@ -m pip install -q -r Training/requirements.txt

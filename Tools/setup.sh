@@ -18,13 +18,4 @@ need png.h libpng-dev
 need webp/demux.h libwebp-dev
 command -v pkg-config >/dev/null || missing+=(pkg-config)
 
-[ ${#missing[@]} -eq 0 ] && exit 0
-if ! command -v apt-get >/dev/null; then
-    echo "setup: please install the development files of libjpeg, libpng and libwebp, and pkg-config" >&2
-    exit 1
-fi
-echo "setup: installing ${missing[*]}"
-as_root=()
-[ "$(id -u)" -eq 0 ] || as_root=(sudo)
-"${as_root[@]}" apt-get update -qq
-DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq "${missing[@]}" >/dev/null
+"$(dirname "$0")/install.sh" "the development files of libjpeg, libpng and libwebp, and pkg-config" "${missing[@]}"

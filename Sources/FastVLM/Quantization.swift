@@ -30,28 +30,17 @@ extension VisionLanguageModel {
                 .request, "a checkpoint is quantised to int8 or int4, not \(precision.rawValue)")
         }
         try LoadOptions.check(threads: threads)
-        let cancellation = Cancellation()
-        try await withTaskCancellationHandler {
-            // Minutes of computing: not on a thread that tasks share.
-            try await withCheckedThrowingContinuation { (done: CheckedContinuation<Void, any Error>) in
-                DispatchQueue.global().async {
-                    done.resume(
-                        with: Result {
-                            do {
-                                try quantizeNow(
-                                    source.directory(), to: directory, precision.loaded, threads: threads
-                                ) { fraction in
-                                    guard !cancellation.isCancelled else { throw CancellationError() }
-                                    progress?(fraction)
-                                }
-                            } catch {
-                                throw FastVLMError.translating(error)
-                            }
-                        })
+        do {
+            try await offTaskThreads { cancellation in
+                try quantizeNow(
+                    source.directory(), to: directory, precision.loaded, threads: threads
+                ) { fraction in
+                    try cancellation.check()
+                    progress?(fraction)
                 }
             }
-        } onCancel: {
-            cancellation.cancel()
+        } catch {
+            throw FastVLMError.translating(error)
         }
     }
 
@@ -59,6 +48,7 @@ extension VisionLanguageModel {
         _ source: URL, to directory: URL, _ precision: Tensors.Precision, threads: Int?,
         progress: (Double) throws -> Void
     ) throws {
+        try PackedCheckpointWriter.checkTarget(directory)
         let checkpoint = try Checkpoint(directory: source)
         var configuration = checkpoint.configuration
         // Nothing is asked of this network, so its table of rotary positions need not be long.

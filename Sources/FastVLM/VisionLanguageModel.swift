@@ -102,53 +102,41 @@ public final class VisionLanguageModel: Sendable {
         var compute: Compute
     }
 
-    /// Runs on a thread of its own: packing weights computes for seconds.
     private static func load(_ source: ModelSource, _ options: LoadOptions) async throws -> Loaded {
-        let cancellation = Cancellation()
-        return try await withTaskCancellationHandler {
-            try await withCheckedThrowingContinuation { continuation in
-                DispatchQueue.global(qos: .userInitiated).async {
-                    continuation.resume(
-                        with: Result {
-                            do {
-                                return try loadNow(source, options, cancellation)
-                            } catch {
-                                throw FastVLMError.translating(error)
-                            }
-                        })
-                }
-            }
-        } onCancel: {
-            cancellation.cancel()
+        do {
+            return try await loadParts(source, options)
+        } catch {
+            throw FastVLMError.translating(error)
         }
     }
 
-    private static func loadNow(
-        _ source: ModelSource, _ options: LoadOptions, _ cancellation: Cancellation
-    ) throws -> Loaded {
+    private static func loadParts(_ source: ModelSource, _ options: LoadOptions) async throws -> Loaded {
         let clock = ContinuousClock()
         let start = clock.now
         try LoadOptions.check(threads: options.threads)
         let directory = try source.directory()
-        let checkpoint = try Checkpoint(directory: directory)
+        let checkpoint = try await offTaskThreads { _ in try Checkpoint(directory: directory) }
         for remark in checkpoint.remarks { options.logger.notice("\(remark)") }
         options.logger.info(
             "\(checkpoint.layout) checkpoint in \(directory.path); headers read in \((clock.now - start).seconds) s"
         )
-        // A third of a second for a large vocabulary, on one thread: beside the weights.
-        let reading = Background { try Tokenizer(directory: directory) }
         let configuration = try adjusted(checkpoint.configuration, options)
         let compute = try Compute(threads: options.threads)
         let precision = options.precision?.loaded ?? checkpoint.layout.precision
-        let network = try VisionLanguageNetwork(
-            checkpoint.weights, configuration: configuration,
-            precision: precision, compute: compute
-        ) { fraction in
-            guard !cancellation.isCancelled else { throw CancellationError() }
-            options.progress?(fraction)
+        // A large vocabulary takes a third of a second on one thread, so it is read beside the weights. What is wrong
+        // with it is told at once: leaving this scope cancels the weights.
+        async let packing = offTaskThreads { cancellation in
+            try VisionLanguageNetwork(
+                checkpoint.weights, configuration: configuration,
+                precision: precision, compute: compute
+            ) { fraction in
+                try cancellation.check()
+                options.progress?(fraction)
+            }
         }
-        let tokenizer = try reading.value()
+        let tokenizer = try await offTaskThreads { _ in try Tokenizer(directory: directory) }
         let template = try chosenTemplate(options, configuration, tokenizer)
+        let network = try await packing
         options.logger.info(
             "tokenizer read, weights packed for \(compute.instructionSet.rawValue) in \((clock.now - start).seconds) s"
         )

@@ -105,10 +105,10 @@ package struct WeightLoader: Sendable {
     private func packedGated(_ gate: String, _ up: String, shape: [Int]) throws -> PackedGatedMatrix {
         switch (try source.matrix(prefix + gate, shape: shape), try source.matrix(prefix + up, shape: shape))
         {
-        case (.integers(let gate), .integers(let up)) where keeps(gate):
+        case (.integers(let gate), .integers(let up)) where keepsIntegers(gate.bits, as: format):
             if let weight = try PackedGatedMatrix(gate: gate, up: up, compute: compute) { return weight }
         case (.panels(let panels, isSecond: false), .panels(_, isSecond: true))
-        where keeps(panels.layout.format, as: format):
+        where keeps(panels.layout.format.bits, as: format):
             if let weight = PackedGatedMatrix(panels, compute: compute) { return weight }
         default: break
         }
@@ -138,24 +138,27 @@ package struct WeightLoader: Sendable {
         switch try source.matrix(prefix + name, shape: shape) {
         case .numbers(let values):
             return try PackedMatrix(values, format: format, compute: compute)
-        case .integers(let weight) where keeps(weight) && !isFused:
+        case .integers(let weight)
+        where !isFused && keepsIntegers(weight.bits, as: format):
             return try PackedMatrix(weight, compute: compute)
         case .panels(let panels, isSecond: false)
         where isFused
             ? panels.layout.format == format && !panels.layout.hasMinima
-            : keeps(panels.layout.format, as: format):
+            : keeps(panels.layout.format.bits, as: format):
             if let weight = PackedMatrix(panels, compute: compute) { return weight }
         default: break
         }
         return try PackedMatrix(tensor(name, shape: shape), format: format, compute: compute)
     }
 
-    private func keeps(_ weight: IntegerMatrix) -> Bool {
-        format.group != nil && weight.bits <= format.bits && compute.keepsIntegers(bits: weight.bits)
+    /// Whether integers of so many bits serve where `format` is asked for.
+    private func keeps(_ bits: Int, as format: WeightFormat) -> Bool {
+        format.group != nil && bits <= format.bits
     }
 
-    private func keeps(_ stored: WeightFormat, as format: WeightFormat) -> Bool {
-        format.group != nil && stored.bits <= format.bits
+    /// The same for unsigned integers, which not all kernels can multiply.
+    private func keepsIntegers(_ bits: Int, as format: WeightFormat) -> Bool {
+        keeps(bits, as: format) && compute.keepsIntegers(bits: bits)
     }
 
     /// A depthwise convolution `name.weight` [outputs, 1, kernel, kernel]; `outputs` is a multiple of `inputs`.

@@ -31,11 +31,8 @@ struct PackedPanels: Sendable {
                 bits: Int32(format.bits), group: group, outputs: source.shape[0], inputs: source.shape[1],
                 kernels: compute.kernels, first_panel: 0, panel_count: 0, packed: target,
                 scratch: cut.storage.floats)
-            cut.run(on: compute, scratchBytes: 2 * group * 4) { panels, scratch in
-                var part = pack
+            cut.run(pack, on: compute, scratchBytes: 2 * group * 4) { part, scratch in
                 part.scratch = scratch.assumingMemoryBound(to: Float.self)
-                part.first_panel = panels.lowerBound
-                part.panel_count = panels.count
                 fv_quantised_pack_panels(&part)
             }
         } else {
@@ -44,12 +41,7 @@ struct PackedPanels: Sendable {
                 packed_type: format == .float32 ? FV_FLOAT32 : FV_BFLOAT16, outputs: source.shape[0],
                 inputs: source.shape[1], nr: compute.kernels.pointee.panel_width, first_panel: 0,
                 panel_count: 0, packed: target)
-            cut.run(on: compute, scratchBytes: 0) { panels, _ in
-                var part = pack
-                part.first_panel = panels.lowerBound
-                part.panel_count = panels.count
-                fv_pack_panels(&part)
-            }
+            cut.run(pack, on: compute) { part, _ in fv_pack_panels(&part) }
         }
         source.releasePages()
         second?.releasePages()
@@ -70,12 +62,7 @@ struct PackedPanels: Sendable {
                     panel_width: compute.kernels.pointee.panel_width,
                     weight_zero: compute.kernels.pointee.weight_zero, first_panel: 0, panel_count: 0,
                     packed: target)
-                cut.run(on: compute, scratchBytes: 0) { panels, _ in
-                    var part = pack
-                    part.first_panel = panels.lowerBound
-                    part.panel_count = panels.count
-                    fv_integers_pack_panels(&part)
-                }
+                cut.run(pack, on: compute) { part, _ in fv_integers_pack_panels(&part) }
             }
         }
         source.releasePages()
@@ -144,13 +131,28 @@ private struct Cut {
         perTask = max(1, 65536 / max(panelBytes, 1))
     }
 
-    func run(
-        on compute: Compute, scratchBytes: Int,
-        _ body: (_ panels: Range<Int>, _ scratch: UnsafeMutableRawPointer) -> Void
+    /// Calls `body` with a copy of the description for each task's panels.
+    func run<Pack: PanelPack>(
+        _ pack: Pack, on compute: Compute, scratchBytes: Int = 0,
+        _ body: (_ part: inout Pack, _ scratch: UnsafeMutableRawPointer) -> Void
     ) {
         compute.pool.run((panels + perTask - 1) / perTask, scratchBytes: scratchBytes) { task, _, scratch in
-            let first = task * perTask
-            body(first..<min(first + perTask, panels), scratch)
+            var part = pack
+            part.first_panel = task * perTask
+            part.panel_count = min(perTask, panels - part.first_panel)
+            body(&part, scratch)
         }
     }
 }
+
+/// What the kernels want to know to pack some of a matrix' panels, under the names that C has for it.
+private protocol PanelPack {
+    // swift-format-ignore: AlwaysUseLowerCamelCase
+    var first_panel: Int { get set }
+    // swift-format-ignore: AlwaysUseLowerCamelCase
+    var panel_count: Int { get set }
+}
+
+extension fv_pack: PanelPack {}
+extension fv_quantised_pack: PanelPack {}
+extension fv_integers_pack: PanelPack {}

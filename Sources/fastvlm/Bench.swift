@@ -89,10 +89,7 @@ struct Bench: AsyncParsableCommand {
     func run() async throws {
         if roundsFromStdin { return try await running { try Rounds(options: round, bench: self).run() } }
         try await running {
-            // Loading and computing take seconds: not on a thread that tasks share.
-            try await withCheckedThrowingContinuation { (done: CheckedContinuation<Void, any Error>) in
-                DispatchQueue.global().async { done.resume(with: Result { try measure() }) }
-            }
+            try await offTaskThreads { cancellation in try measure(cancellation) }
         }
     }
 
@@ -127,13 +124,10 @@ struct Bench: AsyncParsableCommand {
         }
     }
 
-    private func measure() throws {
+    private func measure(_ cancellation: Cancellation) throws {
         let file = try plot.map(PlotFile.init)
         let compute = try makeCompute()
         let subject = try subject()
-        let ceilings = try Ceilings(compute)
-        let report = BenchReport(json: json)
-        try report.begin(subject.name, compute: compute, ceilings: ceilings)
         let sides =
             try parsedResolutions(stride: subject.configuration.vision.stride)
             ?? [subject.configuration.imageSize]
@@ -143,20 +137,26 @@ struct Bench: AsyncParsableCommand {
             try subject.checkLength(
                 visual + textTokens + tokens, "\(visual) visual + \(textTokens) text + \(tokens) new tokens")
         }
+        let ceilings = try Ceilings(compute)
+        let report = BenchReport(json: json)
+        try report.begin(subject.name, compute: compute, ceilings: ceilings)
         for precision in try parsedPrecisions() {
-            try Task.checkCancellation()
+            try cancellation.check()
             let start = ContinuousClock.now
             let bench = try load(subject, precision, compute)
             try report.loaded(precision, in: (ContinuousClock.now - start) / .seconds(1))
-            for side in sides { try measure(side, precision, bench, ceilings, report) }
-            if profile, let side = sides.max() { try profile(side, precision, bench, ceilings, report) }
+            for side in sides { try measure(side, precision, bench, ceilings, report, cancellation) }
+            if profile, let side = sides.max() {
+                try profile(side, precision, bench, ceilings, report, cancellation)
+            }
         }
         try file?.write(
             BenchPlot(report, subject: subject.name, compute: compute, ceilings: ceilings).svg)
     }
 
     private func measure(
-        _ side: Int, _ precision: Precision, _ bench: Workbench, _ ceilings: Ceilings, _ report: BenchReport
+        _ side: Int, _ precision: Precision, _ bench: Workbench, _ ceilings: Ceilings, _ report: BenchReport,
+        _ cancellation: Cancellation
     ) throws {
         let visual = tokens(of: side, bench)
         let positions = visual + textTokens
@@ -168,7 +168,7 @@ struct Bench: AsyncParsableCommand {
         ]
         var total = 0.0
         for (name, stage, item) in items {
-            let seconds = try timed(item, bench)
+            let seconds = try timed(item, bench, cancellation)
             var line = Measurement(
                 item: name, stage: stage, side: side, precision: precision, seconds: seconds,
                 operations: try bench.operations(item))
@@ -183,10 +183,15 @@ struct Bench: AsyncParsableCommand {
         try report.firstToken(total, side: side, precision: precision)
     }
 
-    private func timed(_ item: Workbench.Item, _ bench: Workbench) throws -> [Double] {
-        for _ in 0..<warmUp { _ = try bench.run(item) }
+    private func timed(
+        _ item: Workbench.Item, _ bench: Workbench, _ cancellation: Cancellation
+    ) throws -> [Double] {
+        for _ in 0..<warmUp {
+            try cancellation.check()
+            _ = try bench.run(item)
+        }
         return try (0..<repeats).map { _ in
-            try Task.checkCancellation()
+            try cancellation.check()
             return try bench.run(item) / .seconds(1)
         }
     }
@@ -197,7 +202,8 @@ struct Bench: AsyncParsableCommand {
     }
 
     private func profile(
-        _ side: Int, _ precision: Precision, _ bench: Workbench, _ ceilings: Ceilings, _ report: BenchReport
+        _ side: Int, _ precision: Precision, _ bench: Workbench, _ ceilings: Ceilings, _ report: BenchReport,
+        _ cancellation: Cancellation
     ) throws {
         let positions = tokens(of: side, bench) + textTokens
         let items: [(String, BenchStage, Workbench.Item)] = [
@@ -208,7 +214,7 @@ struct Bench: AsyncParsableCommand {
         for (name, stage, item) in items {
             let log = OperationLog()
             for _ in 0..<repeats {
-                try Task.checkCancellation()
+                try cancellation.check()
                 _ = try bench.run(item, log: log)
             }
             try report.add(

@@ -19,7 +19,8 @@ struct QuantizeTests {
                     question + ["--model", Program.model, "--precision", precision])
                 let ids = try #require(try expected.object()["token_ids"] as? [Int])
                 #expect(try got.object()["token_ids"] as? [Int] == ids)
-                #expect(try got.object()["precision"] as? String ?? precision == precision)
+                let model = try #require(try got.object()["model"] as? [String: Any])
+                #expect(model["precision"] as? String == precision)
             }
             let taken = try Program.run(["quantize", Program.model, "-o", folder.path])
             #expect(taken.status == 64 && taken.errors.contains("not empty"))
@@ -43,5 +44,22 @@ struct QuantizeTests {
     func tooLong(arguments: [String]) throws {
         let outcome = try Program.run(["bench", "--model", Program.model] + arguments)
         #expect(outcome.status == 64 && !outcome.errors.isEmpty, "\(outcome.errors)")
+        #expect(outcome.output.isEmpty)
+    }
+
+    @Test("An interrupt ends bench with 130")
+    func interrupted() throws {
+        let process = Process()
+        process.executableURL = try Program.url()
+        process.arguments = ["bench", "--model", Program.model, "--repeats", "10000"]
+        let output = Pipe()
+        process.standardOutput = output
+        process.standardError = FileHandle.nullDevice
+        try process.run()
+        #expect(!output.fileHandleForReading.availableData.isEmpty)
+        process.interrupt()
+        _ = output.fileHandleForReading.readDataToEndOfFile()
+        process.waitUntilExit()
+        #expect(process.terminationReason == .exit && process.terminationStatus == 130)
     }
 }

@@ -117,7 +117,7 @@ import Testing
         let scale = 1 / Double(s.dimension).squareRoot()
         let reference = Self.expected(
             q, k.map(rounded), v.map(rounded), s, scale: Double(Float(scale)))
-        // Two numbers more per row than there are: what stands behind the last row stays.
+        // A row more than is copied: what stands behind the last row stays.
         let memory = try (0..<2).map { _ in try Storage(byteCount: (s.keys + 1) * kvWidth * 2) }
         let rows = memory.map {
             KeyValueRows(

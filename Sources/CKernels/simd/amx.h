@@ -144,14 +144,6 @@ static void tile_q8_amx(const struct q_tile *t) {
 #define row_tile_tiles tile_bf16_1
 #define finish_hidden_tiles finish_hidden_rounded
 #include "gemm.h"
-#undef FV_WEIGHTS
-#undef FV_TILE
-#undef FV_TILE_ROWS
-#undef FV_INPUTS_UNIT
-#undef FV_INPUT
-#undef FV_INPUT_IS_BF16
-#undef FV_ROW
-#undef FV_PANEL
 
 static void FV_AMX(gemm_bf16)(const struct fv_gemm *g) {
     if (g->rows < AMX_LEAST) {

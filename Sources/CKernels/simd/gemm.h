@@ -1,5 +1,5 @@
 // Products with packed weights, the fused feed-forward network and the stem, once per weight type. Included
-// with these macros set:
+// with these macros set, which it clears:
 //
 //     FV_WEIGHTS        f32 or bf16: the end of the functions' names
 //     FV_TILE(mr, …)    calls the micro-kernel for mr rows
@@ -9,6 +9,7 @@
 //     FV_INPUT_IS_BF16  0 or 1
 //     FV_ROW            kernel for one row and four panels (reads float)
 //     FV_PANEL(k)       bytes of k inputs of a panel (k even unless it is the last)
+//     FV_WITHOUT_STEM   optional: only products and the feed-forward network
 //
 // Loop order of a call: blocks of k; panels; tiles of FV_TILE_ROWS rows. A panel's block (KC · NR numbers) stays in the
 // first-level cache while all rows pass by, the rows' block (ROWS · KC) stays in the second-level cache while
@@ -157,3 +158,12 @@ static void FV_PUBLIC(stem)(const struct fv_stem *s) {
 #undef FV_PASTE
 #undef FV_LOCAL
 #undef FV_PUBLIC
+#undef FV_WEIGHTS
+#undef FV_TILE
+#undef FV_TILE_ROWS
+#undef FV_INPUTS_UNIT
+#undef FV_INPUT
+#undef FV_INPUT_IS_BF16
+#undef FV_ROW
+#undef FV_PANEL
+#undef FV_WITHOUT_STEM

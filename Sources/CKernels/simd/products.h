@@ -154,14 +154,6 @@ static size_t FV_NAME(stem_scratch)(size_t inputs, size_t out_width) {
 #define row_tile_f32 tile_f32_1
 #define finish_hidden_f32 finish_hidden_float
 #include "gemm.h"
-#undef FV_WEIGHTS
-#undef FV_TILE
-#undef FV_TILE_ROWS
-#undef FV_INPUTS_UNIT
-#undef FV_INPUT
-#undef FV_INPUT_IS_BF16
-#undef FV_ROW
-#undef FV_PANEL
 
 #define FV_PANEL(k) (((k) + 1) / 2 * NR * 4)
 #define FV_ROW row_bf16
@@ -181,11 +173,3 @@ static size_t FV_NAME(stem_scratch)(size_t inputs, size_t out_width) {
 #define finish_hidden_bf16 finish_hidden_float
 #endif
 #include "gemm.h"
-#undef FV_WEIGHTS
-#undef FV_TILE
-#undef FV_TILE_ROWS
-#undef FV_INPUTS_UNIT
-#undef FV_INPUT
-#undef FV_INPUT_IS_BF16
-#undef FV_ROW
-#undef FV_PANEL

@@ -260,7 +260,7 @@ INLINE void ffn_quantised(const struct fv_ffn *f, q_tile_function *tile_function
         .a = f->a, .panels = f->project, .outputs = f->outputs, .y = f->y, .y_stride = f->y_stride,
         .bias = f->project_bias, .scale = f->scale, .epilogue = FV_ADD,
     };
-    _Alignas(64) float c[(ROW_UNIT > MR ? ROW_UNIT : MR) * NR];
+    _Alignas(64) float c[ROW_UNIT * NR];
     for (size_t h = 0; h < f->hidden; h += HIDDEN_Q) {
         const size_t depth = f->hidden - h < HIDDEN_Q ? f->hidden - h : HIDDEN_Q;
         for (size_t panel = 0; panel * NR < depth; panel++) {

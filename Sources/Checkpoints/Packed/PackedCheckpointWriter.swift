@@ -27,16 +27,24 @@ package struct PackedCheckpointWriter {
         }
     }
 
+    /// Says what `write` would find wrong with a folder, before the work is done.
+    package static func checkTarget(_ directory: URL) throws(CheckpointError) {
+        guard let names = try? FileManager.default.contentsOfDirectory(atPath: directory.path) else { return }
+        guard names.isEmpty else {
+            throw .unwritableFile(path: directory.path, reason: "the folder is not empty")
+        }
+    }
+
+    /// - Returns: whether the folder had to be made.
     private func prepare(_ directory: URL) throws(CheckpointError) -> Bool {
-        let manager = FileManager.default
-        if let names = try? manager.contentsOfDirectory(atPath: directory.path) {
-            guard names.isEmpty else {
-                throw .unwritableFile(path: directory.path, reason: "the folder is not empty")
-            }
+        try Self.checkTarget(directory)
+        var isFolder: ObjCBool = false
+        if FileManager.default.fileExists(atPath: directory.path, isDirectory: &isFolder), isFolder.boolValue
+        {
             return false
         }
         do {
-            try manager.createDirectory(at: directory, withIntermediateDirectories: false)
+            try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: false)
         } catch {
             throw .unwritableFile(path: directory.path, reason: error.localizedDescription)
         }

@@ -97,15 +97,6 @@ package struct CanonicalWeights: Sendable {
         return .numbers(try tensor(name, shape: shape))
     }
 
-    /// Tells the system that the file pages behind a weight are not needed soon: call it once the weight has
-    /// been packed elsewhere. They come back from the file when read again.
-    package func releasePages(of name: String) {
-        for stored in entries[name]?.recipe.sources ?? [] {
-            catalog.files[stored.fileIndex].storage.releasePages(
-                in: stored.byteOffset..<stored.byteOffset + stored.byteCount)
-        }
-    }
-
     private var location: String { catalog.files.first?.name ?? "checkpoint" }
 }
 

@@ -47,21 +47,21 @@ package struct Decoder: Sendable {
         _ configuration: DecoderConfiguration, _ loader: WeightLoader
     ) throws -> PackedMatrix {
         let shape = [configuration.vocabularySize, configuration.hiddenSize]
-        // A packed checkpoint has a tied table twice: as numbers to look up, as integers to multiply with.
-        let name =
-            loader.contains("scores.weight")
-            ? "scores.weight" : configuration.tiedEmbeddings ? "embedding.weight" : "output.weight"
+        let name = configuration.tiedEmbeddings ? "embedding.weight" : "output.weight"
         switch loader.format {
         case .float32:
             // A single row reads bfloat16 weights exactly.
-            let isExact = try loader.tensor(name, shape: shape).dataType == .bfloat16
-            return try loader.matrix(name, shape: shape, format: isExact ? .bfloat16 : .float32)
+            let table = try loader.tensor(name, shape: shape)
+            return try PackedMatrix(
+                table, format: table.dataType == .bfloat16 ? .bfloat16 : .float32, compute: loader.compute)
         case .bfloat16:
             return try loader.matrix(name, shape: shape, format: .bfloat16)
         case .int8(let group), .int4(let group):
+            // A packed checkpoint has a tied table twice: as numbers to look up, as integers to multiply with.
             // Every score depends on it directly, so it keeps 8 bits beside layers of 4.
             return try loader.matrix(
-                name, shape: shape, format: .int8(group: group),
+                loader.contains("scores.weight") ? "scores.weight" : name, shape: shape,
+                format: .int8(group: group),
                 recordedAs: configuration.tiedEmbeddings ? "scores.weight" : nil)
         }
     }
