@@ -3,17 +3,20 @@
     python evaluate.py --suite data/suite --model ../Models/fastvlm-small
 
 Every question is one `fastvlm describe --json`, greedy. Answers must be exactly right. Answers are kept, so a
-killed evaluation goes on where it was. With several --precision or --resolution, one column each.
+killed evaluation goes on where it was. With several --precision or --resolution, one column each; with float32 among
+the precisions, a second table says how far the others' first token is from its.
 """
 
 import argparse
 import concurrent.futures
 import json
+import math
 import pathlib
 import subprocess
 
 ROOT = pathlib.Path(__file__).parent.parent
 FIRST_TIER = ["naming", "counting", "existence", "color-shape", "relations", "reading"]
+ALTERNATIVES = 20  # as many as the runtime reports
 # What a useful small model should reach, in percent.
 WANTED = {"naming": 95, "counting": 90, "existence": 93, "color-shape": 95, "relations": 90, "reading": 80}
 
@@ -33,8 +36,9 @@ def answer(command: list[str], suite: pathlib.Path, item: dict) -> dict:
     done = subprocess.run(asked, capture_output=True, text=True, timeout=300)
     if done.returncode:
         raise RuntimeError(f"{' '.join(asked)}: {done.stderr.strip()}")
-    said = json.loads(done.stdout.splitlines()[-1])["text"]
-    return {**item, "said": said, "right": said == item["answer"]}
+    said = json.loads(done.stdout.splitlines()[-1])
+    first = {t["id"]: t["log_probability"] for t in (said.get("tokens") or [{}])[0].get("alternatives", [])}
+    return {**item, "said": said["text"], "right": said["text"] == item["answer"], "first": first}
 
 
 def run(
@@ -67,6 +71,38 @@ def scores(answers: dict[str, list[dict]]) -> dict[str, dict[str, float]]:
             wrong = sum(distance(line["said"], line["answer"]) for line in lines)
             out[task]["characters"] = 100 * wrong / sum(len(line["answer"]) for line in lines)
     return out
+
+
+def divergence(p: dict, q: dict) -> float:
+    """Kullback-Leibler divergence of q from p over the tokens that both list, and all others as one; a lower bound."""
+    both = [token for token in p if token in q]
+    pairs = [(math.exp(p[token]), math.exp(q[token])) for token in both]
+    rest = [max(1e-12, 1 - sum(pair[i] for pair in pairs)) for i in range(2)]
+    return max(0.0, sum(a * math.log(a / b) for a, b in [*pairs, tuple(rest)]))
+
+
+def agreement(reference: dict[str, list[dict]], other: dict[str, list[dict]]) -> dict[str, float]:
+    """How near the first token's distribution and the answers are to the reference's, in percent and nats."""
+    pairs = [pair for task in reference for pair in zip(reference[task], other[task], strict=True)]
+    distances = sorted(divergence(a["first"], b["first"]) for a, b in pairs)
+    return {
+        "first": 100 * sum(next(iter(a["first"])) == next(iter(b["first"])) for a, b in pairs) / len(pairs),
+        "answer": 100 * sum(a["said"] == b["said"] for a, b in pairs) / len(pairs),
+        "divergence": sum(distances) / len(distances),
+        "divergence_99": distances[round(0.99 * (len(distances) - 1))],
+    }
+
+
+def agreements(columns: dict[str, dict[str, list[dict]]]) -> dict[str, dict[str, float]]:
+    """Each precision against float32 at the same resolution, where all answers carry their first token."""
+    found = {}
+    for name, answers in columns.items():
+        precision, _, place = name.partition(" ")
+        reference = columns.get(" ".join(filter(None, ["float32", place])))
+        if precision != "float32" and reference is not None:
+            if all(line.get("first") for lines in (*answers.values(), *reference.values()) for line in lines):
+                found[name] = agreement(reference, answers)
+    return found
 
 
 def failures(suite: pathlib.Path, answers: dict[str, list[dict]], path: pathlib.Path, each: int = 2) -> None:
@@ -103,21 +139,33 @@ def main() -> None:
     parser.add_argument("--out", type=pathlib.Path, required=True, help="folder for the answers")
     args = parser.parse_args()
     tasks = args.tasks or sorted((p.stem for p in args.suite.glob("*.jsonl")), key=order)
-    columns = {}
+    answered = {}
     for precision in args.precision:
         for side in args.resolution:
             name = precision + (f" at {side}" if side else "")
             command = [args.fastvlm, "--model", str(args.model), "--json", "--quiet", "--temperature", "0"]
             command += ["--threads", "1", "--max-tokens", "64", "--precision", precision]
+            command += ["--logprobs", str(ALTERNATIVES)]
             command += ["--resolution", str(side)] if side else []
             answers = run(
                 args.suite, tasks, command, args.out / f"{name.replace(' ', '-')}.jsonl", args.jobs, args.most
             )
-            columns[name] = scores(answers)
+            answered[name] = answers
             failures(args.suite, answers, args.out / f"failures-{name.replace(' ', '-')}.png")
     suite = (args.suite / "sha256").read_text().strip()
-    (args.out / "scores.json").write_text(json.dumps({"suite": suite, "scores": columns}, indent=1) + "\n")
-    print(table(columns, tasks), f"\nsuite {suite[:16]}")
+    columns, near = {name: scores(answers) for name, answers in answered.items()}, agreements(answered)
+    written = {"suite": suite, "scores": columns, "agreement": near}
+    (args.out / "scores.json").write_text(json.dumps(written, indent=1) + "\n")
+    print(table(columns, tasks))
+    if near:
+        print(
+            "\n| against float32 | first token | answer | divergence of the first token, mean | 99 % below |\n|---|---|---|---|---|"
+        )
+        for name, row in near.items():
+            print(
+                f"| {name} | {row['first']:.1f} % | {row['answer']:.1f} % | {row['divergence']:.1e} | {row['divergence_99']:.1e} |"
+            )
+    print(f"\nsuite {suite[:16]}")
 
 
 def order(task: str) -> tuple[int, str]:

@@ -9,6 +9,8 @@ import random
 from synth import world
 
 ENDINGS = ["", "", " in the image", " in the picture", " here", " in this image", " in this picture"]
+# What may stand before a question in training, so that how it begins matters less than what it asks.
+OPENINGS = ["In the image, ", "In this image, ", "In the picture, ", "In this picture, ", "Here, ", "Tell me: "]
 # task -> (phrasings trained on, phrasings held out)
 PHRASINGS = {
     "name": (
@@ -326,6 +328,10 @@ def fill(phrasing: str, rng: random.Random, **values) -> str:
     return phrasing.format(**{"in": rng.choice(ENDINGS)}, **values).replace("What is?", "What is this?")
 
 
+def opened(question: str, rng: random.Random) -> str:
+    return rng.choice(OPENINGS) + question[0].lower() + question[1:]
+
+
 def absent(facts: Facts, rng: random.Random) -> int:
     """Something that is not there; often a shape where there are shapes, so that it is not given away."""
     while True:
@@ -454,7 +460,8 @@ def several(scene: dict, number: int, rng: random.Random) -> list[tuple[str, str
         tasks.append("refuse" if rng.random() < 0.15 else rng.choice(main or possible))
     found: list[tuple[str, str]] = []
     for task in tasks:
-        pair = refuse(facts, rng) if task == "refuse" else ask(facts, task, rng)
+        question, answer = refuse(facts, rng) if task == "refuse" else ask(facts, task, rng)
+        pair = opened(question, rng) if rng.random() < 0.3 else question, answer
         if pair not in found:
             found.append(pair)
     rng.shuffle(found)

@@ -1,6 +1,7 @@
 """What the evaluation promises, with a stand-in for the runtime."""
 
 import json
+import math
 import subprocess
 import sys
 
@@ -43,3 +44,23 @@ def test_the_character_error_is_the_edit_distance():
     from evaluate import distance
 
     assert [distance(*p) for p in (("", "abc"), ("kitten", "sitting"), ("same", "same"))] == [3, 3, 0]
+
+
+def test_precisions_are_compared_by_their_first_token_with_float32():
+    sys.path.insert(0, str(ROOT))
+    from evaluate import agreements, divergence
+
+    half = math.log(0.5)
+    sure = {"1": math.log(0.9), "2": math.log(0.1)}
+    assert divergence(sure, sure) == 0
+    assert math.isclose(divergence({"1": half, "2": half}, sure), 0.5 * math.log(0.25 / 0.09), rel_tol=1e-6)
+    assert divergence(sure, {"3": math.log(0.999)}) == 0  # nothing in common: a lower bound, not a guess
+    answers = {
+        "float32": {"task": [{"said": "A.", "first": sure}, {"said": "B.", "first": sure}]},
+        "int8": {"task": [{"said": "A.", "first": sure}, {"said": "C.", "first": {"2": half, "1": half}}]},
+        "float32 at 512": {"task": [{"said": "A."}]},
+        "int8 at 512": {"task": [{"said": "A."}]},  # kept from before first tokens were: not compared
+    }
+    found = agreements(answers)
+    assert list(found) == ["int8"] and found["int8"]["first"] == found["int8"]["answer"] == 50
+    assert found["int8"]["divergence"] > 0

@@ -44,6 +44,8 @@ def test_held_out_phrasings_use_only_words_that_are_trained():
     assert words(1) <= words(0) | set(" ".join(questions.ENDINGS).split())
     for trained, held in questions.PHRASINGS.values():
         assert not set(trained) & set(held)
+        beginnings = {o + p[0].lower() + p[1:] for o in questions.OPENINGS for p in trained}
+        assert not beginnings & set(held)
 
 
 def test_answers_follow_from_the_scene():
