@@ -98,23 +98,22 @@ actor InferenceActor {
         try checkContext(prompt, cached: conversation.cache.count)
 
         var stages = ImagePreparation.Durations()
-        let files = try turn.images.map { source in
+        var known: [ImageMemory.Known] = []
+        for source in turn.images {
+            try cancellation.check()
             let bytes = try preparation.read(source, durations: &stages)
-            return (bytes: bytes, known: images.find(bytes))
+            let image = images.find(bytes)
+            known.append(image)
+            request.images.append(
+                try image.tokens.map { .encoded($0) }
+                    ?? .pixels(preparation.prepare(bytes, durations: &stages)))
         }
-        let symbols = symbols(prompt, files.map(\.known))
+        let symbols = symbols(prompt, known)
         if isNew { try prompts.fill(conversation, from: symbols) }
         let shared = isNew ? conversation.symbols.count : 0
         request.prompt = prompt.dropping(shared)
         request.history += symbols.prefix(shared).compactMap {
             if case .token(let id) = $0 { id } else { nil }
-        }
-        let needed = Set(request.prompt.imageIndices)
-        request.images = try files.enumerated().map { index, file in
-            guard !cancellation.isCancelled else { throw CancellationError() }
-            if !needed.contains(index) { return .unused }
-            if let tokens = file.known.tokens { return .encoded(tokens) }
-            return .pixels(try preparation.prepare(file.bytes, durations: &stages))
         }
         var text = ""
         var tokens: [AnswerToken] = []
@@ -129,7 +128,7 @@ actor InferenceActor {
             if let token { tokens.append(token) }
             emit(AnswerPiece(text: piece.text, token: token, answer: nil))
         }
-        for (index, tokens) in outcome.encoded { images.keep(tokens, of: files[index].known) }
+        for (index, tokens) in outcome.encoded { images.keep(tokens, of: known[index]) }
         remember(outcome, prompt: prompt, symbols: symbols.dropFirst(shared), in: conversation)
         // A token that ends the turn is chosen but never shown.
         if let ending = outcome.ending, let token = AnswerToken(ending) { tokens.append(token) }

@@ -25,8 +25,6 @@ package struct GenerationRequest: Sendable {
         case pixels(PixelTensor)
         /// Visual tokens of an earlier request, [tokens, hidden size].
         case encoded(Tensor)
-        /// Nothing: the prompt does not refer to it.
-        case unused
     }
 
     package init(prompt: Prompt, images: [PixelTensor] = []) {
@@ -273,7 +271,6 @@ package final class GenerationEngine {
             let hidden = network.configuration.text.hiddenSize
             return tokens.dataType == .float32 && tokens.shape.count == 2 && tokens.shape[1] == hidden
                 ? tokens.shape[0] : 0
-        case .unused: return 0
         }
     }
 
@@ -301,7 +298,6 @@ package final class GenerationEngine {
                         cancellation: compute.cancellation ?? Cancellation())
                     outcome.encoded[index] = try target.copied()
                 case .encoded(let tokens): target.copy(tokens)
-                case .unused: break
                 }
                 row += target.rows
             }

@@ -30,7 +30,7 @@ struct CommandLineFlagTests {
 
     @Test("--ignore-orientation reads a rotated photograph as it is stored")
     func ignoreOrientation() throws {
-        let plain = try Data(contentsOf: Self.sample)
+        let plain = try Self.photograph()
         // An EXIF segment with orientation 3, half a turn, after the two bytes that begin a JPEG.
         let tiff: [UInt8] = [
             0x4D, 0x4D, 0, 42, 0, 0, 0, 8, 0, 1, 0x01, 0x12, 0, 3, 0, 0, 0, 1, 0, 3, 0, 0, 0, 0, 0, 0,
@@ -132,6 +132,13 @@ struct CommandLineFlagTests {
         #expect(outcome.errors.contains("/nonexistent.png") && outcome.errors.contains("/jump"))
     }
 
-    private static let sample = Fixture.root.deletingLastPathComponent().deletingLastPathComponent()
-        .appending(path: "Samples/pair-camera-lemon.jpg")
+    /// The bytes of a JPEG.
+    private static func photograph() throws -> Data {
+        struct File: Decodable {
+            let name: String
+            let file: Data
+        }
+        let files = try JSONDecoder().decode([File].self, from: Fixture.data("images/decode.json"))
+        return try #require(files.first { $0.name == "jpeg-444" }).file
+    }
 }

@@ -118,4 +118,29 @@ struct ReuseTests {
         #expect(try await encodes(1))
         #expect(try await encodes(0))
     }
+
+    @Test("No more memory is kept for prompts than asked for")
+    func forgettingPrompts() async throws {
+        /// Positions that a third answer, to the first question again, takes from an earlier one.
+        func cached(bytes: Int?) async throws -> Int {
+            var limits = LoadOptions()
+            if let bytes { limits.rememberedPromptBytes = bytes }
+            let model = try await VisionLanguageModel(
+                contentsOf: .directory(Fixture.url("models/tiny-hf")), options: limits)
+            for number in [0, 1] {
+                _ = try await model.answer("What is this?", images: [image(number)], options: options)
+            }
+            return try await model.answer("What is this?", images: [image(0)], options: options)
+                .usage.cachedTokens
+        }
+        let all = try await cached(bytes: nil)
+        let none = try await cached(bytes: 0)
+        #expect(none == 0 && all > 9)
+        // Room for the second conversation only: of the first question, what stands before its image is left at most.
+        var some: [Int] = []
+        for kilobytes in [8, 16, 32, 64, 128, 256, 512, 1024] {
+            some.append(try await cached(bytes: kilobytes << 10))
+        }
+        #expect(some == some.sorted() && some.contains { $0 < all }, "\(some)")
+    }
 }

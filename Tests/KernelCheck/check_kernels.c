@@ -353,11 +353,9 @@ static void check_stem(const struct fv_kernels *t, size_t height, size_t width, 
 }
 
 static void check_attention(
-    const struct fv_kernels *t, size_t queries, size_t keys, size_t dimension, int causal, size_t visible) {
+    const struct fv_kernels *t, size_t queries, size_t keys, size_t dimension, int causal, size_t visible, int is_half) {
     const size_t stride = dimension + 3;
     float *q = rows_of(queries * stride, 4), *k = rows_of(keys * stride, 1), *v = rows_of(keys * stride, 1);
-    // As often as not the keys and values are bfloat16.
-    const int is_half = (int)below(2);
     if (is_half) {
         fv_convert(k, FV_FLOAT32, k, FV_BFLOAT16, keys * stride);
         fv_convert(v, FV_FLOAT32, v, FV_BFLOAT16, keys * stride);
@@ -448,9 +446,13 @@ static void check(const char *name, const struct fv_kernels *t) {
     check_stem(t, 9, 13, 24), check_stem(t, 6, 211, 96);
     const size_t dimensions[] = {7, 32, 33, 64, 72, 80, 96, 128};
     for (size_t i = 0; i < 8; i++) {
-        check_attention(t, 1, 301, dimensions[i], 0, 0), check_attention(t, 3, 20, dimensions[i], 1, 17);
-        check_attention(t, 143, 143, dimensions[i], 1, 0), check_attention(t, 17, 300, dimensions[i], 1, 283);
-        check_attention(t, 35, 131, dimensions[i], 0, 0), check_attention(t, 200, 333, dimensions[i], 1, 130);
+        for (int is_half = 0; is_half < 2; is_half++) {
+            check_attention(t, 1, 301, dimensions[i], 0, 0, is_half), check_attention(t, 3, 20, dimensions[i], 1, 17, is_half);
+            check_attention(t, 143, 143, dimensions[i], 1, 0, is_half);
+            check_attention(t, 17, 300, dimensions[i], 1, 283, is_half);
+            check_attention(t, 35, 131, dimensions[i], 0, 0, is_half);
+            check_attention(t, 200, 333, dimensions[i], 1, 130, is_half);
+        }
     }
     for (size_t i = 0; i < 16; i++) check_rows(t, 7, sizes[i]);
     check_rows(t, 3, 896);
