@@ -37,7 +37,7 @@ def answer(command: list[str], suite: pathlib.Path, item: dict) -> dict:
     if done.returncode:
         raise RuntimeError(f"{' '.join(asked)}: {done.stderr.strip()}")
     said = json.loads(done.stdout.splitlines()[-1])
-    first = {t["id"]: t["log_probability"] for t in (said.get("tokens") or [{}])[0].get("alternatives", [])}
+    first = {str(t["id"]): t["log_probability"] for t in (said.get("tokens") or [{}])[0].get("alternatives", [])}
     return {**item, "said": said["text"], "right": said["text"] == item["answer"], "first": first}
 
 
