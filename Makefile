@@ -59,7 +59,7 @@ $(FULL_CHECKPOINT)/expected.safetensors: $(PYTHON)
 verify-full: setup $(FULL_CHECKPOINT)/expected.safetensors ## FastVLM-0.5B dimensions against transformers (7 GB of memory)
 	FASTVLM_FULL_CHECKPOINT=$(CURDIR)/$(FULL_CHECKPOINT) $(SWIFT_TEST) --filter FullWidthTests
 
-bench: build peer-models ## Ours beside the peers, in turns, on this machine (an hour)
+bench: build peer-models ## Ours beside the peers, in turns, on this machine (an hour); fails below a floor
 	$(PEERS_PYTHON) Benchmarks/compare.py --table downloads/bench/table.md
 
 verify-avx512: ## Check the AVX-512 kernels and AMX through an emulation of their instructions (libsimde-dev)

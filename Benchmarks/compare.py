@@ -5,8 +5,10 @@ For each item all contestants load and warm up, then wait asleep; each round giv
 repetition, beginning with another one each time. Every repetition is written to --output as a JSON line at
 once; the Markdown table (report.py makes it again from the file) goes to stdout.
 
-Items: encoder:SIDE, prefill:POSITIONS, decode:CONTEXT, ttft:SIDE, cold:SIDE (process start to first token).
-A contestant that cannot run is named with its reason.
+Items: encoder:SIDE, prefill:POSITIONS, decode:CONTEXT, ttft:SIDE, cold:SIDE (process start to first token),
+second:SIDE (another question about the image), encoder-threads:SIDE, prefill-threads:POSITIONS (one thread
+against all). A contestant that cannot run is named with its reason. At the end gates.py holds the figures
+against the project's targets and floors; below a floor the exit status is 3.
 """
 
 import argparse
@@ -19,6 +21,7 @@ import sys
 from pathlib import Path
 
 import contestants
+import gates
 import report
 from contestants import ROOT, Cold, Contestant, Skipped
 
@@ -31,7 +34,7 @@ ITEMS = [
     "prefill:606",
     "decode:286",
 ]
-ITEMS += ["ttft:1024", "cold:1024"]
+ITEMS += ["ttft:1024", "cold:1024", "second:1024", "encoder-threads:1024", "prefill-threads:286"]
 
 
 class Run:
@@ -42,8 +45,14 @@ class Run:
         self.file = output.open("a", buffering=1)
         self.name = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         self.lines: list[dict] = []
+        files = options.checkpoint.glob("*.safetensors")
         self.add(
-            "run", machine=machine(), threads=options.threads, rounds=options.rounds, revision=revision()
+            "run",
+            machine=machine(),
+            threads=options.threads,
+            rounds=options.rounds,
+            revision=revision(),
+            checkpointBytes=sum(file.stat().st_size for file in files if file.stem != "expected"),
         )
 
     def add(self, kind: str, **values) -> None:
@@ -78,7 +87,7 @@ def lineup(options, kind: str, size: int) -> list[Contestant]:
     mine = [] if options.no_ours else contestants.ours(options, kind, size)
     length = ["--positions", str((size // 64) ** 2 + 30)] if kind == "ttft" else []
     others = contestants.peers(options, kind, size, length)
-    probes = [] if options.no_ours or options.no_peak or kind == "cold" else [contestants.probe(options)]
+    probes = [] if options.no_ours or options.no_peak else contestants.probes(options, kind)
     return mine + others + probes
 
 
@@ -158,17 +167,20 @@ def main() -> None:
         kind, _, size = item.partition(":")
         if kind not in (*contestants.PEERS, "cold") or not size.isdigit():
             parser.error(
-                f"{item}: items are encoder:SIDE, prefill:POSITIONS, decode:CONTEXT, ttft:SIDE, cold:SIDE"
+                f"{item}: items are {', '.join(f'{kind}:NUMBER' for kind in (*contestants.PEERS, 'cold'))}"
             )
     options.output = options.output.resolve()
     run = Run(options.output, options)
     with options.output.with_suffix(".log").open("a") as log:
         for item in options.items or ITEMS:
             compare(run, options, item, log)
-    table = report.markdown(run.lines)
+    verdicts = gates.judge(run.lines)
+    table = report.markdown(run.lines) + "\n" + gates.markdown(verdicts)
     print(table)
     if options.table:
         options.table.write_text(table)
+    if any(verdict.failed for verdict in verdicts):
+        sys.exit(3)
 
 
 if __name__ == "__main__":

@@ -139,6 +139,20 @@ class Chat(Contestant):
         }
 
 
+class Second(Chat):
+    """A second question about the image in the same conversation, after a first one from nothing."""
+
+    further = "And what stands beside it? Please say where, and in which colours it is painted."
+
+    def measure(self, timeout: float) -> dict:
+        first = super().measure(timeout)
+        self.request, whole = f"{self.further}\n", self.request
+        try:
+            return super().measure(timeout) | {"firstSeconds": first["seconds"]}
+        finally:
+            self.request = whole
+
+
 class Cold(Contestant):
     """Each repetition is a whole process: start to first answer."""
 
@@ -207,13 +221,20 @@ PEERS = {
         ("transformers", [], ["float32", "bfloat16"]),
         ("transformers channels_last", ["--channels-last"], ["float32", "bfloat16"]),
     ],
+    "second": [],
+    "encoder-threads": [],
+    "prefill-threads": [],
 }
 OURS = {
     "encoder": ["float32", "bfloat16", "int8"],
     "prefill": ["float32", "bfloat16", "int8"],
     "decode": ["float32", "bfloat16", "int8", "int4"],
     "ttft": ["float32", "bfloat16", "int8"],
+    "second": ["bfloat16", "int8"],
+    "encoder-threads": ["float32", "int8"],
+    "prefill-threads": ["float32", "int8"],
 }
+ONE_THREAD, PEAK_OF_ONE = "fastvlm (one thread)", "peak (one thread)"
 PROGRAMS = {"torch", "onnxruntime", "openvino", "llama.cpp", "transformers"}
 
 
@@ -258,37 +279,38 @@ def peers(options, kind: str, size: int, further: list[str]) -> list[Contestant]
 
 def ours(options, kind: str, size: int) -> list[Contestant]:
     precisions = [name for name in OURS[kind] if wanted(options.ours, name)]
-    if kind == "ttft":
-        return [chat(options, precision, size) for precision in precisions]
-    return [bench(options, size_arguments(kind, size), precision) for precision in precisions]
+    if kind in ("ttft", "second"):
+        face = Second if kind == "second" else Chat
+        return [chat(options, precision, size, face) for precision in precisions]
+    kind, _, threads = kind.partition("-")
+    item = size_arguments(kind, size)
+    if threads:
+        names = {ONE_THREAD: 1, "fastvlm": options.threads}
+        return [bench(options, item, p, name, count) for p in precisions for name, count in names.items()]
+    return [bench(options, item, precision, "fastvlm", options.threads) for precision in precisions]
 
 
-def bench(options, item: list[str], precision: str) -> Contestant:
-    command = [options.program, "bench", *item, "--precision", precision, "--threads", options.threads]
+def bench(options, item: list[str], precision: str, name: str, threads: int) -> Contestant:
+    command = [options.program, "bench", *item, "--precision", precision, "--threads", threads]
     command += ["--rounds-from-stdin", *options.ours_arguments.split()]
-    return Contestant("fastvlm", precision, command, ours=True)
+    return Contestant(name, precision, command, ours=True)
 
 
-def chat(options, precision: str, side: int) -> Contestant:
+def chat(options, precision: str, side: int, face: type[Chat] = Chat) -> Contestant:
     image = (options.models / f"image-{side}.png").resolve()
     question = "What are these? Please look closely and answer in a few words."
     command = [options.program, "chat", image, "--model", options.checkpoint, "--json", "--quiet"]
     command += ["--precision", precision, "--threads", options.threads, "--max-tokens", 1]
-    return Chat("fastvlm", precision, command, image, question)
+    return face("fastvlm", precision, command, image, question)
 
 
-def probe(options) -> Contestant:
+def probes(options, kind: str) -> list[Contestant]:
     """The machine's limits, from register-only loops and a read of memory."""
-    command = [
-        options.program,
-        "bench",
-        "--item",
-        "peak",
-        "--threads",
-        options.threads,
-        "--rounds-from-stdin",
-    ]
-    return Contestant("peak", "", command, ours=True)
+    command = [options.program, "bench", "--item", "peak", "--rounds-from-stdin", "--threads"]
+    names = {"peak": options.threads}
+    if kind.endswith("-threads"):
+        names[PEAK_OF_ONE] = 1
+    return [Contestant(name, "", [*command, count], ours=True) for name, count in names.items()]
 
 
 def python_default() -> Path:

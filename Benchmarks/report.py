@@ -66,18 +66,18 @@ class Entry:
 def entries(lines: list[dict], item: str) -> list[Entry]:
     found: dict[tuple, Entry] = {}
     for line in lines:
-        if line["kind"] == "round" and line["item"] == item and line["contestant"] != "peak":
+        if line["kind"] == "round" and line["item"] == item and not line["contestant"].startswith("peak"):
             key = (line["contestant"], line["precision"])
             entry = found.setdefault(key, Entry(*key, line.get("ours", False)))
             entry.rounds.append(line)
     return list(found.values())
 
 
-def peaks(lines: list[dict], item: str) -> dict[str, float]:
+def peaks(lines: list[dict], item: str, probe: str = "peak") -> dict[str, float]:
     """Medians of every number that the probe gave in the rounds of this item."""
     seen: dict[str, list[float]] = {}
     for line in lines:
-        if line["kind"] == "round" and line["item"] == item and line["contestant"] == "peak":
+        if line["kind"] == "round" and line["item"] == item and line["contestant"] == probe:
             for key, value in {**line, **line.get("peaks", {})}.items():
                 if isinstance(value, int | float) and key not in (
                     "round",
@@ -118,14 +118,14 @@ def spread(values: list[float], digits: int) -> str:
 def rows(lines: list[dict], item: str) -> list[str]:
     kind, _, number = item.partition(":")
     size, everyone, peak = int(number), entries(lines, item), peaks(lines, item)
-    mine = {CLASSES[entry.precision]: entry for entry in everyone if entry.ours}
+    mine = {CLASSES[entry.precision]: entry for entry in everyone if entry.name == "fastvlm"}
     result = []
     for entry in everyone:
         decoding = kind == "decode"
         values = entry.values("tokensPerSecond") if decoding else entry.values("seconds")
         rival = mine.get(CLASSES[entry.precision])
         ratio = ""
-        if rival and not entry.ours:
+        if rival and entry is not rival:
             ratio = f"{entry.seconds / rival.seconds if decoding else rival.seconds / entry.seconds:.2f}"
         share = limit(entry, kind, size, peak)
         cells = [

@@ -146,6 +146,11 @@ actor InferenceActor {
                 perToken: outcome.durations.decode.map(\.seconds), total: (end - start).seconds))
     }
 
+    func forget() {
+        images.forget()
+        prompts.forget()
+    }
+
     /// Encodes an image without a prompt.
     func encode(_ source: ImageSource, cancellation: Cancellation) throws -> ImageFeatures {
         var stages = ImagePreparation.Durations()

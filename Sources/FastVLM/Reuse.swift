@@ -49,6 +49,9 @@ struct ImageMemory {
         guard let place = entries.firstIndex(where: { $0.known.identity == known.identity }) else { return }
         entries[place].known.tokens = tokens
     }
+
+    /// Identities are not given again: conversations that go on still hold the old ones.
+    mutating func forget() { entries = [] }
 }
 
 /// What stands at a place of a sequence.
@@ -84,6 +87,8 @@ struct PromptMemory {
             conversations.removeFirst()
         }
     }
+
+    mutating func forget() { conversations = [] }
 
     /// Fills an empty conversation with what it can share with an earlier one.
     /// - Parameter symbols: of the whole prompt, of which at least the last stays to be computed

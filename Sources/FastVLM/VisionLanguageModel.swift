@@ -72,6 +72,12 @@ public final class VisionLanguageModel: Sendable {
         ChatSession(actor: actor, conversation: Conversation(network.decoder.makeCache()))
     }
 
+    /// Forgets every image and prompt that was remembered for reuse (``LoadOptions/rememberedImages``). Conversations
+    /// that were begun keep their own turns.
+    public func forget() async {
+        await actor.forget()
+    }
+
     /// Visual features of an image and their projection to the decoder's width.
     ///
     /// ```swift

@@ -78,6 +78,7 @@ private struct Dialogue {
         case nil: return true
         case "/quit", "/exit": return false
         case "/reset":
+            await model.forget()
             session = model.chat()
             waiting = []
         case "/image":

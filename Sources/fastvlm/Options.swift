@@ -107,7 +107,7 @@ struct ModelOptions: ParsableArguments {
 
 /// How an answer is generated.
 struct SamplingFlags: ParsableArguments {
-    @Option(name: .shortAndLong, help: "Most tokens to generate.")
+    @Option(name: [.customShort("n"), .long], help: "Most tokens to generate.")
     var maxTokens = 256
 
     @Option(help: "0 takes the best token; above 0 samples (Apple's script uses 0.2).")

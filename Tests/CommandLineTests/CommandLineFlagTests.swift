@@ -111,25 +111,39 @@ struct CommandLineFlagTests {
         let other = Fixture.url("models/images/image-1.png").path
         let lines = [
             "What is this?", "/image /nonexistent.png", "/jump", "/image \(other)", "And this?", "/reset",
-            "Who are you?",
+            "Who are you?", "/reset", "/image \(Program.image)", "What is this?",
         ]
         let outcome = try Program.run(
             ["chat", Program.image, "--model", Program.model, "--max-tokens", "4", "--json"],
             input: Data(lines.joined(separator: "\n").utf8))
         #expect(outcome.status == 0)
-        #expect(outcome.text.split(separator: "\n").count == 3)
+        #expect(outcome.text.split(separator: "\n").count == 4)
         #expect(try outcome.usage("image_tokens", line: 0) == 9)
         #expect(try outcome.usage("cached_tokens", line: 0) == 0)
         #expect(try outcome.usage("image_tokens", line: 1) == 9)
         #expect(try outcome.usage("cached_tokens", line: 1) > 9)
         #expect(try outcome.usage("image_tokens", line: 2) == 0)
-        // At most the system prompt is shared with what was forgotten, and the answer is that of a new program.
+        #expect(try outcome.usage("cached_tokens", line: 2) == 0)
+        #expect(try outcome.usage("image_tokens", line: 3) == 9)
+        #expect(try outcome.usage("cached_tokens", line: 3) == 0)
+        // The answer is that of a new program.
         let alone = try Program.run(
             ["chat", "--model", Program.model, "--max-tokens", "4", "--json"],
             input: Data("Who are you?".utf8))
         let ids = try #require(try alone.object()["token_ids"] as? [Int])
         #expect(try outcome.object(2)["token_ids"] as? [Int] == ids)
         #expect(outcome.errors.contains("/nonexistent.png") && outcome.errors.contains("/jump"))
+    }
+
+    @Test(
+        "No command gives one letter to two flags",
+        arguments: ["describe", "chat", "encode", "bench", "quantize"])
+    func letters(command: String) throws {
+        let help = try Program.run([command, "--help"]).text
+        let letters = help.split(separator: "\n").compactMap { line in
+            line.wholeMatch(of: #/  -([a-zA-Z]), --.*/#).map { String($0.1) }
+        }
+        #expect(letters.contains("h") && letters.count == Set(letters).count, "\(letters)")
     }
 
     /// The bytes of a JPEG.

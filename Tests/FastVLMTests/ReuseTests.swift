@@ -119,6 +119,19 @@ struct ReuseTests {
         #expect(try await encodes(0))
     }
 
+    @Test("After forget() everything is computed anew, and a conversation that was begun goes on")
+    func forgettingAll() async throws {
+        let (forgetful, model) = (try await load(false), try await load(true))
+        let (one, two) = (forgetful.chat(), model.chat())
+        _ = try await one.answer("What is this?", images: [image(0)], options: options)
+        let first = try await two.answer("What is this?", images: [image(0)], options: options)
+        await model.forget()
+        let again = try await model.answer("What is this?", images: [image(0)], options: options)
+        #expect(again.timings.encode > 0 && again.usage == first.usage && again.text == first.text)
+        let expected = try await one.answer("And this?", images: [image(1)], options: options)
+        #expect(try await two.answer("And this?", images: [image(1)], options: options).text == expected.text)
+    }
+
     @Test("No more memory is kept for prompts than asked for")
     func forgettingPrompts() async throws {
         /// Positions that a third answer, to the first question again, takes from an earlier one.
