@@ -4,7 +4,7 @@ SWIFT_TEST = swift test -c release -Xswiftc -enable-testing --scratch-path .buil
 PYTHON_ENVIRONMENT = .venv
 PYTHON = $(PYTHON_ENVIRONMENT)/bin/python
 
-.PHONY: demo test test-training suite build setup format lint fixtures bench peers peer-models verify-full \
+.PHONY: demo test test-training suite build setup format lint fixtures bench bench-library peers peer-models verify-full \
     verify-avx512 verify-neon sanitize clean
 
 demo: build ## Build, then answer questions about the sample images with the embedded model
@@ -61,6 +61,9 @@ verify-full: setup $(FULL_CHECKPOINT)/expected.safetensors ## FastVLM-0.5B dimen
 
 bench: build peer-models ## Ours beside the peers, in turns, on this machine (an hour); fails below a floor
 	$(PEERS_PYTHON) Benchmarks/compare.py --table downloads/bench/table.md
+
+bench-library: setup ## Loading, first tokens and tokenizing through the library, under a benchmark package
+	swift package --package-path Benchmarks benchmark
 
 verify-avx512: ## Check the AVX-512 kernels and AMX through an emulation of their instructions (libsimde-dev)
 	@[ -e /usr/include/simde ] || apt-get install -y -qq libsimde-dev

@@ -51,8 +51,9 @@ struct Bench: AsyncParsableCommand {
     var profile = false
 
     @Option(
-        help: "Also draw the results: an .svg file, with a roofline per precision if there is a --profile.",
-        completion: .file(extensions: ["svg"]))
+        help:
+            "Also draw the results: an .svg or .png file, with a roofline per precision if there is a --profile.",
+        completion: .file(extensions: ["svg", "png"]))
     var plot: String?
 
     @Flag(help: "One JSON object per measurement on stdout.")

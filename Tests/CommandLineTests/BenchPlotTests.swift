@@ -2,10 +2,6 @@ import Foundation
 import TestSupport
 import Testing
 
-#if canImport(FoundationXML)
-    import FoundationXML
-#endif
-
 /// `fastvlm bench --plot`, as a person would run it: with the embedded model and a small image.
 @Suite("Plots of bench")
 struct BenchPlotTests {
@@ -20,35 +16,10 @@ struct BenchPlotTests {
 
     /// The text of every element of a picture, as an XML parser reads it.
     private struct Shown {
-        private final class Reader: NSObject, XMLParserDelegate {
-            var texts: [String] = []
-            var open: [Int] = []
-
-            func parser(
-                _ parser: XMLParser, didStartElement name: String, namespaceURI: String?,
-                qualifiedName: String?, attributes: [String: String] = [:]
-            ) {
-                open.append(texts.count)
-                texts.append("")
-            }
-
-            func parser(
-                _ parser: XMLParser, didEndElement name: String, namespaceURI: String?, qualifiedName: String?
-            ) { open.removeLast() }
-
-            func parser(_ parser: XMLParser, foundCharacters text: String) {
-                if let last = open.last { texts[last] += text }
-            }
-        }
-
         private let texts: [String]
 
         init(_ svg: URL) throws {
-            let reader = Reader()
-            let parser = XMLParser(data: try Data(contentsOf: svg))
-            parser.delegate = reader
-            try #require(parser.parse(), "not well-formed: \(String(describing: parser.parserError))")
-            texts = reader.texts
+            texts = try Markup(Data(contentsOf: svg)).elements.map(\.text)
         }
 
         func has(_ text: String) -> Bool { texts.contains(text) }
@@ -103,7 +74,7 @@ struct BenchPlotTests {
                 at: folder.appending(path: "folder.svg"), withIntermediateDirectories: false)
             try Data("text".utf8).write(to: folder.appending(path: "file"))
             for (name, reason) in [
-                ("plot.png", ".svg"), ("plot", ".svg"), ("", ".svg"), ("none/plot.svg", "no folder"),
+                ("plot.gif", ".svg"), ("plot", ".svg"), ("", ".svg"), ("none/plot.svg", "no folder"),
                 ("file/plot.svg", "no folder"), ("folder.svg", "is a folder"),
             ] {
                 let outcome = try Self.refused(name.isEmpty ? "" : folder.appending(path: name).path)
@@ -118,6 +89,31 @@ struct BenchPlotTests {
                 Set(try FileManager.default.contentsOfDirectory(atPath: folder.path)) == [
                     "folder.svg", "file",
                 ])
+        }
+    }
+
+    @Test(
+        "A name that ends in .png becomes a PNG file",
+        .enabled(if: FileManager.default.isExecutableFile(atPath: "/usr/bin/rsvg-convert")))
+    func png() throws {
+        try Program.inFolder { folder in
+            let file = folder.appending(path: "speed.png")
+            let outcome = try Program.run(Self.quick + ["--plot", file.path])
+            #expect(outcome.status == 0, "\(outcome.errors)")
+            let bytes = [UInt8](try Data(contentsOf: file))
+            #expect(bytes.starts(with: [0x89, 0x50, 0x4E, 0x47, 13, 10, 26, 10]))
+            #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["speed.png"])
+        }
+    }
+
+    @Test("Without the program that draws PNG, that is said before anything is measured")
+    func noConverter() throws {
+        try Program.inFolder { folder in
+            let outcome = try Program.run(
+                Self.quick + ["--plot", folder.appending(path: "speed.png").path],
+                environment: ["PATH": folder.path])
+            #expect(outcome.status == 64 && outcome.output.isEmpty)
+            #expect(outcome.errors.contains("librsvg2-bin"), "\(outcome.errors)")
         }
     }
 
