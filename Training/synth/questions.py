@@ -171,6 +171,8 @@ PHRASINGS = {
                 "Which {sort} is shown{in}?",
             ),
             *("What {sort} do you see{in}?", "Tell me what it says.", "What text is{in}?"),
+            *("What does the picture say?", "What does this say?", "What does the {sort} say?"),
+            "What does it say{in}?",
         ],
         ["Which {sort} is this?", "What does the image say?", "Tell me what the text says."],
     ),
