@@ -5,9 +5,13 @@ internal import CKernels
 package struct IntegerMatrix: Sendable {
     package let outputs: Int
     package let inputs: Int
-    /// 4 or 8.
+    /// Bits of an integer, and inputs that share a scale: what MLX writes.
+    package static let bitWidths = [4, 8]
+    package static let groupSizes = [32, 64, 128]
+
+    /// One of ``bitWidths``.
     package let bits: Int
-    /// Inputs that share a scale: 32, 64 or 128.
+    /// One of ``groupSizes``.
     package let group: Int
     private let words: Tensor
     private let scales: [Float]
@@ -21,7 +25,7 @@ package struct IntegerMatrix: Sendable {
     package init(
         words: Tensor, scales: Tensor, biases: Tensor, outputs: Int, inputs: Int, bits: Int, group: Int
     ) throws(TensorError) {
-        guard bits == 4 || bits == 8, [32, 64, 128].contains(group), outputs > 0, inputs > 0,
+        guard Self.bitWidths.contains(bits), Self.groupSizes.contains(group), outputs > 0, inputs > 0,
             inputs.isMultiple(of: group), words.dataType == .uint32,
             words.shape == [outputs, inputs * bits / 32], scales.shape == [outputs, inputs / group],
             biases.shape == scales.shape

@@ -3,9 +3,6 @@ internal import Tensors
 
 /// What config.json says about MLX's affine quantisation, and how it is checked against the tensors.
 struct QuantizationRule: Sendable {
-    static let groupSizes = [32, 64, 128]
-    static let bitWidths = [4, 8]
-
     /// The setting for all tensors; nil when config.json has none.
     let global: CheckpointLayout.Quantization?
     /// Whether config.json has settings for single layers, which the tensors themselves then decide.
@@ -33,7 +30,7 @@ struct QuantizationRule: Sendable {
         guard let bits = try section.integer("bits", in: 1...64),
             let groupSize = try section.integer("group_size", in: 1...65536)
         else { throw section.invalid("bits", expected: "bits and group_size", got: "none") }
-        guard Self.bitWidths.contains(bits), Self.groupSizes.contains(groupSize) else {
+        guard IntegerMatrix.bitWidths.contains(bits), IntegerMatrix.groupSizes.contains(groupSize) else {
             throw section.unsupported(
                 "bits", expected: "4 or 8 bits in groups of 32, 64 or 128",
                 got: "\(bits) bits in groups of \(groupSize)")
@@ -57,7 +54,8 @@ struct QuantizationRule: Sendable {
                 got: stored.dataType.rawValue)
         }
         let expected = global ?? .init(bits: 4, groupSize: 64)
-        guard let bits = Self.bitWidths.first(where: { packed.shape == [outputs, inputs * $0 / 32] }),
+        guard
+            let bits = IntegerMatrix.bitWidths.first(where: { packed.shape == [outputs, inputs * $0 / 32] }),
             inputs.isMultiple(of: 32 / bits)
         else {
             throw .unexpectedShape(
@@ -65,7 +63,7 @@ struct QuantizationRule: Sendable {
                 got: packed.shape)
         }
         guard
-            let groupSize = Self.groupSizes.first(where: {
+            let groupSize = IntegerMatrix.groupSizes.first(where: {
                 inputs.isMultiple(of: $0) && scales.shape == [outputs, inputs / $0]
             })
         else {
