@@ -14,7 +14,7 @@ while IFS=$'\t' read -r image question expected; do
     printf '\n\033[1m%s\033[0m  %s\n' "Samples/$image" "$question"
     # The answer streams to the terminal while it is kept for the comparison; the timing follows.
     exec 3>&1
-    answer=$("$fastvlm" describe "Samples/$image" "$question" 2>"$timings" | tee /dev/fd/3) || true
+    answer=$("$fastvlm" describe "Samples/$image" "$question" 2>"$timings" | tee -a /dev/fd/3) || true
     exec 3>&-
     cat "$timings"
     asked=$((asked + 1))
