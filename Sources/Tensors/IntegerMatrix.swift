@@ -3,12 +3,12 @@ internal import CKernels
 /// A matrix [outputs, inputs] that somebody else quantised, in MLX's affine form:
 /// w[o, i] = scale[o, i / group] · q[o, i] + bias[o, i / group], q unsigned.
 package struct IntegerMatrix: Sendable {
-    package let outputs: Int
-    package let inputs: Int
     /// Bits of an integer, and inputs that share a scale: what MLX writes.
     package static let bitWidths = [4, 8]
     package static let groupSizes = [32, 64, 128]
 
+    package let outputs: Int
+    package let inputs: Int
     /// One of ``bitWidths``.
     package let bits: Int
     /// One of ``groupSizes``.
