@@ -18,26 +18,29 @@ extension Compute {
             x: x.pointer, height: x.height, width: x.width, channels: x.channels, y: y.pointer,
             out_height: y.height, out_width: y.width, weights: w.weights, bias: w.bias, plane: w.plane,
             kernel: w.kernel, stride: w.stride, multiplier: w.multiplier, activation: activation.code,
-            first_row: 0, row_count: 0)
+            first_row: 0, row_count: 0, first_channel: 0, channel_count: 0, scratch: nil)
         let kernel = kernels.pointee.depthwise
+        let bytes = kernels.pointee.depthwise_scratch(w.kernel, w.stride)
+        let grid = DepthwiseGrid(rows: y.height, channels: x.channels, threads: threads)
         measured(
             .depthwise,
             "\(w.kernel)×\(w.kernel)/\(w.stride), \(x.height)×\(x.width)×\(x.channels) → \(y.channels)",
             operations: 2 * w.kernel * w.kernel * y.height * y.width * y.channels,
             bytes: 4 * (x.height * x.width * x.channels + y.height * y.width * y.channels)
         ) {
-            run(ranges: y.height, step: Self.bandRows(of: y), with: (call, kernel)) { job, rows, _ in
-                var (part, kernel) = job
+            run(grid.tasks, scratchBytes: bytes, with: (call, kernel, grid)) { job, task, scratch in
+                var (part, kernel, grid) = job
+                let (rows, channels) = grid[task]
                 part.first_row = rows.lowerBound
                 part.row_count = rows.count
+                part.first_channel = channels.lowerBound
+                part.channel_count = channels.count
+                part.scratch = scratch
                 kernel(&part)
             }
         }
         withExtendedLifetime(w) {}
     }
-
-    /// Output rows per task: neighbours share input rows, so bands of several rows, but enough of them.
-    private static func bandRows(of y: FeatureMap) -> Int { max(1, min(16, y.height / 16)) }
 
     /// Dense convolution on few channels with padding k/2.
     /// - Parameters:
@@ -105,5 +108,35 @@ extension Compute {
         elementwise(x.matrix, x.matrix, with: (kernel, gate.pointer, activation.code)) { job, part in
             job.0(&part, job.1, job.2)
         }
+    }
+}
+
+/// How a depthwise convolution is cut into tasks: by channels, which share nothing, and only where these are few also
+/// by output rows, whose neighbours read the same input rows. The cut changes no sum.
+private struct DepthwiseGrid {
+    let rows: Int
+    let channels: Int
+    let channelsPerTask: Int
+    let rowsPerTask: Int
+
+    init(rows: Int, channels: Int, threads: Int) {
+        self.rows = rows
+        self.channels = channels
+        // About eight tasks per thread, so that threads end together; a cache line of channels is the least.
+        let wanted = 8 * threads
+        let lines = (channels + 15) / 16
+        channelsPerTask = 16 * max(1, lines / wanted)
+        let channelTasks = (channels + channelsPerTask - 1) / channelsPerTask
+        let bands = max(1, min(wanted / channelTasks, rows / 16))
+        rowsPerTask = max(1, (rows + bands - 1) / bands)
+    }
+
+    var tasks: Int { (rows + rowsPerTask - 1) / rowsPerTask * channelTasks }
+    private var channelTasks: Int { (channels + channelsPerTask - 1) / channelsPerTask }
+
+    subscript(task: Int) -> (rows: Range<Int>, channels: Range<Int>) {
+        let row = task / channelTasks * rowsPerTask
+        let channel = task % channelTasks * channelsPerTask
+        return (row..<min(row + rowsPerTask, rows), channel..<min(channel + channelsPerTask, channels))
     }
 }

@@ -150,7 +150,8 @@ extension Compute {
         }
     }
 
-    /// y += scale ⊙ (gelu(x·expandᵀ + expandBias)·projectᵀ + projectBias).
+    /// y += scale ⊙ (gelu(x·expandᵀ + expandBias)·projectᵀ + projectBias), with ``Activation/coarseGelu`` where the
+    /// weights are integers, for which the hidden activation is rounded to integers too.
     ///
     /// Many rows go by tiles whose hidden activation never leaves the second-level cache.
     /// - Parameters:
@@ -205,8 +206,8 @@ extension Compute {
                 rowStride: expand.outputs)
             multiply(
                 x, expand.panels, inputs: expand.inputs, outputs: expand.outputs, bias: expandBias,
-                scale: nil,
-                epilogue: FV_STORE, activation: FV_GELU, y: hidden)
+                scale: nil, epilogue: FV_STORE,
+                activation: expand.panels.format.group == nil ? FV_GELU : FV_COARSE_GELU, y: hidden)
             multiply(
                 hidden, project.panels, inputs: project.inputs, outputs: project.outputs, bias: projectBias,
                 scale: scale, epilogue: FV_ADD, activation: FV_NONE, y: y)

@@ -313,18 +313,23 @@ static void check_depthwise(
     d.x = x, d.weights = w, d.bias = b;
     const size_t positions = d.out_height * d.out_width;
     float *expected = guarded(positions * outputs, 0), *got = guarded(positions * outputs, 0);
-    d.row_count = d.out_height, d.y = expected;
+    d.row_count = d.out_height, d.channel_count = channels, d.y = expected;
     fv_kernels_scalar.depthwise(&d);
-    d.row_count = d.out_height / 2, d.y = got; // in two bands
+    d.y = got, d.scratch = block(t->depthwise_scratch(kernel, stride));
+    // In two bands, the second one in two ranges of channels.
+    d.row_count = d.out_height / 2;
     t->depthwise(&d);
     d.first_row = d.row_count, d.row_count = d.out_height - d.first_row;
+    d.channel_count = channels / 2 / 16 * 16;
+    t->depthwise(&d);
+    d.first_channel = d.channel_count, d.channel_count = channels - d.first_channel;
     t->depthwise(&d);
     char what[128];
     snprintf(
         what, sizeof what, "depthwise %zux%zux%zu k%zu s%zu m%zu", height, width, channels, kernel, stride,
         multiplier);
     compare(what, got, expected, positions, outputs, outputs, 1e-10, 0);
-    free(x - GUARD), free(w), free(b), free(expected - GUARD), free(got - GUARD);
+    free(x - GUARD), free(w), free(b), free(expected - GUARD), free(got - GUARD), free(d.scratch);
 }
 
 static void check_stem(const struct fv_kernels *t, size_t height, size_t width, size_t outputs) {

@@ -137,7 +137,7 @@ import Testing
 
     @Test(
         "the feed-forward network in 8 bits equals its two products",
-        arguments: [(5, 33, 300, 33), (50, 96, 384, 96), (130, 64, 520, 48), (9, 256, 1024, 256)])
+        arguments: [(5, 33, 300, 33), (50, 96, 384, 96), (300, 64, 520, 48), (9, 256, 1024, 256)])
     func feedForward(rows: Int, channels: Int, hidden: Int, outputs: Int) throws {
         var random = Random()
         let format = Self.formats(&random)[0]
@@ -169,6 +169,31 @@ import Testing
                 normalisedError(output.values, expected) < 4 * Self.activationError(of: expected.count),
                 "\(set) \(format) seed \(random.seed)")
             #expect(output.isIntact)
+        }
+    }
+
+    @Test("a row's result in 8 bits is the same among many rows, which are fused, and among few")
+    func fusedAndSplit() throws {
+        var random = Random()
+        let (rows, few, channels, hidden) = (300, 40, 64, 520)
+        let x = random.floats(rows * channels)
+        let (w1, w2) = (random.floats(hidden * channels), random.floats(hidden * channels))
+        let bias = try Vector(random.floats(hidden))
+        for set in InstructionSet.available {
+            let compute = try Compute(threads: 2, instructionSet: set)
+            func packed(_ w: [Float], _ shape: [Int]) throws -> PackedMatrix {
+                try PackedMatrix(Tensor(w, shape: shape), format: .int8(group: 256), compute: compute)
+            }
+            let (up, down) = (try packed(w1, [hidden, channels]), try packed(w2, [channels, hidden]))
+            let results = [rows, few].map { count in
+                let output = Guarded(count, channels, values: Array(repeating: 0, count: count * channels))
+                compute.feedForwardAdding(
+                    Guarded(count, channels, values: Array(x.prefix(count * channels))).matrix,
+                    expand: up, expandBias: bias, project: down, projectBias: nil, scale: nil,
+                    to: output.matrix)
+                return output.values
+            }
+            #expect(Array(results[0].prefix(few * channels)) == results[1], "\(set) seed \(random.seed)")
         }
     }
 

@@ -57,6 +57,26 @@ import Testing
         }
     }
 
+    @Test("the coarse gelu is within 2e-4 (relative to max(1, |x|)) of the exact one, and never drops a NaN")
+    func coarseGelu() throws {
+        let inputs = (0..<65536).map { Float(bitPattern: UInt32($0) << 16) }.filter { abs($0) < 1e30 }
+        for set in InstructionSet.available {
+            let compute = try Compute(threads: 2, instructionSet: set)
+            let matrix = Guarded(1, inputs.count, values: inputs)
+            compute.activate(matrix.matrix, .coarseGelu)
+            for (x, y) in zip(inputs, matrix.values) {
+                let error = abs(Double(y) - gelu(Double(x))) / max(1, abs(Double(x)))
+                if !(error <= 2e-4) {
+                    Issue.record("\(set) coarse gelu(\(x)) = \(y), expected \(gelu(Double(x)))")
+                    return
+                }
+            }
+            let hostile = Guarded(1, 3, values: [.nan, 4, .nan])
+            compute.activate(hostile.matrix, .coarseGelu)
+            #expect(hostile.values.map(\.isNaN) == [true, false, true], "\(set)")
+        }
+    }
+
     @Test("silu, sigmoid and relu are right everywhere")
     func activations() throws {
         let inputs = (0..<65536).map { Float(bitPattern: UInt32($0) << 16) }.filter { $0.isFinite }

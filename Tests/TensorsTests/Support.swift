@@ -109,7 +109,7 @@ func silu(_ x: Double) -> Double { x / (1 + exp(-x)) }
 func apply(_ activation: Activation, _ x: Double) -> Double {
     switch activation {
     case .none: x
-    case .gelu: gelu(x)
+    case .gelu, .coarseGelu: gelu(x)
     case .silu: silu(x)
     case .relu: max(x, 0)
     }

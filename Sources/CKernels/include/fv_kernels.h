@@ -14,7 +14,14 @@
 
 #include "fv_cpu.h"
 
-enum fv_activation { FV_NONE = 0, FV_GELU = 1, FV_SILU = 2, FV_RELU = 3 };
+enum fv_activation {
+    FV_NONE = 0,
+    FV_GELU = 1,
+    FV_SILU = 2,
+    FV_RELU = 3,
+    /// GELU within 2e-4 · max(1, |x|), at half the cost: for numbers that become integers of 8 bits next.
+    FV_COARSE_GELU = 4,
+};
 
 /// What happens to a finished sum s of output j in row i.
 enum fv_epilogue {
@@ -104,9 +111,12 @@ struct fv_depthwise {
     size_t stride;
     size_t multiplier;
     enum fv_activation activation;
-    /// Output rows of this call.
+    /// Output rows and input channels of this call; the first channel is a multiple of 16.
     size_t first_row;
     size_t row_count;
+    size_t first_channel;
+    size_t channel_count;
+    void *_Nullable scratch;
 };
 
 /// Dense k×k convolution on few input channels as im2col + GEMM; padding k/2; packed inputs ordered
@@ -199,6 +209,7 @@ struct fv_kernels {
     void (*_Nonnull stem_bf16)(const struct fv_stem *_Nonnull);
     size_t (*_Nonnull stem_scratch)(size_t inputs, size_t out_width);
     void (*_Nonnull depthwise)(const struct fv_depthwise *_Nonnull);
+    size_t (*_Nonnull depthwise_scratch)(size_t kernel, size_t stride);
     void (*_Nonnull attention)(const struct fv_attention *_Nonnull);
     size_t (*_Nonnull attention_scratch)(size_t keys, size_t dimension);
 

@@ -5,7 +5,8 @@ void fv_depthwise_scalar(const struct fv_depthwise *d) {
     const size_t outputs = d->channels * d->multiplier;
     for (size_t row = d->first_row; row < d->first_row + d->row_count; row++) {
         for (size_t column = 0; column < d->out_width; column++) {
-            for (size_t o = 0; o < outputs; o++) {
+            const size_t first = d->first_channel * d->multiplier, count = d->channel_count * d->multiplier;
+            for (size_t o = first; o < first + count; o++) {
                 const size_t i = o / d->multiplier, q = o % d->multiplier;
                 float sum = d->bias[q * d->plane + i];
                 for (size_t ky = 0; ky < d->kernel; ky++) {
@@ -22,6 +23,11 @@ void fv_depthwise_scalar(const struct fv_depthwise *d) {
             }
         }
     }
+}
+
+size_t fv_depthwise_scratch_scalar(size_t kernel, size_t stride) {
+    (void)kernel, (void)stride;
+    return 0;
 }
 
 // One output row as a matrix [out_width, k·k·channels], then a product.

@@ -2,12 +2,20 @@
 
 #include "reference.h"
 
+static float coarse_gelu(float x) {
+    const float range = fv_coarse_gelu_range, b = x < -range ? -range : x > range ? range : x;
+    float g = 0;
+    for (size_t i = 0; i < 7; i++) g = fmaf(g, b * b, fv_coarse_gelu_coefficients[i]);
+    return x * fmaf(g, b, 0.5f);
+}
+
 float fv_activate_scalar(float x, enum fv_activation activation) {
     switch (activation) {
     case FV_NONE: return x;
     case FV_GELU: return 0.5f * x * (1 + erff(x * 0.70710678118654752f));
     case FV_SILU: return x / (1 + expf(-x));
     case FV_RELU: return x > 0 ? x : 0;
+    case FV_COARSE_GELU: return coarse_gelu(x);
     }
     return x;
 }

@@ -104,7 +104,7 @@ void fv_ffn_q8_scalar(const struct fv_ffn *f) {
         const struct fv_gemm expand = {
             .a = f->a, .quantised = row, .rows = 1, .inputs = f->inputs, .panels = f->expand,
             .panel_count = (f->hidden + NR - 1) / NR, .outputs = f->hidden, .y = hidden, .group = f->group,
-            .bias = f->expand_bias, .epilogue = FV_STORE, .activation = FV_GELU,
+            .bias = f->expand_bias, .epilogue = FV_STORE, .activation = FV_COARSE_GELU,
         };
         gemm(&expand, 8);
         quantise_row(hidden, f->hidden, f->group, middle);

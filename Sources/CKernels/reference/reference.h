@@ -40,6 +40,7 @@ void fv_stem_f32_scalar(const struct fv_stem *);
 void fv_stem_bf16_scalar(const struct fv_stem *);
 size_t fv_stem_scratch_scalar(size_t inputs, size_t out_width);
 void fv_depthwise_scalar(const struct fv_depthwise *);
+size_t fv_depthwise_scratch_scalar(size_t kernel, size_t stride);
 void fv_attention_scalar(const struct fv_attention *);
 size_t fv_attention_scratch_scalar(size_t keys, size_t dimension);
 void fv_layer_norm_scalar(const struct fv_rows *, const float *weight, const float *bias, float epsilon);

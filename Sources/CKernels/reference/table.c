@@ -28,6 +28,7 @@ const struct fv_kernels fv_kernels_scalar = {
     .stem_bf16 = fv_stem_bf16_scalar,
     .stem_scratch = fv_stem_scratch_scalar,
     .depthwise = fv_depthwise_scalar,
+    .depthwise_scratch = fv_depthwise_scratch_scalar,
     .attention = fv_attention_scalar,
     .attention_scratch = fv_attention_scratch_scalar,
     .peak_f32 = fv_peak_scalar,

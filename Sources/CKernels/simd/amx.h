@@ -102,8 +102,10 @@ static void block_amx(const struct q_tile *t, size_t row, const int two) {
         }
         FV_START_SUMS(_tile_stored, sums, NR * 4, two)
         for (size_t i = 0; i < (two ? 2 * TILE_ROWS : TILE_ROWS); i++) {
-            const VI both[2] = {v_load_words(sums + i * NR), v_load_words(sums + i * NR + W)};
-            add_group(t, groups, row + i, scale, both, WEIGHT_ZERO, t->accumulate || k > 0);
+            const int32_t *line = sums + i * NR;
+            const VI start = zero_point_sums(groups + (row + i) * t->pitch, WEIGHT_ZERO);
+            const VI both[2] = {vi_add(v_load_words(line), start), vi_add(v_load_words(line + W), start)};
+            add_group(t, groups, row + i, scale, both, t->accumulate || k > 0);
         }
     }
 }

@@ -1,35 +1,96 @@
-// Depthwise convolution, NHWC: a tile is TILE outputs along x for one vector of channels.
+// Depthwise convolution, NHWC, in strips: STRIP outputs along x of 16 channels, one output row after the other.
 //
-//       channel vector c ─┐        x0 … x0+TILE-1                inputs x0·stride − pad … of k rows
-//                         ▼        ┌──┬──┬──┬──┐                 ┌──┬──┬──┬──┬──┬──┬──┐
-//     y [row][x][c..c+W)           │  │  │  │  │  in registers   │  │  │  │  │  │  │  │  loaded once per row
-//                                  └──┴──┴──┴──┘                 └──┴──┴──┴──┴──┴──┴──┘  (stride 1)
+//     x [H][W][C] ──copy──▶ ring of k input rows, 16 channels side by side, in the first-level cache
+//                           ┌────────────────────────────┐
+//                           │ column 0 │ column 1 │ …    │  zeros where the strip sticks out of the map
+//                           └────────────────────────────┘
+//                                  ▼
+//     y [row][x0 … x0+T)[c … c+W)   in registers: T outputs × the multiplier
 //
-// Each sum starts with the bias and runs over the taps row by row, in float32. Tiles that touch the border or
-// a part of a vector run the same loops with checks per input column, which are hoisted out of the channels'
-// way.
+// Copying costs one load and one store per input and strip, and spares the k² reads of each input what they would
+// meet in place: columns that are a power of two apart and fall into the same few sets of the cache, and borders.
+// Each sum starts with the bias and runs over the taps row by row, in float32.
 
-// Channels that pass through one band of rows before the next ones: k rows × their width stay in the
-// second-level cache.
-enum { DW_CHANNELS = 4 * W };
-
-struct dw_place {
-    size_t row, x0, channel, count; // count: outputs of this tile that exist
+enum {
+    // Channels of a strip: a cache line of inputs. Weights have planes of multiples of 16.
+    DW_LANES = 16,
+    // Outputs along x of a strip: its ring of 7 rows is 17 KiB.
+    STRIP = 32,
 };
 
-// One input vector; careful: the column may lie outside (zero), the channels may end within the vector.
-INLINE V dw_input(const float *p, ptrdiff_t column, size_t width, size_t n, const int careful) {
-    if (!careful) return v_load(p);
-    if (column < 0 || column >= (ptrdiff_t)width) return v_zero();
-    return n == W ? v_load(p) : v_load_part(p, n);
+struct dw_strip {
+    const struct fv_depthwise *d;
+    size_t channel, x0;
+    size_t lanes;   // channels that exist, at most DW_LANES
+    size_t count;   // outputs along x that exist, at most STRIP
+    size_t columns; // inputs along x, also for outputs of a last tile that do not exist
+    float *ring;    // [kernel][columns][DW_LANES]; input row r − pad is row r mod kernel
+    float *taps;    // [kernel · kernel][multiplier][DW_LANES]
+};
+
+// Input row `row` counted from −pad.
+INLINE void dw_copy_row(const struct dw_strip *s, size_t row) {
+    const struct fv_depthwise *d = s->d;
+    const size_t pad = d->kernel / 2;
+    float *target = s->ring + row % d->kernel * s->columns * DW_LANES;
+    float *const end = target + s->columns * DW_LANES;
+    if (row < pad || row - pad >= d->height) {
+        for (; target < end; target += W) v_store(target, v_zero());
+        return;
+    }
+    const size_t start = s->x0 * d->stride, missing = start < pad ? pad - start : 0;
+    for (size_t i = 0; i < missing * DW_LANES; i += W) v_store(target + i, v_zero());
+    target += missing * DW_LANES;
+    const size_t first = start + missing - pad, left = d->width - first;
+    const size_t wanted = s->columns - missing, there = wanted < left ? wanted : left;
+    const float *x = d->x + ((row - pad) * d->width + first) * d->channels + s->channel;
+    if (s->lanes == DW_LANES) {
+        for (size_t i = 0; i < there; i++, x += d->channels, target += DW_LANES) {
+            FV_UNROLL for (size_t v = 0; v < DW_LANES; v += W) v_store(target + v, v_load(x + v));
+        }
+    } else {
+        for (size_t i = 0; i < there; i++, x += d->channels, target += DW_LANES) {
+            for (size_t v = 0; v < DW_LANES; v += W) {
+                const size_t n = s->lanes <= v ? 0 : s->lanes - v < W ? s->lanes - v : W;
+                v_store(target + v, n ? v_load_part(x + v, n) : v_zero());
+            }
+        }
+    }
+    for (; target < end; target += W) v_store(target, v_zero());
 }
 
-INLINE void dw_store(const struct fv_depthwise *d, float *y, V a, V b, size_t n) {
-    if (d->activation != FV_NONE) {
-        a = v_activate(a, d->activation);
-        b = v_activate(b, d->activation);
+// Asks for the input rows that the next output row reads newly, and for the lines that it writes: the hardware
+// follows rows of whole lines, not pieces of them.
+INLINE void dw_prefetch(const struct dw_strip *s, size_t row) {
+    const struct fv_depthwise *d = s->d;
+    const size_t outputs = d->channels * d->multiplier, pad = d->kernel / 2;
+    const size_t start = s->x0 * d->stride, first = start < pad ? 0 : start - pad;
+    const size_t end = first + s->columns < d->width ? first + s->columns : d->width;
+    for (size_t i = 0; i < d->stride; i++) {
+        const size_t input = row * d->stride + d->kernel - pad + i;
+        if (input >= d->height) break;
+        const float *x = d->x + (input * d->width + first) * d->channels + s->channel;
+        for (size_t column = first; column < end; column++, x += d->channels) __builtin_prefetch(x, 0, 3);
     }
-    if (d->multiplier == 1) {
+    if (row + 1 >= d->out_height) return;
+    const float *y = d->y + ((row + 1) * d->out_width + s->x0) * outputs + s->channel * d->multiplier;
+    for (size_t t = 0; t < s->count; t++, y += outputs) {
+        for (size_t line = 0; line < d->multiplier; line++) __builtin_prefetch(y + line * DW_LANES, 1, 3);
+    }
+}
+
+INLINE void dw_activate(V *x, const size_t n, enum fv_activation activation) {
+    if (activation == FV_NONE) return;
+    if (activation != FV_GELU) {
+        FV_UNROLL for (size_t i = 0; i < n; i++) x[i] = v_activate(x[i], activation);
+        return;
+    }
+    FV_UNROLL for (size_t i = 0; i < n; i += 4) v_gelu_all(x + i, n - i < 4 ? n - i : 4);
+}
+
+// n channels of one output column: a, or a and b in turns with a multiplier of 2.
+INLINE void dw_store(float *y, V a, V b, size_t n, const size_t multiplier) {
+    if (multiplier == 1) {
         if (n == W) {
             v_store(y, a);
         } else {
@@ -51,67 +112,80 @@ INLINE void dw_store(const struct fv_depthwise *d, float *y, V a, V b, size_t n)
     }
 }
 
-// kernel, stride, multiplier, tile, careful and known (kernel is 3 or 7) are constants after inlining.
-INLINE void dw_tile(
-    const struct fv_depthwise *d, struct dw_place at, const size_t kernel, const size_t stride,
-    const size_t multiplier, const size_t tile, const int careful, const int known) {
-    const ptrdiff_t pad = (ptrdiff_t)(kernel / 2);
-    const size_t left = d->channels - at.channel, n = left < W ? left : W;
-    V sums[DW_TILE][2];
-    FV_UNROLL for (size_t t = 0; t < tile; t++) {
-        FV_UNROLL for (size_t q = 0; q < multiplier; q++) {
-            sums[t][q] = v_load(d->bias + q * d->plane + at.channel);
+// One row of taps into a tile's sums. With stride 1 an input goes into up to `kernel` outputs: it is loaded once and
+// the taps stay in registers. kernel and tile are constants here.
+INLINE void dw_slide(const float *x, const float *w, V sums[DW_TILE], const size_t kernel, const size_t tile) {
+    V taps[7];
+    FV_UNROLL for (size_t kx = 0; kx < kernel; kx++) taps[kx] = v_load(w + kx * DW_LANES);
+    FV_UNROLL for (size_t j = 0; j < tile + kernel - 1; j++) {
+        const V value = v_load(x + j * DW_LANES);
+        FV_UNROLL for (size_t kx = 0; kx < kernel; kx++) {
+            if (j >= kx && j - kx < tile) sums[j - kx] = v_fma(taps[kx], value, sums[j - kx]);
         }
-    }
-    for (size_t ky = 0; ky < kernel; ky++) {
-        const ptrdiff_t row = (ptrdiff_t)(at.row * stride + ky) - pad;
-        if (row < 0 || row >= (ptrdiff_t)d->height) continue;
-        const ptrdiff_t first = (ptrdiff_t)(at.x0 * stride) - pad, channels = (ptrdiff_t)d->channels;
-        const float *x = d->x + (row * (ptrdiff_t)d->width + first) * channels + (ptrdiff_t)at.channel;
-        const float *w = d->weights + ky * kernel * multiplier * d->plane + at.channel;
-        if (known && stride == 1 && multiplier == 1) {
-            // Slide: every input column goes into up to `kernel` outputs; the row's weights stay in
-            // registers.
-            V taps[7];
-            FV_UNROLL for (size_t kx = 0; kx < kernel; kx++) taps[kx] = v_load(w + kx * d->plane);
-            FV_UNROLL for (size_t j = 0; j < tile + kernel - 1; j++, x += channels) {
-                const V value = dw_input(x, first + (ptrdiff_t)j, d->width, n, careful);
-                FV_UNROLL for (size_t kx = 0; kx < kernel; kx++) {
-                    if (j >= kx && j - kx < tile) sums[j - kx][0] = v_fma(taps[kx], value, sums[j - kx][0]);
-                }
-                // Keeps the compiler from reordering the columns so far that sums leave their registers.
-                FV_UNROLL for (size_t t = 0; t < tile; t++) V_PIN(sums[t][0]);
-            }
-        } else {
-            for (size_t kx = 0; kx < kernel; kx++, w += multiplier * d->plane, x += channels) {
-                V taps[2];
-                FV_UNROLL for (size_t q = 0; q < multiplier; q++) taps[q] = v_load(w + q * d->plane);
-                const float *p = x;
-                FV_UNROLL for (size_t t = 0; t < tile; t++, p += stride * d->channels) {
-                    const V value = dw_input(p, first + (ptrdiff_t)(t * stride + kx), d->width, n, careful);
-                    FV_UNROLL for (size_t q = 0; q < multiplier; q++) {
-                        sums[t][q] = v_fma(taps[q], value, sums[t][q]);
-                    }
-                }
-            }
-        }
-    }
-    const size_t outputs = d->channels * multiplier;
-    float *y = d->y + (at.row * d->out_width + at.x0) * outputs + at.channel * multiplier;
-    FV_UNROLL for (size_t t = 0; t < tile; t++) {
-        if (!careful || t < at.count) dw_store(d, y + t * outputs, sums[t][0], sums[t][multiplier - 1], n);
+        // Keeps the compiler from reordering the columns so far that sums leave their registers.
+        FV_UNROLL for (size_t t = 0; t < tile; t++) V_PIN(sums[t]);
     }
 }
 
-typedef void dw_tile_function(const struct fv_depthwise *, struct dw_place);
+// One tap, for every output of the tile.
+INLINE void dw_tap(
+    const float *x, const float *w, V sums[DW_TILE], const size_t stride, const size_t multiplier, const size_t tile) {
+    V taps[2];
+    FV_UNROLL for (size_t q = 0; q < multiplier; q++) taps[q] = v_load(w + q * DW_LANES);
+    FV_UNROLL for (size_t t = 0; t < tile; t++) {
+        const V value = v_load(x + t * stride * DW_LANES);
+        FV_UNROLL for (size_t q = 0; q < multiplier; q++) {
+            sums[t * multiplier + q] = v_fma(taps[q], value, sums[t * multiplier + q]);
+        }
+    }
+    FV_UNROLL for (size_t t = 0; t < tile * multiplier; t++) V_PIN(sums[t]);
+}
+
+// One output row of a strip. stride and multiplier are constants after inlining, and so is kernel where it is known.
+INLINE void dw_row(
+    const struct dw_strip *s, size_t row, const size_t kernel, const size_t stride, const size_t multiplier,
+    const int known) {
+    const struct fv_depthwise *d = s->d;
+    const size_t tile = DW_TILE / multiplier, outputs = d->channels * multiplier;
+    for (size_t t0 = 0; t0 < s->count; t0 += tile) {
+        float *y = d->y + (row * d->out_width + s->x0 + t0) * outputs + s->channel * multiplier;
+        const size_t count = s->count - t0 < tile ? s->count - t0 : tile;
+        for (size_t v = 0; v < s->lanes; v += W) {
+            const float *w = s->taps + v, *bias = w + kernel * kernel * multiplier * DW_LANES;
+            V sums[DW_TILE];
+            FV_UNROLL for (size_t t = 0; t < tile; t++) {
+                FV_UNROLL for (size_t q = 0; q < multiplier; q++) {
+                    sums[t * multiplier + q] = v_load(bias + q * DW_LANES);
+                }
+            }
+            size_t slot = row * stride % kernel;
+            for (size_t ky = 0; ky < kernel; ky++, w += kernel * multiplier * DW_LANES) {
+                const float *x = s->ring + (slot * s->columns + t0 * stride) * DW_LANES + v;
+                slot = slot + 1 == kernel ? 0 : slot + 1;
+                if (known && stride == 1 && multiplier == 1) {
+                    dw_slide(x, w, sums, kernel, tile);
+                    continue;
+                }
+                for (size_t kx = 0; kx < kernel; kx++) {
+                    dw_tap(x + kx * DW_LANES, w + kx * multiplier * DW_LANES, sums, stride, multiplier, tile);
+                }
+            }
+            dw_activate(sums, tile * multiplier, d->activation);
+            const size_t n = s->lanes - v < W ? s->lanes - v : W;
+            FV_UNROLL for (size_t t = 0; t < tile; t++) {
+                if (t < count) {
+                    const V *sum = sums + t * multiplier;
+                    dw_store(y + t * outputs + v * multiplier, sum[0], sum[multiplier - 1], n, multiplier);
+                }
+            }
+        }
+    }
+}
+
+typedef void dw_row_function(const struct dw_strip *, size_t row);
 
 #define FV_DW(k, s, m)                                                                                       \
-    static void dw_inner_##k##_##s##_##m(const struct fv_depthwise *d, struct dw_place at) {                 \
-        dw_tile(d, at, k, s, m, DW_TILE / m, 0, 1);                                                          \
-    }                                                                                                        \
-    static void dw_edge_##k##_##s##_##m(const struct fv_depthwise *d, struct dw_place at) {                  \
-        dw_tile(d, at, k, s, m, DW_TILE / m, 1, 1);                                                          \
-    }
+    static void dw_row_##k##_##s##_##m(const struct dw_strip *strip, size_t row) { dw_row(strip, row, k, s, m, 1); }
 FV_DW(3, 1, 1)
 FV_DW(3, 1, 2)
 FV_DW(3, 2, 1)
@@ -123,59 +197,57 @@ FV_DW(7, 2, 2)
 #undef FV_DW
 
 // Any other kernel, with its size read at run time.
-static void dw_any_1(const struct fv_depthwise *d, struct dw_place at) {
-    dw_tile(d, at, d->kernel, d->stride, 1, DW_TILE, 1, 0);
-}
-static void dw_any_2(const struct fv_depthwise *d, struct dw_place at) {
-    dw_tile(d, at, d->kernel, d->stride, 2, DW_TILE / 2, 1, 0);
-}
-
-// Asks for what the next output row reads newly and writes, a block of channels at a time: the hardware
-// follows rows of whole lines, not pieces of them.
-INLINE void prefetch_next_row(
-    const struct fv_depthwise *d, size_t row, size_t x0, size_t tile, size_t channel, size_t end) {
-    const size_t outputs = d->channels * d->multiplier, next = row * d->stride + d->kernel / 2 + 1;
-    for (size_t t = 0; t < tile * d->stride && x0 * d->stride + t < d->width && next < d->height; t++) {
-        const float *x = d->x + (next * d->width + x0 * d->stride + t) * d->channels;
-        for (size_t c = channel; c < end; c += 16) __builtin_prefetch(x + c, 0, 2);
+#define FV_DW_ANY(s, m)                                                                                      \
+    static void dw_row_any_##s##_##m(const struct dw_strip *strip, size_t row) {                             \
+        dw_row(strip, row, strip->d->kernel, s, m, 0);                                                          \
     }
-    if (row + 1 == d->out_height) return;
-    for (size_t t = 0; t < tile && x0 + t < d->out_width; t++) {
-        const float *y = d->y + ((row + 1) * d->out_width + x0 + t) * outputs;
-        for (size_t c = channel * d->multiplier; c < end * d->multiplier; c += 16) {
-            __builtin_prefetch(y + c, 1, 2);
+FV_DW_ANY(1, 1)
+FV_DW_ANY(1, 2)
+FV_DW_ANY(2, 1)
+FV_DW_ANY(2, 2)
+#undef FV_DW_ANY
+
+// Taps and, after them, the bias of a strip's channels, beside each other.
+INLINE void dw_copy_taps(const struct dw_strip *s) {
+    const struct fv_depthwise *d = s->d;
+    const size_t planes = d->kernel * d->kernel * d->multiplier;
+    for (size_t p = 0; p < planes + d->multiplier; p++) {
+        const float *from = p < planes ? d->weights + p * d->plane : d->bias + (p - planes) * d->plane;
+        FV_UNROLL for (size_t v = 0; v < DW_LANES; v += W) {
+            v_store(s->taps + p * DW_LANES + v, v_load(from + s->channel + v));
         }
     }
 }
 
 static void FV_NAME(depthwise)(const struct fv_depthwise *d) {
-    static dw_tile_function *const inner[2][2][2] = {
-        {{dw_inner_3_1_1, dw_inner_3_1_2}, {dw_inner_3_2_1, dw_inner_3_2_2}},
-        {{dw_inner_7_1_1, dw_inner_7_1_2}, {dw_inner_7_2_1, dw_inner_7_2_2}},
+    static dw_row_function *const functions[3][2][2] = {
+        {{dw_row_3_1_1, dw_row_3_1_2}, {dw_row_3_2_1, dw_row_3_2_2}},
+        {{dw_row_7_1_1, dw_row_7_1_2}, {dw_row_7_2_1, dw_row_7_2_2}},
+        {{dw_row_any_1_1, dw_row_any_1_2}, {dw_row_any_2_1, dw_row_any_2_2}},
     };
-    static dw_tile_function *const edge[2][2][2] = {
-        {{dw_edge_3_1_1, dw_edge_3_1_2}, {dw_edge_3_2_1, dw_edge_3_2_2}},
-        {{dw_edge_7_1_1, dw_edge_7_1_2}, {dw_edge_7_2_1, dw_edge_7_2_2}},
-    };
-    const int known = d->kernel == 3 || d->kernel == 7;
-    const size_t stride = d->stride - 1, multiplier = d->multiplier - 1;
-    dw_tile_function *const any = multiplier ? dw_any_2 : dw_any_1;
-    dw_tile_function *const fast = known ? inner[d->kernel == 7][stride][multiplier] : any;
-    dw_tile_function *const careful = known ? edge[d->kernel == 7][stride][multiplier] : any;
-    const size_t tile = DW_TILE / d->multiplier, pad = d->kernel / 2;
-    for (size_t block = 0; block < d->channels; block += DW_CHANNELS) {
-        const size_t end = d->channels - block < DW_CHANNELS ? d->channels : block + DW_CHANNELS;
-        for (size_t row = d->first_row; row < d->first_row + d->row_count; row++) {
-            for (size_t x0 = 0; x0 < d->out_width; x0 += tile) {
-                const size_t left = d->out_width - x0, count = left < tile ? left : tile;
-                const size_t last = (x0 + tile - 1) * d->stride + pad; // last column that a whole tile reads
-                const int inside = count == tile && x0 * d->stride >= pad && last < d->width;
-                prefetch_next_row(d, row, x0, tile, block, end);
-                for (size_t channel = block; channel < end; channel += W) {
-                    const struct dw_place at = {row, x0, channel, count};
-                    (inside && channel + W <= d->channels ? fast : careful)(d, at);
-                }
+    const size_t which = d->kernel == 3 ? 0 : d->kernel == 7 ? 1 : 2;
+    dw_row_function *const function = functions[which][d->stride - 1][d->multiplier - 1];
+    const size_t tile = DW_TILE / d->multiplier;
+    const size_t end = d->first_channel + d->channel_count;
+    for (size_t channel = d->first_channel; channel < end; channel += DW_LANES) {
+        struct dw_strip s = {.d = d, .channel = channel, .taps = d->scratch};
+        s.lanes = end - channel < DW_LANES ? end - channel : DW_LANES;
+        s.ring = s.taps + (d->kernel * d->kernel + 1) * d->multiplier * DW_LANES;
+        dw_copy_taps(&s);
+        for (s.x0 = 0; s.x0 < d->out_width; s.x0 += STRIP) {
+            s.count = d->out_width - s.x0 < STRIP ? d->out_width - s.x0 : STRIP;
+            s.columns = (s.count + tile - 1) * d->stride + d->kernel;
+            size_t next = d->first_row * d->stride; // input row to copy
+            for (size_t row = d->first_row; row < d->first_row + d->row_count; row++) {
+                for (; next < row * d->stride + d->kernel; next++) dw_copy_row(&s, next);
+                dw_prefetch(&s, row);
+                function(&s, row);
             }
         }
     }
+}
+
+static size_t FV_NAME(depthwise_scratch)(size_t kernel, size_t stride) {
+    const size_t columns = (STRIP + DW_TILE) * stride + kernel;
+    return (2 * (kernel * kernel + 1) + kernel * columns) * DW_LANES * 4;
 }

@@ -47,6 +47,7 @@ const struct fv_kernels FV_TABLE = {
     .stem_bf16 = FV_NAME(stem_bf16),
     .stem_scratch = FV_NAME(stem_scratch),
     .depthwise = FV_NAME(depthwise),
+    .depthwise_scratch = FV_NAME(depthwise_scratch),
     .attention = FV_NAME(attention),
     .attention_scratch = FV_NAME(attention_scratch),
     .peak_f32 = FV_NAME(peak_f32),

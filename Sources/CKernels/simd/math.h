@@ -62,6 +62,16 @@ INLINE void v_gelu_all(V *x, const size_t n) {
     }
 }
 
+// FV_COARSE_GELU, see numbers.h.
+INLINE void v_coarse_gelu_all(V *x, const size_t n) {
+    const V range = v_set(fv_coarse_gelu_range), least = v_set(-fv_coarse_gelu_range);
+    V b[4], t[4], g[4];
+    FV_ALL(n) b[i] = v_min(v_max(x[i], least), range);
+    FV_ALL(n) t[i] = v_mul(b[i], b[i]);
+    v_polynomial(g, t, n, fv_coarse_gelu_coefficients, 7);
+    FV_ALL(n) x[i] = v_mul(x[i], v_fma(g[i], b[i], v_set(0.5f)));
+}
+
 INLINE V v_gelu(V x) {
     v_gelu_all(&x, 1);
     return x;
@@ -73,6 +83,9 @@ INLINE V v_activate(V x, enum fv_activation activation) {
     case FV_GELU: return v_gelu(x);
     case FV_SILU: return v_silu(x);
     case FV_RELU: return v_max(x, v_zero());
+    case FV_COARSE_GELU:
+        v_coarse_gelu_all(&x, 1);
+        return x;
     }
     return x;
 }

@@ -63,12 +63,13 @@ static void finish(const struct fv_gemm *g, const float *c, size_t row, size_t m
         case FV_GELU: finish_as(g, c, row, mr, panel, FV_STORE, FV_GELU); break;
         case FV_SILU: finish_as(g, c, row, mr, panel, FV_STORE, FV_SILU); break;
         case FV_RELU: finish_as(g, c, row, mr, panel, FV_STORE, FV_RELU); break;
+        case FV_COARSE_GELU: finish_as(g, c, row, mr, panel, FV_STORE, FV_COARSE_GELU); break;
         }
     }
 }
 
 // gelu(c + bias) of one tile of hidden numbers; bias is padded with zeros, and so is the hidden activation.
-INLINE void hidden_pair(const float *c, const float *bias, V x[4], const size_t rows) {
+INLINE void hidden_pair(const float *c, const float *bias, V x[4], const size_t rows, const int coarse) {
     FV_UNROLL for (size_t i = 0; i < rows; i++) {
         x[2 * i] = v_load(c + i * NR);
         x[2 * i + 1] = v_load(c + i * NR + W);
@@ -77,33 +78,42 @@ INLINE void hidden_pair(const float *c, const float *bias, V x[4], const size_t 
             x[2 * i + 1] = v_add(x[2 * i + 1], v_load(bias + W));
         }
     }
-    v_gelu_all(x, 2 * rows);
+    if (coarse) {
+        v_coarse_gelu_all(x, 2 * rows);
+    } else {
+        v_gelu_all(x, 2 * rows);
+    }
 }
 
-#define FV_HIDDEN(STORE)                                                                                     \
+#define FV_HIDDEN(COARSE, STORE)                                                                             \
     V x[4];                                                                                                  \
     size_t i = 0;                                                                                            \
     for (; i + 2 <= mr; i += 2) {                                                                            \
-        hidden_pair(c + i * NR, bias, x, 2);                                                                 \
+        hidden_pair(c + i * NR, bias, x, 2, COARSE);                                                         \
         STORE(target + i * stride, x[0]);                                                                    \
         STORE(target + i * stride + W, x[1]);                                                                \
         STORE(target + (i + 1) * stride, x[2]);                                                              \
         STORE(target + (i + 1) * stride + W, x[3]);                                                          \
     }                                                                                                        \
     if (i < mr) {                                                                                            \
-        hidden_pair(c + i * NR, bias, x, 1);                                                                 \
+        hidden_pair(c + i * NR, bias, x, 1, COARSE);                                                         \
         STORE(target + i * stride, x[0]);                                                                    \
         STORE(target + i * stride + W, x[1]);                                                                \
     }
 
 static void finish_hidden_float(const float *c, size_t mr, const float *bias, float *target, size_t stride) {
-    FV_HIDDEN(v_store)
+    FV_HIDDEN(0, v_store)
+}
+
+// For a hidden activation that becomes integers next.
+static void finish_hidden_coarse(const float *c, size_t mr, const float *bias, float *target, size_t stride) {
+    FV_HIDDEN(1, v_store)
 }
 
 #if FV_HAS_DPBF16
 static void finish_hidden_rounded(
     const float *c, size_t mr, const float *bias, uint16_t *target, size_t stride) {
-    FV_HIDDEN(v_store_rounded)
+    FV_HIDDEN(0, v_store_rounded)
 }
 #endif
 

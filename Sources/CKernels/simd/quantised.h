@@ -89,12 +89,11 @@ struct q_tile {
 #if FV_HAS_DOTPROD
 #include "sums_neon.h"
 #else
-// sums = Σ of a · q over one group of `count` inputs, rows `pitch` bytes apart. bits and mr are constants after
+// sums += Σ of a · q over one group of `count` inputs, rows `pitch` bytes apart. bits and mr are constants after
 // inlining.
 INLINE void group_sums(
     VI sums[MR][2], const char *a, size_t pitch, const char *b, size_t count, const int bits, const size_t mr) {
     const size_t step = bits == 8 ? STEP : 2 * STEP;
-    FV_UNROLL for (size_t i = 0; i < mr; i++) sums[i][0] = sums[i][1] = vi_zero();
     // Unrolled, so that a group is few enough turns for its end to be predicted; pinned, so that the compiler does
     // not mix steps until sums leave their registers.
     _Pragma("clang loop unroll_count(4)") for (size_t done = 0; done < count; done += step) {
@@ -125,17 +124,20 @@ INLINE void group_sums(
 }
 #endif
 
+// What a group's sums start from: weights are stored with a zero point, and what it adds to a sum is known before.
+INLINE VI zero_point_sums(const char *group, const int32_t zero) {
+    return vi_set(-zero * ((const struct q_group *)group)->sum);
+}
+
 // One row of c (+)= a group's sums; adding: there was one before. scale stands at the group's start.
 INLINE void add_group(
-    const struct q_tile *t, const char *groups, size_t row, const float *scale, const VI sums[2], const int32_t zero,
-    int adding) {
+    const struct q_tile *t, const char *groups, size_t row, const float *scale, const VI sums[2], int adding) {
     const struct q_group of = *(const struct q_group *)(groups + row * t->pitch);
-    const VI offset = vi_set(of.sum * zero);
     const V factor = v_set(of.scale);
     float *c = t->c + row * NR;
     V y0 = adding ? v_load(c) : v_zero(), y1 = adding ? v_load(c + W) : v_zero();
-    y0 = v_fma(v_floats(vi_sub(sums[0], offset)), v_mul(factor, v_load(scale)), y0);
-    y1 = v_fma(v_floats(vi_sub(sums[1], offset)), v_mul(factor, v_load(scale + W)), y1);
+    y0 = v_fma(v_floats(sums[0]), v_mul(factor, v_load(scale)), y0);
+    y1 = v_fma(v_floats(sums[1]), v_mul(factor, v_load(scale + W)), y1);
     if (t->has_minima) {
         const V sum = v_set(of.scale * (float)of.sum);
         y0 = v_fma(sum, v_load(scale + NR), y0);
@@ -155,11 +157,14 @@ INLINE void tile_quantised(const struct q_tile *t, const int bits, const size_t 
         const float *scale = (const float *)b;
         b += t->has_minima ? 8 * NR : 4 * NR;
         VI sums[MR][2];
+        FV_UNROLL for (size_t i = 0; i < mr; i++) {
+            sums[i][0] = sums[i][1] = zero_point_sums(groups + i * t->pitch, zero);
+        }
         group_sums(sums, a, t->pitch, b, count, bits, mr);
         b += (count + step - 1) / step * NR * STEP;
         a += t->group;
         FV_UNROLL for (size_t i = 0; i < mr; i++) {
-            add_group(t, groups, i, scale, sums[i], zero, t->accumulate || k > 0);
+            add_group(t, groups, i, scale, sums[i], t->accumulate || k > 0);
         }
     }
 }
@@ -275,7 +280,7 @@ INLINE void ffn_quantised(const struct fv_ffn *f, q_tile_function *tile_function
                 };
                 tile_function(&work);
                 const float *bias = f->expand_bias ? f->expand_bias + h + panel * NR : 0;
-                finish_hidden_float(c, mr, bias, hidden + row * HIDDEN_Q + panel * NR, HIDDEN_Q);
+                finish_hidden_coarse(c, mr, bias, hidden + row * HIDDEN_Q + panel * NR, HIDDEN_Q);
             }
         }
         for (size_t row = 0; row < f->rows; row++) {

@@ -33,7 +33,6 @@ INLINE void dot_sums(
     VI sums[MR][2], const char *a, size_t pitch, const char *b, size_t count, const int bits, const size_t mr) {
     int8x16_t x[MR];
     size_t done = 0;
-    FV_UNROLL for (size_t i = 0; i < mr; i++) sums[i][0] = sums[i][1] = vi_zero();
     for (; done + 4 * STEP <= count; done += 4 * STEP) {
         FV_UNROLL for (size_t i = 0; i < mr; i++) x[i] = vld1q_s8((const int8_t *)a + i * pitch + done);
         FV_TWO_STEPS(0, 1)
@@ -100,8 +99,9 @@ INLINE void matrix_sums(
         FV_UNROLL for (size_t part = 0; part < 4; part++) {
             const int64x2_t left = vreinterpretq_s64_s32(blocks[i / 2][2 * part]);
             const int64x2_t right = vreinterpretq_s64_s32(blocks[i / 2][2 * part + 1]);
-            sums[i][part / 2].val[part % 2] =
-                vreinterpretq_s32_s64(i % 2 ? vzip2q_s64(left, right) : vzip1q_s64(left, right));
+            int32x4_t *sum = &sums[i][part / 2].val[part % 2];
+            *sum = vaddq_s32(
+                *sum, vreinterpretq_s32_s64(i % 2 ? vzip2q_s64(left, right) : vzip1q_s64(left, right)));
         }
     }
 }

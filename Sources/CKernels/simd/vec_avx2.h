@@ -132,7 +132,7 @@ INLINE void vi_load_nibbles(const char *p, VI *low, VI *high) {
 // Neighbours added. The ones stay in memory: the micro-kernel needs all sixteen registers for other things, and
 // left to itself the compiler keeps them in one.
 INLINE VI vi_add_pairs(VI products) {
-    static const int16_t ones[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    _Alignas(64) static const int16_t ones[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     VI sums;
     __asm__("vpmaddwd %2, %1, %0" : "=x"(sums) : "x"(products), "m"(ones));
     return sums;
