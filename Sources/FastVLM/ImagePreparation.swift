@@ -1,6 +1,7 @@
 internal import Checkpoints
 internal import Foundation
 internal import ImageInput
+internal import Tensors
 
 /// Image files to pixels at the model's resolution, with the checkpoint's geometry and the caller's limits.
 struct ImagePreparation: Sendable {
@@ -36,6 +37,19 @@ struct ImagePreparation: Sendable {
         }
     }
 
+    /// What can be prepared of images that will be asked about; the others are left to the question, which tells what
+    /// is wrong with them.
+    func prepareAhead(_ sources: [ImageSource], cancellation: Cancellation) -> [PreparedImage] {
+        sources.prefix(PreparedImage.most).compactMap { source in
+            guard !cancellation.isCancelled, source.canBeReadTwice else { return nil }
+            var durations = Durations()
+            guard let bytes = try? read(source, durations: &durations),
+                let pixels = try? prepare(bytes, durations: &durations)
+            else { return nil }
+            return PreparedImage(bytes: bytes, pixels: pixels)
+        }
+    }
+
     /// - Throws: `ImageInputError`.
     func prepare(_ bytes: Data, durations: inout Durations) throws -> PixelTensor {
         let clock = ContinuousClock()
@@ -47,4 +61,24 @@ struct ImagePreparation: Sendable {
         durations.preprocess += clock.now - decoded
         return pixels
     }
+}
+
+extension ImageSource {
+    /// A pipe gives its bytes once, and may keep its reader waiting.
+    fileprivate var canBeReadTwice: Bool {
+        switch self {
+        case .file(let url):
+            let kind = try? url.resolvingSymlinksInPath().resourceValues(forKeys: [.isRegularFileKey])
+            return kind?.isRegularFile == true
+        case .data: return true
+        }
+    }
+}
+
+/// An image whose pixels are ready before it is asked about.
+struct PreparedImage: Sendable {
+    static let most = 8
+
+    let bytes: Data
+    let pixels: PixelTensor
 }

@@ -51,16 +51,19 @@ actor InferenceActor {
     private let template: ChatTemplate
     private var images: ImageMemory
     private var prompts: PromptMemory
+    /// Images that were expected while loading and not asked about yet.
+    private var prepared: [PreparedImage]
 
     init(
         engine: sending GenerationEngine, preparation: ImagePreparation, template: ChatTemplate,
-        images: ImageMemory, prompts: PromptMemory
+        images: ImageMemory, prompts: PromptMemory, prepared: [PreparedImage]
     ) {
         self.engine = engine
         self.preparation = preparation
         self.template = template
         self.images = images
         self.prompts = prompts
+        self.prepared = prepared
     }
 
     /// Answers the next turn of a conversation; on an error the conversation is as it was before.
@@ -106,7 +109,8 @@ actor InferenceActor {
             known.append(image)
             request.images.append(
                 try image.tokens.map { .encoded($0) }
-                    ?? .pixels(preparation.prepare(bytes, durations: &stages)))
+                    ?? .pixels(
+                        takePrepared(bytes) ?? preparation.prepare(bytes, durations: &stages)))
         }
         let symbols = symbols(prompt, known)
         if isNew { try prompts.fill(conversation, from: symbols) }
@@ -146,7 +150,13 @@ actor InferenceActor {
                 perToken: outcome.durations.decode.map(\.seconds), total: (end - start).seconds))
     }
 
+    private func takePrepared(_ bytes: Data) -> PixelTensor? {
+        guard let place = prepared.firstIndex(where: { $0.bytes == bytes }) else { return nil }
+        return prepared.remove(at: place).pixels
+    }
+
     func forget() {
+        prepared = []
         images.forget()
         prompts.forget()
     }

@@ -126,6 +126,10 @@ public struct LoadOptions: Sendable {
     /// Most bytes of keys and values that are kept of earlier prompts, so that prompts with the same beginning (system
     /// prompt, image) need not compute it again. 0 keeps none.
     public var rememberedPromptBytes = 256 << 20
+    /// Images that the first questions will be about, at most eight: they are decoded and brought to size while the
+    /// weights load, and wait in memory until they are asked about or ``VisionLanguageModel/forget()`` is called. What is
+    /// wrong with one is told by the question.
+    public var expectedImages: [ImageSource] = []
     /// Told the fraction of the weights loaded, 0...1.
     public var progress: (@Sendable (Double) -> Void)?
 

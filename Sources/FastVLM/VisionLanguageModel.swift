@@ -39,7 +39,8 @@ public final class VisionLanguageModel: Sendable {
                 network: loaded.network, tokenizer: loaded.tokenizer, compute: loaded.compute),
             preparation: loaded.preparation, template: loaded.template,
             images: ImageMemory(capacity: options.rememberedImages),
-            prompts: PromptMemory(byteLimit: options.rememberedPromptBytes))
+            prompts: PromptMemory(byteLimit: options.rememberedPromptBytes),
+            prepared: loaded.prepared)
     }
 
     /// Answers as it thinks. The last piece carries the whole ``Answer`` with its timings.
@@ -105,6 +106,7 @@ public final class VisionLanguageModel: Sendable {
         var tokenizer: Tokenizer
         var template: ChatTemplate
         var preparation: ImagePreparation
+        var prepared: [PreparedImage]
         var compute: Compute
     }
 
@@ -129,8 +131,18 @@ public final class VisionLanguageModel: Sendable {
         let configuration = try adjusted(checkpoint.configuration, options)
         let compute = try Compute(threads: options.threads)
         let precision = options.precision?.loaded ?? checkpoint.layout.precision
-        // A large vocabulary takes a third of a second on one thread, so it is read beside the weights. What is wrong
-        // with it is told at once: leaving this scope cancels the weights.
+        let geometry: ImageGeometry =
+            options.geometry.map { $0 == .pad ? .pad : .crop } ?? configuration.geometry
+        let preparation = ImagePreparation(
+            limits: ImageLimits(
+                pixels: options.maximumPixels, fileBytes: options.maximumFileBytes, side: options.maximumSide),
+            appliesOrientation: options.appliesOrientation,
+            preprocessor: try ImagePreparation.preprocessor(configuration, geometry: geometry))
+        // A large vocabulary takes a third of a second on one thread, and a photograph a fifth, so they are read beside
+        // the weights. What is wrong with the vocabulary is told at once: leaving this scope cancels the rest.
+        async let prepared = offTaskThreads { cancellation in
+            preparation.prepareAhead(options.expectedImages, cancellation: cancellation)
+        }
         async let packing = offTaskThreads { cancellation in
             try VisionLanguageNetwork(
                 checkpoint.weights, configuration: configuration,
@@ -146,8 +158,6 @@ public final class VisionLanguageModel: Sendable {
         options.logger.info(
             "tokenizer read, weights packed for \(compute.instructionSet.rawValue) in \((clock.now - start).seconds) s"
         )
-        let geometry: ImageGeometry =
-            options.geometry.map { $0 == .pad ? .pad : .crop } ?? configuration.geometry
         return Loaded(
             information: ModelInformation(
                 directory: directory, source: source, configuration: configuration, layout: checkpoint.layout,
@@ -155,13 +165,7 @@ public final class VisionLanguageModel: Sendable {
                 tokensPerImage: network.tokensPerImage, instructionSet: compute.instructionSet.rawValue,
                 threads: compute.threads, loadSeconds: (clock.now - start).seconds),
             network: network, tokenizer: tokenizer, template: template,
-            preparation: ImagePreparation(
-                limits: ImageLimits(
-                    pixels: options.maximumPixels, fileBytes: options.maximumFileBytes,
-                    side: options.maximumSide),
-                appliesOrientation: options.appliesOrientation,
-                preprocessor: try ImagePreparation.preprocessor(configuration, geometry: geometry)),
-            compute: compute)
+            preparation: preparation, prepared: try await prepared, compute: compute)
     }
 
     /// The template that the caller names, else the checkpoint's, else the one that fits the tokenizer.

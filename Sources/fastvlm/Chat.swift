@@ -35,7 +35,7 @@ struct Chat: AsyncParsableCommand {
         let (model, verbosity, options) = (model, verbosity, sampling.options)
         let output = OutputStyle(json: json, streaming: !json)
         try await running {
-            let loaded = try await model.load(verbosity)
+            let loaded = try await model.load(verbosity, expecting: waiting)
             Terminal.noteLimits(of: loaded, images: true, verbosity: verbosity)
             var conversation = Dialogue(model: loaded, options: options, waiting: waiting)
             if Terminal.inputIsTerminal, !verbosity.quiet {

@@ -48,7 +48,7 @@ struct Describe: AsyncParsableCommand {
         let (model, verbosity, options) = (model, verbosity, sampling.options)
         let output = OutputStyle(json: json, streaming: stream ?? !json)
         try await running {
-            let loaded = try await model.load(verbosity)
+            let loaded = try await model.load(verbosity, expecting: images)
             let progress = ProgressLine("reading the prompt", enabled: !verbosity.quiet)
             let pieces = loaded.stream(question, images: images, options: options) { progress.update($0) }
             try await output.write(pieces, model: loaded, verbosity: verbosity, progress: progress)

@@ -83,8 +83,12 @@ struct ModelOptions: ParsableArguments {
         try check("--max-file-mib", maxFileMib, in: 1...4096)
     }
 
-    func load(_ verbosity: VerbosityOptions) async throws -> VisionLanguageModel {
+    /// - Parameter images: what the first question is about; prepared while the weights load
+    func load(
+        _ verbosity: VerbosityOptions, expecting images: [ImageSource] = []
+    ) async throws -> VisionLanguageModel {
         var options = LoadOptions()
+        options.expectedImages = images
         options.precision = precision
         options.threads = threads
         options.imageSize = resolution

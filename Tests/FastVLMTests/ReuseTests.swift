@@ -61,6 +61,45 @@ struct ReuseTests {
         #expect(got.timings.encode == 0 && got.usage.imageTokens == 9)
     }
 
+    @Test("An image that was expected while loading is ready when asked about, once, and answered the same")
+    func expectedImage() async throws {
+        let plain = try await load(false)
+        var options = LoadOptions()
+        options.precision = .float32
+        options.rememberedImages = 0
+        options.rememberedPromptBytes = 0
+        options.expectedImages = [
+            try image(0), .data(Data("no image".utf8)), .file(URL(filePath: "/there/is/nothing")),
+            .file(URL(filePath: "/dev/zero")),
+        ]
+        let model = try await VisionLanguageModel(
+            contentsOf: .directory(Fixture.url("models/tiny-hf")), options: options)
+        for (number, isReady) in [(0, true), (0, false), (1, false)] {
+            let expected = try await plain.answer(
+                "What is this?", images: [image(number)], options: self.options)
+            let got = try await model.answer("What is this?", images: [image(number)], options: self.options)
+            #expect(got.text == expected.text)
+            #expect((got.timings.preprocess == 0) == isReady)
+        }
+        for unfit in options.expectedImages.dropFirst().prefix(2) {
+            let error = await #expect(throws: FastVLMError.self) {
+                _ = try await model.answer("What is this?", images: [unfit], options: self.options)
+            }
+            #expect(error?.kind == .image)
+        }
+    }
+
+    @Test("Nothing stays ready after forget()")
+    func forgottenExpectation() async throws {
+        var options = LoadOptions()
+        options.expectedImages = [try image(0)]
+        let model = try await VisionLanguageModel(
+            contentsOf: .directory(Fixture.url("models/tiny-hf")), options: options)
+        await model.forget()
+        let answer = try await model.answer("What is this?", images: [image(0)], options: self.options)
+        #expect(answer.timings.preprocess > 0)
+    }
+
     @Test("An image that differs in its last byte is another image")
     func otherBytes() async throws {
         let (forgetful, model) = (try await load(false), try await load(true))

@@ -30,15 +30,9 @@ struct FullWidthTests {
         func values(_ name: String) throws -> [Float] {
             try expected.tensor(#require(expected.tensors.first { $0.name == "\(name).\(side)" })).floats()
         }
-        let checkpoint = try Checkpoint(directory: folder)
-        var configuration = try checkpoint.configuration.resized(to: side)
-        configuration.endOfSequenceIDs = []
-        configuration.maximumSequenceLength = 512
         let compute = try Compute()
-        let engine = GenerationEngine(
-            network: try VisionLanguageNetwork(
-                checkpoint.weights, configuration: configuration, precision: precision, compute: compute),
-            tokenizer: try Tokenizer(directory: folder), compute: compute)
+        let engine = try Self.engine(folder, side: side, precision: precision, compute: compute)
+        let configuration = engine.network.configuration
 
         let image = try RGBImage(width: side, height: side, pixels: values("image").map { UInt8($0) })
         let pixels = try ImagePreprocessor(geometry: .crop, size: side)(image)
@@ -73,6 +67,83 @@ struct FullWidthTests {
             #expect(errors.0 <= 0.15 && errors.1 <= 0.15 && logitError <= 0.3)
         case .int4:
             #expect(errors.0 <= 0.15 && errors.1 <= 0.15 && logitError <= 0.7)
+        }
+    }
+
+    /// Nothing in random weights is redundant, so trained ones lose less.
+    @Test("What integers change of features and next-token distributions is what their steps allow")
+    func divergence() throws {
+        let folder = try #require(fullCheckpoint)
+        let compute = try Compute()
+        var random = SystemRandomNumberGenerator()
+        let cases = try (0..<16).map { _ in
+            let bytes = (0..<(256 * 256 * 3)).map { _ in UInt8.random(in: 0...255, using: &random) }
+            let image = try RGBImage(width: 256, height: 256, pixels: bytes)
+            let ids = (0..<24).map { _ in Int.random(in: 0..<151_000, using: &random) }
+            return (
+                pixels: try ImagePreprocessor(geometry: .crop, size: 256)(image),
+                prompt: Prompt(elements: [
+                    .tokens(Array(ids.prefix(8))), .image(0), .tokens(Array(ids.dropFirst(8))),
+                ])
+            )
+        }
+        func results(_ precision: Precision) throws -> [(features: [Float], logits: [Float])] {
+            let engine = try Self.engine(folder, side: 256, precision: precision, compute: compute)
+            return try cases.map {
+                var durations = StageDurations()
+                let (features, _) = try engine.encode(
+                    $0.pixels, durations: &durations, cancellation: Cancellation())
+                return (
+                    features.floats(),
+                    try Self.logits($0.prompt, pixels: $0.pixels, engine: engine, compute: compute)
+                )
+            }
+        }
+        let reference = try results(.float32)
+        for (precision, least, most) in [
+            (Precision.bfloat16, 0.999, 0.001), (.int8, 0.99, 0.4), (.int4, 0.99, 2.5),
+        ] {
+            let got = try results(precision)
+            let count = Double(got.count)
+            let pairs = zip(got, reference)
+            let cosines = pairs.map { cosine($0.features, $1.features) }
+            let same = pairs.filter { Self.likeliest($0.logits) == Self.likeliest($1.logits) }.count
+            let divergences = pairs.map { Self.divergence(of: $0.logits, from: $1.logits) }
+            let mean = divergences.reduce(0, +) / count
+            print(
+                "\(precision.rawValue): cosine of features \(cosines.min() ?? 0) and more, same likeliest token "
+                    + "\(same) of \(got.count), divergence \(mean), at most \(divergences.max() ?? 0) nats")
+            #expect(cosines.allSatisfy { $0 >= least })
+            #expect(mean <= most)
+        }
+    }
+
+    private static func engine(
+        _ folder: URL, side: Int, precision: Precision, compute: Compute
+    ) throws -> GenerationEngine {
+        let checkpoint = try Checkpoint(directory: folder)
+        var configuration = try checkpoint.configuration.resized(to: side)
+        configuration.endOfSequenceIDs = []
+        configuration.maximumSequenceLength = 512
+        return GenerationEngine(
+            network: try VisionLanguageNetwork(
+                checkpoint.weights, configuration: configuration, precision: precision, compute: compute),
+            tokenizer: try Tokenizer(directory: folder), compute: compute)
+    }
+
+    private static func likeliest(_ logits: [Float]) -> Int? {
+        logits.indices.max { logits[$0] < logits[$1] }
+    }
+
+    /// Kullback-Leibler divergence of the distributions, in nats.
+    private static func divergence(of got: [Float], from expected: [Float]) -> Double {
+        func logProbabilities(_ logits: [Float]) -> [Double] {
+            let top = Double(logits.max() ?? 0)
+            let total = log(logits.reduce(0) { $0 + exp(Double($1) - top) })
+            return logits.map { Double($0) - top - total }
+        }
+        return zip(logProbabilities(got), logProbabilities(expected)).reduce(0) {
+            $0 + exp($1.1) * ($1.1 - $1.0)
         }
     }
 

@@ -432,11 +432,11 @@ def refuse(facts: Facts, rng: random.Random, held: bool = False) -> tuple[str, s
     return fill(phrasing, rng, one=noun(missing), way=way), sentence("there is no " + noun(missing))
 
 
-MAIN = {  # what each family is for
+MAIN = {  # what each family is for; more than once: asked about several things of the image
     "single": ["name", "exists"],
     "pair": ["side", "beside", "relation", "exists", "bigger", "larger"],
-    "group": ["count", "count", "exists", "these"],
-    "shapes": ["color", "shape", "exists", "count", "side", "name"],
+    "group": ["count", "count", "count", "exists", "these"],
+    "shapes": ["color", "color", "color", "shape", "exists", "count", "side", "name"],
     "word": ["read", "read"],
     "lines": ["line", "line", "line", "lines"],
     "mixed": ["read", "exists", "name", "count"],
