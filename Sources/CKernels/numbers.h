@@ -49,7 +49,7 @@ static inline float fv_load_float(const void *base, size_t index) {
 // FV_COARSE_GELU is x·(1/2 + b·g(b²)) with b = x between ±range and g a polynomial, the coefficients of which stand here
 // from the highest power on. Minimax for the error of the whole, with 1/2 + b·g(b²) = 0 and 1 at the ends: 1.7e-4.
 static const float fv_coarse_gelu_range = 3.94f;
-static const float fv_coarse_gelu_coefficients[7] = {
+static const float fv_coarse_gelu_coefficients[] = {
     0x1.ac1120p-26f, -0x1.c9d074p-20f, 0x1.a3b5b4p-15f, -0x1.b51da4p-11f,
     0x1.228738p-7f,  -0x1.095392p-4f,  0x1.979566p-2f,
 };

@@ -77,6 +77,9 @@ public struct Usage: Sendable, Hashable, Codable {
 
 /// Seconds that each stage took. ``timeToFirstToken`` counts from image bytes to the first token's choice.
 ///
+/// An image of ``LoadOptions/expectedImages`` was decoded and brought to size while the model was loading, which is not
+/// counted here.
+///
 /// ```swift
 /// let timings = answer.timings
 /// print("encoder \(timings.encode) s of \(timings.timeToFirstToken) s, then \(timings.tokensPerSecond) per second")

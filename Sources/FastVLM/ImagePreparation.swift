@@ -40,14 +40,17 @@ struct ImagePreparation: Sendable {
     /// What can be prepared of images that will be asked about; the others are left to the question, which tells what
     /// is wrong with them.
     func prepareAhead(_ sources: [ImageSource], cancellation: Cancellation) -> [PreparedImage] {
-        sources.prefix(PreparedImage.most).compactMap { source in
-            guard !cancellation.isCancelled, source.canBeReadTwice else { return nil }
-            var durations = Durations()
+        var found: [PreparedImage] = []
+        var durations = Durations()
+        for source in sources.prefix(PreparedImage.most) where source.canBeReadTwice {
+            guard !cancellation.isCancelled else { break }
             guard let bytes = try? read(source, durations: &durations),
+                !found.contains(where: { $0.bytes == bytes }),
                 let pixels = try? prepare(bytes, durations: &durations)
-            else { return nil }
-            return PreparedImage(bytes: bytes, pixels: pixels)
+            else { continue }
+            found.append(PreparedImage(bytes: bytes, pixels: pixels))
         }
+        return found
     }
 
     /// - Throws: `ImageInputError`.

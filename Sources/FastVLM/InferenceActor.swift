@@ -107,10 +107,10 @@ actor InferenceActor {
             let bytes = try preparation.read(source, durations: &stages)
             let image = images.find(bytes)
             known.append(image)
+            let ready = takePrepared(bytes)
             request.images.append(
                 try image.tokens.map { .encoded($0) }
-                    ?? .pixels(
-                        takePrepared(bytes) ?? preparation.prepare(bytes, durations: &stages)))
+                    ?? .pixels(ready ?? preparation.prepare(bytes, durations: &stages)))
         }
         let symbols = symbols(prompt, known)
         if isNew { try prompts.fill(conversation, from: symbols) }
@@ -164,8 +164,8 @@ actor InferenceActor {
     /// Encodes an image without a prompt.
     func encode(_ source: ImageSource, cancellation: Cancellation) throws -> ImageFeatures {
         var stages = ImagePreparation.Durations()
-        let pixels = try preparation.prepare(
-            preparation.read(source, durations: &stages), durations: &stages)
+        let bytes = try preparation.read(source, durations: &stages)
+        let pixels = try takePrepared(bytes) ?? preparation.prepare(bytes, durations: &stages)
         var durations = StageDurations()
         let (features, projected) = try engine.encode(
             pixels, durations: &durations, cancellation: cancellation)

@@ -127,8 +127,8 @@ public struct LoadOptions: Sendable {
     /// prompt, image) need not compute it again. 0 keeps none.
     public var rememberedPromptBytes = 256 << 20
     /// Images that the first questions will be about, at most eight: they are decoded and brought to size while the
-    /// weights load, and wait in memory until they are asked about or ``VisionLanguageModel/forget()`` is called. What is
-    /// wrong with one is told by the question.
+    /// weights load, which ends when both are ready, and wait in memory until they are asked about or
+    /// ``VisionLanguageModel/forget()`` is called. What is wrong with one is told by the question.
     public var expectedImages: [ImageSource] = []
     /// Told the fraction of the weights loaded, 0...1.
     public var progress: (@Sendable (Double) -> Void)?

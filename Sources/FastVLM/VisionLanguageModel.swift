@@ -139,7 +139,7 @@ public final class VisionLanguageModel: Sendable {
             appliesOrientation: options.appliesOrientation,
             preprocessor: try ImagePreparation.preprocessor(configuration, geometry: geometry))
         // A large vocabulary takes a third of a second on one thread, and a photograph a fifth, so they are read beside
-        // the weights. What is wrong with the vocabulary is told at once: leaving this scope cancels the rest.
+        // the weights. What is wrong with the vocabulary is told soon: leaving this scope cancels the rest.
         async let prepared = offTaskThreads { cancellation in
             preparation.prepareAhead(options.expectedImages, cancellation: cancellation)
         }
@@ -155,6 +155,7 @@ public final class VisionLanguageModel: Sendable {
         let tokenizer = try await offTaskThreads { _ in try Tokenizer(directory: directory) }
         let template = try chosenTemplate(options, configuration, tokenizer)
         let network = try await packing
+        let images = try await prepared
         options.logger.info(
             "tokenizer read, weights packed for \(compute.instructionSet.rawValue) in \((clock.now - start).seconds) s"
         )
@@ -165,7 +166,7 @@ public final class VisionLanguageModel: Sendable {
                 tokensPerImage: network.tokensPerImage, instructionSet: compute.instructionSet.rawValue,
                 threads: compute.threads, loadSeconds: (clock.now - start).seconds),
             network: network, tokenizer: tokenizer, template: template,
-            preparation: preparation, prepared: try await prepared, compute: compute)
+            preparation: preparation, prepared: images, compute: compute)
     }
 
     /// The template that the caller names, else the checkpoint's, else the one that fits the tokenizer.

@@ -21,7 +21,7 @@ extension Compute {
             first_row: 0, row_count: 0, first_channel: 0, channel_count: 0, scratch: nil)
         let kernel = kernels.pointee.depthwise
         let bytes = kernels.pointee.depthwise_scratch(w.kernel, w.stride)
-        let grid = DepthwiseGrid(rows: y.height, channels: x.channels, threads: threads)
+        let grid = Grid(depthwise: y.height, channels: x.channels, threads: threads)
         measured(
             .depthwise,
             "\(w.kernel)×\(w.kernel)/\(w.stride), \(x.height)×\(x.width)×\(x.channels) → \(y.channels)",
@@ -111,32 +111,17 @@ extension Compute {
     }
 }
 
-/// How a depthwise convolution is cut into tasks: by channels, which share nothing, and only where these are few also
-/// by output rows, whose neighbours read the same input rows. The cut changes no sum.
-private struct DepthwiseGrid {
-    let rows: Int
-    let channels: Int
-    let channelsPerTask: Int
-    let rowsPerTask: Int
-
-    init(rows: Int, channels: Int, threads: Int) {
-        self.rows = rows
-        self.channels = channels
+extension Grid {
+    /// How a depthwise convolution is cut into tasks: by channels, which share nothing, and only where these are few also
+    /// by output rows, whose neighbours read the same input rows. The cut changes no sum.
+    fileprivate init(depthwise rows: Int, channels: Int, threads: Int) {
         // About eight tasks per thread, so that threads end together; a cache line of channels is the least.
         let wanted = 8 * threads
         let lines = (channels + 15) / 16
-        channelsPerTask = 16 * max(1, lines / wanted)
-        let channelTasks = (channels + channelsPerTask - 1) / channelsPerTask
-        let bands = max(1, min(wanted / channelTasks, rows / 16))
-        rowsPerTask = max(1, (rows + bands - 1) / bands)
-    }
-
-    var tasks: Int { (rows + rowsPerTask - 1) / rowsPerTask * channelTasks }
-    private var channelTasks: Int { (channels + channelsPerTask - 1) / channelsPerTask }
-
-    subscript(task: Int) -> (rows: Range<Int>, channels: Range<Int>) {
-        let row = task / channelTasks * rowsPerTask
-        let channel = task % channelTasks * channelsPerTask
-        return (row..<min(row + rowsPerTask, rows), channel..<min(channel + channelsPerTask, channels))
+        let linesPerTask = max(1, lines / wanted)
+        let bands = max(1, min(wanted * linesPerTask / lines, rows / 16))
+        self.init(
+            rows: rows, rowsPerTask: max(1, (rows + bands - 1) / bands), columns: channels,
+            columnsPerTask: 16 * linesPerTask)
     }
 }

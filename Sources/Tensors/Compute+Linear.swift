@@ -132,7 +132,7 @@ extension Compute {
         let perPanel =
             call.epilogue == FV_GATED ? kernels.pointee.panel_width / 2 : kernels.pointee.panel_width
         let grid = Grid(
-            rows: call.rows, rowBlock: kernels.pointee.row_block,
+            product: call.rows, rowBlock: kernels.pointee.row_block,
             panels: (call.outputs + perPanel - 1) / perPanel,
             panelBlock: kernels.pointee.panel_block, threads: threads)
         let bytes = kernels.pointee.gemm_scratch(call.inputs)
@@ -253,30 +253,14 @@ extension Compute {
     }
 }
 
-/// How a product is cut into tasks: blocks of rows, and in each of them ranges of panels, neighbours sharing
-/// their rows. The cut changes no sum.
-private struct Grid {
-    let rows: Int
-    let rowBlock: Int
-    let panels: Int
-    let perTask: Int
-
-    init(rows: Int, rowBlock: Int, panels: Int, panelBlock: Int, threads: Int) {
-        self.rows = rows
-        self.rowBlock = rowBlock
-        self.panels = panels
+extension Grid {
+    /// How a product is cut into tasks. The cut changes no sum.
+    fileprivate init(product rows: Int, rowBlock: Int, panels: Int, panelBlock: Int, threads: Int) {
         // At least about four tasks per thread, so that threads end together.
         let rowBlocks = max((rows + rowBlock - 1) / rowBlock, 1)
         let wanted = threads == 1 ? 1 : max((4 * threads + rowBlocks - 1) / rowBlocks, 1)
-        perTask = max(min(panelBlock, (panels + wanted - 1) / wanted), 1)
-    }
-
-    var tasks: Int { (rows + rowBlock - 1) / rowBlock * columnTasks }
-    private var columnTasks: Int { (panels + perTask - 1) / perTask }
-
-    subscript(task: Int) -> (rows: Range<Int>, panels: Range<Int>) {
-        let row = task / columnTasks * rowBlock
-        let panel = task % columnTasks * perTask
-        return (row..<min(row + rowBlock, rows), panel..<min(panel + perTask, panels))
+        self.init(
+            rows: rows, rowsPerTask: rowBlock, columns: panels,
+            columnsPerTask: max(min(panelBlock, (panels + wanted - 1) / wanted), 1))
     }
 }

@@ -197,7 +197,7 @@ static void check_gemm(const struct fv_kernels *t, size_t rows, size_t inputs, s
     const size_t a_stride = inputs + below(3), y_stride = outputs + below(3);
     float *a = rows_of(rows * a_stride, 1), *w = numbers(outputs * inputs, 1), *up = numbers(outputs * inputs, 1);
     float *bias = numbers(outputs, 1), *scale = numbers(outputs, 1), *start = numbers(rows * y_stride, 1);
-    for (int variant = 0; variant < 8; variant++) {
+    for (int variant = 0; variant < 9; variant++) {
         struct fv_gemm g = {
             .a = a, .a_stride = a_stride, .rows = rows, .inputs = inputs, .outputs = outputs,
             .y_stride = y_stride, .bias = variant == 1 || variant > 5 ? 0 : bias, .epilogue = FV_STORE,
@@ -206,6 +206,7 @@ static void check_gemm(const struct fv_kernels *t, size_t rows, size_t inputs, s
         if (variant == 5 || variant == 6) g.epilogue = FV_ADD;
         if (variant == 5) g.scale = scale;
         if (variant == 7) g.epilogue = FV_GATED;
+        if (variant == 8) g.activation = FV_COARSE_GELU;
         static const int types[] = {FV_FLOAT32, FV_BFLOAT16, INT8, INT4};
         group = (size_t)32 << below(4);
         for (int index = 0; index < 4; index++) {
@@ -289,7 +290,7 @@ static void check_ffn(const struct fv_kernels *t, size_t rows, size_t inputs, si
         }
         char what[128];
         snprintf(what, sizeof what, "ffn %zux%zu->%zu->%zu type %d", rows, inputs, hidden, outputs, type);
-        // Where the two GELUs differ in the last bit, a hidden number on the edge may become the next integer.
+        // Where sums of groups differ in the last bit, a hidden number on the edge may become the next integer.
         double limit = bound(t, (enum fv_type)type, rows * outputs);
         if (type == INT8 && limit < 1e-5) limit = 1e-5;
         compare(what, results[1], results[0], rows, outputs, outputs, limit, 0);
@@ -315,7 +316,7 @@ static void check_depthwise(
     float *expected = guarded(positions * outputs, 0), *got = guarded(positions * outputs, 0);
     d.row_count = d.out_height, d.channel_count = channels, d.y = expected;
     fv_kernels_scalar.depthwise(&d);
-    d.y = got, d.scratch = block(t->depthwise_scratch(kernel, stride));
+    d.y = got, d.scratch = edge((t->depthwise_scratch(kernel, stride) + 63) / 64 * 64);
     // In two bands, the second one in two ranges of channels.
     d.row_count = d.out_height / 2;
     t->depthwise(&d);
@@ -329,7 +330,7 @@ static void check_depthwise(
         what, sizeof what, "depthwise %zux%zux%zu k%zu s%zu m%zu", height, width, channels, kernel, stride,
         multiplier);
     compare(what, got, expected, positions, outputs, outputs, 1e-10, 0);
-    free(x - GUARD), free(w), free(b), free(expected - GUARD), free(got - GUARD), free(d.scratch);
+    free(x - GUARD), free(w), free(b), free(expected - GUARD), free(got - GUARD), release(d.scratch);
 }
 
 static void check_stem(const struct fv_kernels *t, size_t height, size_t width, size_t outputs) {
@@ -447,7 +448,8 @@ static void check(const char *name, const struct fv_kernels *t) {
         }
     }
     check_depthwise(t, 6, 40, 21, 5, 2, 1, FV_NONE), check_depthwise(t, 6, 40, 33, 9, 1, 2, FV_NONE);
-    check_depthwise(t, 3, 20, 16, 1, 1, 1, FV_SILU);
+    check_depthwise(t, 3, 20, 16, 1, 1, 1, FV_SILU), check_depthwise(t, 5, 21, 40, 1, 2, 1, FV_NONE);
+    check_depthwise(t, 9, 75, 33, 5, 2, 2, FV_NONE), check_depthwise(t, 4, 10, 20, 4, 1, 1, FV_NONE);
     check_stem(t, 9, 13, 24), check_stem(t, 6, 211, 96);
     const size_t dimensions[] = {7, 32, 33, 64, 72, 80, 96, 128};
     for (size_t i = 0; i < 8; i++) {

@@ -31,6 +31,9 @@ import Testing
             Shape(height: 11, width: 12, channels: 9, kernel: 1, stride: 1, multiplier: 1),
             Shape(height: 11, width: 12, channels: 9, kernel: 5, stride: 2, multiplier: 2),
             Shape(height: 6, width: 21, channels: 33, kernel: 9, stride: 1, multiplier: 1),
+            // Cut by rows and by channels.
+            Shape(height: 70, width: 40, channels: 33, kernel: 7, stride: 1, multiplier: 1),
+            Shape(height: 67, width: 75, channels: 17, kernel: 7, stride: 2, multiplier: 2),
         ]
 
     @Test("a depthwise convolution equals float64 loops", arguments: shapes)
@@ -77,6 +80,16 @@ import Testing
                     "\(set) \(activation) seed \(random.seed)")
                 #expect(output.isIntact && input.isIntact)
             }
+            let alone = Guarded(s.outHeight * s.outWidth, outputs)
+            try Compute(threads: 1, instructionSet: set).depthwise(
+                input.map(s.height, s.width), weights, activation: .gelu,
+                into: alone.map(s.outHeight, s.outWidth))
+            let among = Guarded(s.outHeight * s.outWidth, outputs)
+            try Compute(threads: 5, instructionSet: set).depthwise(
+                input.map(s.height, s.width), weights, activation: .gelu,
+                into: among.map(s.outHeight, s.outWidth))
+            #expect(
+                alone.values == among.values, "\(set): other bits with other threads, seed \(random.seed)")
             let bare = Guarded(s.outHeight * s.outWidth, outputs)
             compute.depthwise(input.map(s.height, s.width), unbiased, into: bare.map(s.outHeight, s.outWidth))
             let without = expected.indices.map { expected[$0] - Double(b[$0 % outputs]) }

@@ -59,7 +59,7 @@ import Testing
 
     @Test("the coarse gelu is within 2e-4 (relative to max(1, |x|)) of the exact one, and never drops a NaN")
     func coarseGelu() throws {
-        let inputs = (0..<65536).map { Float(bitPattern: UInt32($0) << 16) }.filter { abs($0) < 1e30 }
+        let inputs = (0..<65536).map { Float(bitPattern: UInt32($0) << 16) }.filter { $0.isFinite }
         for set in InstructionSet.available {
             let compute = try Compute(threads: 2, instructionSet: set)
             let matrix = Guarded(1, inputs.count, values: inputs)

@@ -19,7 +19,7 @@ enum fv_activation {
     FV_GELU = 1,
     FV_SILU = 2,
     FV_RELU = 3,
-    /// GELU within 2e-4 · max(1, |x|), at half the cost: for numbers that become integers of 8 bits next.
+    /// GELU within 2e-4 · max(1, |x|), infinite for −infinity, at half the cost: for numbers that become integers of 8 bits next.
     FV_COARSE_GELU = 4,
 };
 
@@ -70,7 +70,8 @@ struct fv_quantise {
 };
 
 /// y += scale · (gelu(a·expandᵀ + bias1)·projectᵀ + bias2) for a tile of rows: 4 · rows · channels · hidden.
-/// The hidden activation is made in chunks that stay in the second-level cache. y may be a.
+/// The hidden activation is made in chunks that stay in the second-level cache. y may be a. With 8-bit weights gelu is
+/// FV_COARSE_GELU.
 struct fv_ffn {
     const float *_Nonnull a;
     size_t a_stride;
@@ -111,7 +112,8 @@ struct fv_depthwise {
     size_t stride;
     size_t multiplier;
     enum fv_activation activation;
-    /// Output rows and input channels of this call; the first channel is a multiple of 16.
+    /// Output rows and input channels of this call; the first channel is a multiple of 16, and so is the count unless
+    /// it reaches the last channel.
     size_t first_row;
     size_t row_count;
     size_t first_channel;
@@ -209,6 +211,7 @@ struct fv_kernels {
     void (*_Nonnull stem_bf16)(const struct fv_stem *_Nonnull);
     size_t (*_Nonnull stem_scratch)(size_t inputs, size_t out_width);
     void (*_Nonnull depthwise)(const struct fv_depthwise *_Nonnull);
+    /// Bytes, whatever the map, the multiplier and the rows and channels of the call.
     size_t (*_Nonnull depthwise_scratch)(size_t kernel, size_t stride);
     void (*_Nonnull attention)(const struct fv_attention *_Nonnull);
     size_t (*_Nonnull attention_scratch)(size_t keys, size_t dimension);

@@ -1,4 +1,5 @@
-// Depthwise convolution, NHWC, in strips: STRIP outputs along x of 16 channels, one output row after the other.
+// Depthwise convolution, NHWC, in strips: up to DW_STRIP outputs along x of 16 channels, one output row after the
+// other.
 //
 //     x [H][W][C] ──copy──▶ ring of k input rows, 16 channels side by side, in the first-level cache
 //                           ┌────────────────────────────┐
@@ -11,21 +12,17 @@
 // meet in place: columns that are a power of two apart and fall into the same few sets of the cache, and borders.
 // Each sum starts with the bias and runs over the taps row by row, in float32.
 
-enum {
-    // Channels of a strip: a cache line of inputs. Weights have planes of multiples of 16.
-    DW_LANES = 16,
-    // Outputs along x of a strip: its ring of 7 rows is 17 KiB.
-    STRIP = 32,
-};
+// Channels of a strip: a cache line of inputs. Weights have planes of multiples of 16.
+enum { DW_LANES = 16 };
 
 struct dw_strip {
     const struct fv_depthwise *d;
     size_t channel, x0;
     size_t lanes;   // channels that exist, at most DW_LANES
-    size_t count;   // outputs along x that exist, at most STRIP
+    size_t count;   // outputs along x that exist, at most DW_STRIP / stride
     size_t columns; // inputs along x, also for outputs of a last tile that do not exist
     float *ring;    // [kernel][columns][DW_LANES]; input row r − pad is row r mod kernel
-    float *taps;    // [kernel · kernel][multiplier][DW_LANES]
+    float *taps;    // [kernel · kernel][multiplier][DW_LANES], then the bias, [multiplier][DW_LANES]
 };
 
 // Input row `row` counted from −pad.
@@ -72,7 +69,6 @@ INLINE void dw_prefetch(const struct dw_strip *s, size_t row) {
         const float *x = d->x + (input * d->width + first) * d->channels + s->channel;
         for (size_t column = first; column < end; column++, x += d->channels) __builtin_prefetch(x, 0, 3);
     }
-    if (row + 1 >= d->out_height) return;
     const float *y = d->y + ((row + 1) * d->out_width + s->x0) * outputs + s->channel * d->multiplier;
     for (size_t t = 0; t < s->count; t++, y += outputs) {
         for (size_t line = 0; line < d->multiplier; line++) __builtin_prefetch(y + line * DW_LANES, 1, 3);
@@ -185,7 +181,9 @@ INLINE void dw_row(
 typedef void dw_row_function(const struct dw_strip *, size_t row);
 
 #define FV_DW(k, s, m)                                                                                       \
-    static void dw_row_##k##_##s##_##m(const struct dw_strip *strip, size_t row) { dw_row(strip, row, k, s, m, 1); }
+    static void dw_row_##k##_##s##_##m(const struct dw_strip *strip, size_t row) {                           \
+        dw_row(strip, row, k, s, m, 1);                                                                      \
+    }
 FV_DW(3, 1, 1)
 FV_DW(3, 1, 2)
 FV_DW(3, 2, 1)
@@ -227,20 +225,21 @@ static void FV_NAME(depthwise)(const struct fv_depthwise *d) {
     };
     const size_t which = d->kernel == 3 ? 0 : d->kernel == 7 ? 1 : 2;
     dw_row_function *const function = functions[which][d->stride - 1][d->multiplier - 1];
-    const size_t tile = DW_TILE / d->multiplier;
-    const size_t end = d->first_channel + d->channel_count;
+    // With stride 2 half as many outputs have as many inputs.
+    const size_t tile = DW_TILE / d->multiplier, strip = DW_STRIP / d->stride;
+    const size_t end_row = d->first_row + d->row_count, end = d->first_channel + d->channel_count;
     for (size_t channel = d->first_channel; channel < end; channel += DW_LANES) {
         struct dw_strip s = {.d = d, .channel = channel, .taps = d->scratch};
         s.lanes = end - channel < DW_LANES ? end - channel : DW_LANES;
         s.ring = s.taps + (d->kernel * d->kernel + 1) * d->multiplier * DW_LANES;
         dw_copy_taps(&s);
-        for (s.x0 = 0; s.x0 < d->out_width; s.x0 += STRIP) {
-            s.count = d->out_width - s.x0 < STRIP ? d->out_width - s.x0 : STRIP;
-            s.columns = (s.count + tile - 1) * d->stride + d->kernel;
+        for (s.x0 = 0; s.x0 < d->out_width; s.x0 += strip) {
+            s.count = d->out_width - s.x0 < strip ? d->out_width - s.x0 : strip;
+            s.columns = ((s.count + tile - 1) / tile * tile - 1) * d->stride + d->kernel;
             size_t next = d->first_row * d->stride; // input row to copy
-            for (size_t row = d->first_row; row < d->first_row + d->row_count; row++) {
+            for (size_t row = d->first_row; row < end_row; row++) {
                 for (; next < row * d->stride + d->kernel; next++) dw_copy_row(&s, next);
-                dw_prefetch(&s, row);
+                if (row + 1 < end_row) dw_prefetch(&s, row);
                 function(&s, row);
             }
         }
@@ -248,6 +247,6 @@ static void FV_NAME(depthwise)(const struct fv_depthwise *d) {
 }
 
 static size_t FV_NAME(depthwise_scratch)(size_t kernel, size_t stride) {
-    const size_t columns = (STRIP + DW_TILE) * stride + kernel;
+    const size_t columns = (DW_STRIP / stride - 1) * stride + kernel;
     return (2 * (kernel * kernel + 1) + kernel * columns) * DW_LANES * 4;
 }

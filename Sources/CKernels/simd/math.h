@@ -68,7 +68,7 @@ INLINE void v_coarse_gelu_all(V *x, const size_t n) {
     V b[4], t[4], g[4];
     FV_ALL(n) b[i] = v_min(v_max(x[i], least), range);
     FV_ALL(n) t[i] = v_mul(b[i], b[i]);
-    v_polynomial(g, t, n, fv_coarse_gelu_coefficients, 7);
+    v_polynomial(g, t, n, fv_coarse_gelu_coefficients, sizeof fv_coarse_gelu_coefficients / sizeof(float));
     FV_ALL(n) x[i] = v_mul(x[i], v_fma(g[i], b[i], v_set(0.5f)));
 }
 

@@ -3,9 +3,10 @@
 //     y[i][j] = Σ_groups s_a[i][g] · s_w[j][g] · Σ_k a[i][k] · (w[j][k] − zero)        + Σ_g sum_a[i][g] · m[j][g]
 //                                                └──────── integers ─────────┘          only with minima
 //
-// Weights are unsigned on x86, which is how both `vpdpbusd` and published affine checkpoints want them; the zero point
-// is taken off each sum of a group in one subtraction, because Σ a is known. NEON has 8-bit weights signed: zero is 0. Sums of a group are exact 32-bit
-// integers; groups are added in float32, in ascending order. include/fv_quantised.h draws the layouts.
+// Weights are unsigned on x86, which is how both `vpdpbusd` and published affine checkpoints want them; each sum of a
+// group starts from what the zero point adds to it, because Σ a is known. NEON has 8-bit weights signed: zero is 0. Sums
+// of a group are exact 32-bit integers; groups are added in float32, in ascending order. include/fv_quantised.h draws the
+// layouts.
 //
 // Activations are −127 … 127. A weight of "8 bits" has WEIGHT_LIMIT as its largest size, which the vector file sets
 // to what its multiplication of unsigned with signed bytes takes without overflow.
@@ -129,7 +130,7 @@ INLINE VI zero_point_sums(const char *group, const int32_t zero) {
     return vi_set(-zero * ((const struct q_group *)group)->sum);
 }
 
-// One row of c (+)= a group's sums; adding: there was one before. scale stands at the group's start.
+// One row of c (+)= a group's sums, the zero point's part included; adding: there was one before. scale stands at the group's start.
 INLINE void add_group(
     const struct q_tile *t, const char *groups, size_t row, const float *scale, const VI sums[2], int adding) {
     const struct q_group of = *(const struct q_group *)(groups + row * t->pitch);

@@ -8,6 +8,8 @@
 #define MR 6
 // Outputs along x that one depthwise tile holds in registers.
 #define DW_TILE 8
+// Outputs of a strip, a multiple of the tile, also by halves: its ring of 7 rows is 17 KiB.
+#define DW_STRIP 32
 // Fits beside the other half of a 512 KiB second-level cache.
 #define L2_BUDGET (320 * 1024)
 

@@ -3,7 +3,8 @@
 #define W 16
 // 12 × 2 accumulators, 2 weights, 1 input = 27 of 32 registers.
 #define MR 12
-#define DW_TILE 14
+#define DW_TILE 16
+#define DW_STRIP 32
 #if FV_HAS_AMX
 // Rows of a product with two AMX tiles.
 #define AMX_ROWS 32

@@ -6,6 +6,7 @@
 #define MR 6
 // 6 × 2 sums, 7 × 2 taps, 2 for the input = 28 of 32 registers.
 #define DW_TILE 6
+#define DW_STRIP 36
 // Fits in a 512 KiB second-level cache with room for the rest.
 #define L2_BUDGET (320 * 1024)
 
