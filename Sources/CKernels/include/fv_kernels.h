@@ -19,7 +19,8 @@ enum fv_activation {
     FV_GELU = 1,
     FV_SILU = 2,
     FV_RELU = 3,
-    /// GELU within 2e-4 · max(1, |x|), infinite for −infinity, at half the cost: for numbers that become integers of 8 bits next.
+    /// GELU within 2e-4 · max(1, |x|), infinite for −infinity, at half the cost: for numbers that become integers of
+    /// 8 bits next.
     FV_COARSE_GELU = 4,
 };
 

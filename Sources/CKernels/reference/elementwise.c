@@ -4,8 +4,9 @@
 
 static float coarse_gelu(float x) {
     const float range = fv_coarse_gelu_range, b = x < -range ? -range : x > range ? range : x;
+    const size_t count = sizeof fv_coarse_gelu_coefficients / sizeof(float);
     float g = 0;
-    for (size_t i = 0; i < sizeof fv_coarse_gelu_coefficients / sizeof(float); i++) g = fmaf(g, b * b, fv_coarse_gelu_coefficients[i]);
+    for (size_t i = 0; i < count; i++) g = fmaf(g, b * b, fv_coarse_gelu_coefficients[i]);
     return x * fmaf(g, b, 0.5f);
 }
 

@@ -9,7 +9,8 @@
 //     y [row][x0 … x0+T)[c … c+W)   in registers: T outputs × the multiplier
 //
 // Copying costs one load and one store per input and strip, and spares the k² reads of each input what they would
-// meet in place: columns that are a power of two apart and fall into the same few sets of the cache, and borders.
+// meet in place: borders, and columns whose distance is a multiple of a large power of two, so that they fall into the
+// same few sets of the cache.
 // Each sum starts with the bias and runs over the taps row by row, in float32.
 
 // Channels of a strip: a cache line of inputs. Weights have planes of multiples of 16.

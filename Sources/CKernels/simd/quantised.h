@@ -130,7 +130,8 @@ INLINE VI zero_point_sums(const char *group, const int32_t zero) {
     return vi_set(-zero * ((const struct q_group *)group)->sum);
 }
 
-// One row of c (+)= a group's sums, the zero point's part included; adding: there was one before. scale stands at the group's start.
+// One row of c (+)= a group's sums, the zero point's part included; adding: there was one before. scale stands at the
+// group's start.
 INLINE void add_group(
     const struct q_tile *t, const char *groups, size_t row, const float *scale, const VI sums[2], int adding) {
     const struct q_group of = *(const struct q_group *)(groups + row * t->pitch);
