@@ -6,6 +6,7 @@ rightly answered image one is kept all the same, without a question, and what th
 
 import argparse
 import pathlib
+import random
 import re
 import subprocess
 import sys
@@ -20,14 +21,21 @@ WANTED = {
     "count": ("group", ["count", "exists", "these"], 2),
     "pair": ("pair", ["side", "beside", "bigger", "describe"], 2),
     "shapes": ("shapes", ["color", "shape", "count"], 1),
-    "word": ("word", ["read", "describe", "text"], 3),
-    "receipt": ("receipt", [], 1),
-    "chart": ("bars", [], 1),
+    "word": ("word", ["read", "describe", "text"], 2),
+    "number": ("word", ["read", "describe", "text"], 1),
+    "receipt": ("receipt", ["total", "price", "items"], 1),
+    "chart": ("bars", ["largest", "value", "kind"], 1),
 }
 
 
-def plain(facts: questions.Facts, task: str, rng) -> tuple[str, str]:
-    """The question in its first phrasing."""
+def plain(scene: dict, task: str, rng: random.Random) -> tuple[str, str] | None:
+    """The question in its first phrasing, and its answer."""
+    if "facts" in scene:
+        found = next((fact for fact in scene["facts"] if fact[0] == task), None)
+        return found and (documents.PHRASINGS[task][0][0].format(**found[1]), found[2])
+    facts = questions.Facts(scene)
+    if task not in facts.possible():
+        return None
     kept = questions.PHRASINGS[task], questions.ENDINGS
     questions.PHRASINGS[task], questions.ENDINGS = ([kept[0][0][0]], []), [""]
     try:
@@ -37,8 +45,6 @@ def plain(facts: questions.Facts, task: str, rng) -> tuple[str, str]:
 
 
 def main() -> None:
-    import random
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=pathlib.Path, required=True)
     parser.add_argument("--fastvlm", default=str(ROOT / ".build/release/fastvlm"))
@@ -47,7 +53,9 @@ def main() -> None:
     parser.add_argument("--precisions", nargs="+", default=["bfloat16", "float32"])
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    painter, rng = Painter(950_000, world.words()[1], invented=0, held=True), random.Random(1)
+    held = {"invented": 0, "held": True}
+    painter, rng = Painter(950_000, world.words()[1], **held), random.Random(1)
+    printer = Painter(950_001, world.words()[1], side=512, **held)  # small print needs the larger size
 
     def said(path: pathlib.Path, question: str, precision: str) -> str:
         command = [args.fastvlm, "describe", str(path), "--prompt", question, "--model", str(args.model)]
@@ -74,15 +82,19 @@ def main() -> None:
             if found == wanted:
                 break
             sheet = family in documents.KINDS
-            image, scene = documents.paint(painter, family) if sheet else painter.paint(family)
+            image, scene = documents.paint(printer, family) if sheet else painter.paint(family)
+            pairs = [pair for task in tasks if (pair := plain(scene, task, rng))]
+            facts = questions.Facts(scene)
             if sheet:
-                pairs = list(dict.fromkeys(documents.ask(scene, rng) for _ in range(6)))
                 word = scene["facts"][0][2]
             else:
-                facts = questions.Facts(scene)
-                pairs = [plain(facts, task, rng) for task in tasks if task in facts.possible()]
                 word = facts.texts[0]["text"] if facts.texts else questions.noun(facts.order[0])
-            if (kind == "count" and facts.count[facts.order[0]] < 3) or word in used or len(pairs) < 2:
+            unfit = {
+                "count": not facts.count or facts.count[facts.order[0]] < 4,
+                "word": len(word) < 4 or not word.isalpha(),
+                "number": not word[-1].isdigit(),
+            }
+            if unfit.get(kind) or word in used or len(pairs) < 2:
                 continue
             name = f"{kind}-{re.sub('[^a-z0-9]+', '-', word.lower()).strip('-')}"
             path = save(image, name)

@@ -1,6 +1,7 @@
 """Runs one stage: python train.py configs/FILE.toml [--set name=value ...]; see README.md for torchrun."""
 
 import os
+import signal
 
 from recipe import config as configs
 
@@ -13,6 +14,8 @@ def work(rank: int, args, world: int) -> None:
             RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world), LOCAL_WORLD_SIZE=str(world)
         )
         os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(args.port))
+        # The end of the parent arrives as an interrupt, which what a shell starts in the background ignores.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // world))
     config = configs.load(args.config, args.set)
     torch.manual_seed(config["seed"])

@@ -24,7 +24,7 @@ struct EmbeddedModelTests {
         var options = LoadOptions()
         options.precision = precision
         let model = try await VisionLanguageModel(contentsOf: .embedded, options: options)
-        #expect(model.information.isEmbedded && model.information.tokensPerImage == 16)
+        #expect(model.information.isEmbedded && model.information.tokensPerImage == 64)
         let questions = try Self.questions()
         #expect(questions.count >= 9)
         var wrong: [String] = []

@@ -10,64 +10,30 @@ from torch import nn
 
 from recipe import sources
 from recipe.model import VisionLanguage, initial
-from recipe.shards import Sides
+from recipe.naming import Naming
+from recipe.shards import Sides, scaled
 from recipe.text import Packer
 
 
-class Naming(nn.Module):
-    """For synthetic scenes, a second, direct way for the projector to learn: a projected visual token should
-    look like the decoder's own word for what lies there. Without it the decoder must discover by chance that
-    looking at the image pays, which takes far longer.
-    """
-
-    def __init__(self, tokenizer: Tokenizer):
-        super().__init__()
-        from synth import questions, world
-
-        from recipe.labels import targets
-
-        def rows(texts):
-            return torch.tensor([tokenizer.encode(t, add_special_tokens=False).ids[0] for t in texts])
-
-        self.targets = targets
-        self.tables = {
-            "things": rows(" " + questions.noun(i) for i in range(len(world.NAMES))),
-            "signs": rows(world.SIGNS),
-            "colors": rows(" " + c for c in world.COLOUR_NAMES),
-            "ground": rows(c.capitalize() for c in world.COLOUR_NAMES),
-        }
-
-    def forward(self, spoken, table, want):
-        """spoken: [N, T, D] projected tokens of square maps; table: the decoder's embeddings."""
-        n, t, width = spoken.shape
-        spoken = F.rms_norm(spoken, (width,))
-        side = round(t**0.5)
-        total = spoken.sum() * 0
-        for name, at in (("things", "things_at"), ("signs", "signs_at"), ("colors", "things_at")):
-            image, slot = (want[name] >= 0).nonzero(as_tuple=True)
-            if len(image):
-                cell = (want[at][image, slot] * side).long().clamp(0, side - 1)
-                scores = spoken[image, cell[:, 1] * side + cell[:, 0]] @ table[self.tables[name]].t()
-                total = total + F.cross_entropy(scores, want[name][image, slot])
-        if (want["ground"] >= 0).any():
-            scores = spoken.mean(1) @ table[self.tables["ground"]].t()
-            total = total + 0.3 * F.cross_entropy(scores, want["ground"], ignore_index=-1)
-        return total
-
-
 class Learner(nn.Module):
+    """batch -> losses: of the answers, and of the naming; of the naming alone where nothing is asked."""
+
     def __init__(self, model: VisionLanguage, naming: Naming | None, weight: float):
         super().__init__()
         self.model, self.naming, self.weight = model, naming, weight
 
     def forward(self, batch: dict) -> dict:
+        table = self.model.decoder.get_input_embeddings().weight
+        if "ids" not in batch:
+            found = self.naming(self.model.images(batch), table, batch)
+            return {"loss": sum(found.values()), **found}
         hidden, images = self.model.hidden(batch)
         logits = self.model.logits(hidden[batch["learn"]]).float()
         answer = F.cross_entropy(logits, batch["aims"][batch["learn"]])
         right = (logits.argmax(-1) == batch["aims"][batch["learn"]]).float().mean()
         found = {"loss": answer, "answer": answer, "token": right.detach()}
         if self.naming is not None:
-            found["naming"] = self.naming(images, self.model.decoder.get_input_embeddings().weight, batch)
+            found["naming"] = sum(self.naming(images, table, batch).values())
             found["loss"] = answer + self.weight * found["naming"]
         return found
 
@@ -85,9 +51,10 @@ class Answers:
         self.watched = sources.make(watched) if watched else None
         network = VisionLanguage(model, self.tokenizer)
         weight = config.get("naming", 0.0)
+        naming = Naming(self.tokenizer, network.decoder.config.hidden_size) if weight else None
         start = config["start"].get("checkpoint")
         if start and not (pathlib.Path(config["out"]) / "checkpoint" / "complete").exists():
-            self.begin(network, start)
+            self.begin(network, start, naming)
         if model.get("lora"):
             from recipe.lora import adapt
 
@@ -98,10 +65,10 @@ class Answers:
             network.encoder = accelerate(network.encoder)
         if config["train"].get("recompute"):
             network.decoder.gradient_checkpointing_enable()
-        self.module = Learner(network, Naming(self.tokenizer) if weight else None, weight)
+        self.module = Learner(network, naming, weight)
 
     @staticmethod
-    def begin(network: VisionLanguage, start: str) -> None:
+    def begin(network: VisionLanguage, start: str, naming: Naming | None = None) -> None:
         """Weights of an earlier run (an encoder behind heads, or a whole model), or of an exported model."""
         if (pathlib.Path(start) / "config.json").exists() and (
             pathlib.Path(start) / "model.safetensors"
@@ -118,6 +85,9 @@ class Answers:
         if not fits:
             raise ValueError(f"{start}: no tensor of the checkpoint belongs to this model")
         network.load_state_dict(fits, strict=False)
+        if naming is not None:
+            heads = {k.removeprefix("naming."): v for k, v in state.items() if k.startswith("naming.")}
+            naming.load_state_dict({k: v for k, v in heads.items() if k in naming.state_dict()}, strict=False)
 
     def groups(self, trains: dict, decay: float) -> list[dict]:
         network, groups = self.module.model, []
@@ -126,7 +96,9 @@ class Answers:
             if part == "lora":
                 chosen = [p for n, p in network.decoder.named_parameters() if "lora_" in n]
             else:
-                chosen = list(getattr(network, part).parameters())
+                chosen = list(network.get_submodule(part).parameters())  # "encoder.stages.4": a part of a part
+            if part == "projector" and self.module.naming is not None:
+                chosen += self.module.naming.parameters()
             for p in chosen:
                 p.requires_grad_(True)
             for matrix in (True, False):
@@ -148,10 +120,12 @@ class Answers:
                     module.eval()
 
     def weight(self, batch: dict) -> float:
-        return float(batch["learn"].sum())
+        return float(batch["learn"].sum()) if "learn" in batch else float(len(batch["pixels"]))
 
-    def collate(self, samples: list[dict]) -> dict:
+    def collate(self, samples: list[dict], sides=None) -> dict:
+        """`sides`: what scales the pixels, unless the batch draws its resolution."""
         out: dict = {}
+        sides = sides or self.sides
         pictures = [s for s in samples if s.get("pixels") is not None]
         if "features" in samples[0]:
             out["features"] = torch.stack([torch.from_numpy(s["features"]) for s in samples])
@@ -162,37 +136,39 @@ class Answers:
             stacked = [torch.from_numpy(s["pixels"]) for s in pictures]
             out["pixels"] = blank
             if stacked:
-                out["pixels"] = self.sides(
-                    torch.stack(stacked), samples[0].get("index", 0), samples[0].get("epoch", 0)
-                )
+                out["pixels"] = sides(torch.stack(stacked), samples[0])
                 side = out["pixels"].shape[1]
             tokens = [(side // 64) ** 2 if s.get("pixels") is not None else 0 for s in samples]
-        rows = [self.packer.row(s["turns"], n, s["linked"]) for s, n in zip(samples, tokens)]
-        out |= self.packer.pack(rows)
         if self.module.naming is not None:
             out |= self.module.naming.targets([s["scene"] for s in samples])
-        return out
+        if "turns" not in samples[0]:
+            return out
+        rows = [self.packer.row(s["turns"], n, s["linked"]) for s, n in zip(samples, tokens)]
+        return out | self.packer.pack(rows)
 
-    @torch.no_grad()
     def watch(self, learner: Learner, number: int = 200) -> dict[str, float]:
         """Shares of answers that greedy decoding gives exactly, per task, on scenes with held-out words."""
         if self.watched is None:
             return {}
         learner.eval()
-        from synth import questions
+        if len(self.sides.settings) < 2:
+            return self.score(learner, number, None)
+        found = {int(side): self.score(learner, number, int(side)) for side in self.sides.settings}
+        return {f"{task} at {side}": share for side, shares in found.items() for task, share in shares.items()}
 
+    @torch.no_grad()
+    def score(self, learner: Learner, number: int, side: int | None) -> dict[str, float]:
         hits: dict[str, list[bool]] = {}
         for start in range(0, number, 25):
             samples, tasks = [], []
             for i in range(start, start + 25):
                 sample = self.watched.sample(i)
-                facts, rng = questions.Facts(sample["scene"]), random.Random(i)
-                chosen = [t for t in facts.possible() if t not in ("text",)]
-                sample["turns"], sample["linked"] = [questions.ask(facts, t, rng) for t in chosen], False
-                samples.append(sample)
-                tasks.append([f"count {facts.scene['family']}" if t == "count" else t for t in chosen])
+                found = watched_questions(sample["scene"], random.Random(i))
+                tasks.append(list(found))
+                samples.append(sample | {"turns": list(found.values()), "linked": False})
             device = next(learner.parameters()).device
-            batch = {k: v.to(device) for k, v in self.collate(samples).items()}
+            sides = (lambda pixels, _: scaled(pixels, side)) if side else None
+            batch = {k: v.to(device) for k, v in self.collate(samples, sides).items()}
             hidden, _ = learner.model.hidden(batch)
             right = learner.model.logits(hidden[batch["learn"]]).argmax(-1) == batch["aims"][batch["learn"]]
             row, column = batch["learn"].nonzero(as_tuple=True)
@@ -201,3 +177,14 @@ class Answers:
                 for j, name in enumerate(names, 1):
                     hits.setdefault(name, []).append(bool(right[(row == i) & (part == j)].all()))
         return {k: round(sum(v) / len(v), 3) for k, v in sorted(hits.items())}
+
+
+def watched_questions(scene: dict, rng: random.Random) -> dict[str, tuple[str, str]]:
+    """A question of every task that makes sense for the scene, by the task's name."""
+    from synth import documents, questions
+
+    if "facts" in scene:
+        return {scene["family"]: documents.ask(scene, rng)}
+    facts = questions.Facts(scene)
+    found = {task: questions.ask(facts, task, rng) for task in facts.possible() if task != "text"}
+    return {f"count {scene['family']}" if task == "count" else task: pair for task, pair in found.items()}

@@ -229,6 +229,7 @@ class Run:
             batch_sampler=_Sampler(keys),
             collate_fn=self.collate,
             num_workers=self.train["workers"],
+            multiprocessing_context="fork" if self.train["workers"] else None,  # nothing needs to be pickled
             generator=torch.Generator(),  # else it would draw from the generator that a checkpoint restores
         )
         found = iter(loader)

@@ -18,7 +18,7 @@ from recipe import sources
 from recipe.shards import Sides
 
 NAMES, SIGNS, COLOURS = len(world.NAMES), len(world.SIGNS), len(world.COLOURS)
-THINGS, LETTERS = 14, 32  # at most this many of each are asked about per image
+THINGS, LETTERS = 20, 80  # at most this many of each are asked about per image
 END = SIGNS  # the class of a slot behind the word's end
 SLOTS = world.LONGEST
 
@@ -265,7 +265,7 @@ class Labels:
 
     def collate(self, samples: list[dict]) -> dict:
         pixels = torch.stack([torch.from_numpy(s["pixels"].copy()) for s in samples])
-        pixels = self.sides(pixels, samples[0]["index"], samples[0]["epoch"])
+        pixels = self.sides(pixels, samples[0])
         return {"pixels": pixels} | targets([s["scene"] for s in samples])
 
     @torch.no_grad()

@@ -61,12 +61,15 @@ class VisionLanguage(nn.Module):
         """pixels [N, S, S, 3] bytes -> [N, (S/64)^2, C]."""
         return encoders.tokens(self.encoder, pixels.permute(0, 3, 1, 2).float().div_(255))
 
+    def images(self, batch: dict):
+        """Projected visual tokens [N, T, D]."""
+        return self.projector(batch["features"] if "features" in batch else self.features(batch["pixels"]))
+
     def hidden(self, batch: dict):
         """Last hidden states [N, L, D] of packed sequences (recipe/text.py)."""
         ids = batch["ids"]
         embedded = self.decoder.get_input_embeddings()(ids)
-        features = batch["features"] if "features" in batch else self.features(batch["pixels"])
-        images = self.projector(features).to(embedded.dtype)
+        images = self.images(batch).to(embedded.dtype)
         embedded = embedded.masked_scatter((ids == self.image_token)[..., None], images)
         out = self.decoder.base_model(
             inputs_embeds=embedded,

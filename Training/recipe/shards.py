@@ -56,14 +56,18 @@ class Sides:
     def __init__(self, settings: dict[str, float] | None, seed: int = 1):
         self.settings, self.seed = settings or {}, seed
 
-    def __call__(self, pixels: torch.Tensor, index: int, epoch: int) -> torch.Tensor:
-        """pixels [N, S, S, 3] bytes, scaled to the batch's resolution."""
+    def __call__(self, pixels: torch.Tensor, first: dict) -> torch.Tensor:
+        """pixels [N, S, S, 3] bytes, scaled to the resolution that the batch's first sample draws."""
         if not self.settings:
             return pixels
-        dice = np.random.default_rng((self.seed, 3, epoch, index))
-        side = int(dice.choice(list(map(int, self.settings)), p=list(self.settings.values())))
-        if side == pixels.shape[1]:
-            return pixels
-        flat = pixels.permute(0, 3, 1, 2).float()
-        flat = torch.nn.functional.interpolate(flat, (side, side), mode="bicubic", antialias=True)
-        return flat.round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous()
+        dice = np.random.default_rng((self.seed, 3, first.get("epoch", 0), first.get("index", 0)))
+        return scaled(pixels, int(dice.choice(list(map(int, self.settings)), p=list(self.settings.values()))))
+
+
+def scaled(pixels: torch.Tensor, side: int) -> torch.Tensor:
+    """pixels [N, S, S, 3] bytes -> [N, side, side, 3] bytes."""
+    if side == pixels.shape[1]:
+        return pixels
+    flat = pixels.permute(0, 3, 1, 2).float()
+    flat = torch.nn.functional.interpolate(flat, (side, side), mode="bicubic", antialias=True)
+    return flat.round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous()

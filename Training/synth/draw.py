@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from synth import assets, world
 
 LIGHT = np.array([0.3, 0.59, 0.11], np.float32)
+SMALL = 256  # side of the smallest pictures that the model is made for
 
 
 class Brush:
@@ -218,7 +219,10 @@ class Brush:
         ), bend
 
     def spoil(self, canvas: Image.Image) -> Image.Image:
-        """Sometimes blur or JPEG artefacts."""
+        """Sometimes blur or JPEG artefacts; large scenes are often the enlargement of a small picture."""
+        if self.side > SMALL and self.chance(0.5):
+            canvas = canvas.resize((SMALL, SMALL), Image.Resampling.BICUBIC)
+            canvas = canvas.resize((self.side, self.side), Image.Resampling.BICUBIC)
         if self.chance(0.1):
             canvas = canvas.filter(ImageFilter.GaussianBlur(self.uniform(0.3, 1.0) * self.side / 256))
         if self.chance(0.15):

@@ -12,7 +12,7 @@ import pathlib
 import numpy as np
 
 from synth import documents, world
-from synth.scenes import Painter
+from synth.scenes import SHARES, Painter
 
 
 def render(path: pathlib.Path, painter: Painter, size: int, sheets: float) -> None:
@@ -40,19 +40,32 @@ def main() -> None:
         "--most", type=int, default=world.MOST, help="pictures of a kind in the largest group"
     )
     parser.add_argument("--documents", type=float, default=0.0, help="share of documents and charts")
+    parser.add_argument("--invented", type=float, default=0.15, help="share of words that are random letters")
+    parser.add_argument(
+        "--families", nargs="+", metavar="NAME=SHARE", default=[], help="only these: group=0.5 word=0.5"
+    )
+    parser.add_argument("--seed", type=int, default=1000, help="of the first training shard, below 700000")
     parser.add_argument("--out", type=pathlib.Path, required=True)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     trained, held = world.words()
     sizes = {"side": args.side, "most": args.most}
+    families = {name: float(share) for name, _, share in (text.partition("=") for text in args.families)}
+    if unknown := set(families) - set(SHARES):
+        parser.error(f"--families {', '.join(sorted(unknown))}: expected some of {', '.join(SHARES)}")
+    if not 0 < args.seed < 700_000:
+        parser.error(f"--seed {args.seed}: watched scenes and the held-out suite have those from 800000 on")
     for shard in range(args.shards):
         path = args.out / f"{args.split}-{shard:03d}"
         if path.with_suffix(".jsonl").exists():
             continue
         if args.split == "train":
-            painter = Painter(1000 + shard, trained, **sizes)
+            painter = Painter(args.seed + shard, trained, args.invented, **sizes)
         else:  # watched during training; the held-out suite has seeds of its own
             painter = Painter(800_000 + shard, held, invented=0, held=True, **sizes)
+        if families:
+            total = sum(families.values())
+            painter.families, painter.shares = list(families), [share / total for share in families.values()]
         render(path, painter, args.size, args.documents)
         print(path, args.size, flush=True)
 

@@ -151,17 +151,21 @@ def test_a_loss_that_is_not_finite_changes_nothing_and_is_reported(answers, go, 
     assert all(torch.isfinite(v).all() for v in weights.values() if v.is_floating_point())
 
 
-def test_frozen_parts_stay_as_they_were(answers, go):
-    answers["train"]["trains"] = {"projector": 1.0}
-    go(answers)
-    after = torch.load(pathlib.Path(answers["out"]) / "checkpoint" / "weights.pt")
-    torch.manual_seed(answers["seed"])
+def changed(config: dict) -> set[str]:
+    """The tensors that a run has changed."""
     from recipe import config as configs
     from recipe.objectives import make
 
-    before = make({**configs.DEFAULTS, **answers, "train": configs.DEFAULTS["train"] | answers["train"]})
-    changed = {k.split(".")[1] for k, v in before.module.state_dict().items() if not torch.equal(v, after[k])}
-    assert changed == {"projector"}
+    after = torch.load(pathlib.Path(config["out"]) / "checkpoint" / "weights.pt")
+    torch.manual_seed(config["seed"])
+    before = make({**configs.DEFAULTS, **config, "train": configs.DEFAULTS["train"] | config["train"]})
+    return {k for k, v in before.module.state_dict().items() if not torch.equal(v, after[k])}
+
+
+def test_frozen_parts_stay_as_they_were(answers, go):
+    answers["train"]["trains"] = {"projector": 1.0}
+    go(answers)
+    assert {name.split(".")[1] for name in changed(answers)} == {"projector"}
 
 
 def test_the_log_has_curves(answers, go):
@@ -248,26 +252,71 @@ def test_things_are_counted_in_the_cells_around_them():
     assert found[0, 0, 1, 3] == pytest.approx(1) and found[0, 1:3, 1:3, 3].tolist() == [[0.25, 0.25], [0.25, 0.25]]
 
 
-def test_labels_train_an_encoder_on_painted_scenes(tmp_path, go):
-    from conftest import ENCODER
-
+@pytest.fixture
+def painted(tmp_path):
+    """Scenes to train on and to watch, a third of them documents."""
     for split in ("train", "watch"):
         command = [sys.executable, "-m", "synth.shards", "--split", split, "--shards", "1", "--size", "50"]
-        arguments = ["--side", "128", "--out", str(tmp_path / "data")]
+        arguments = ["--side", "128", "--documents", "0.3", "--out", str(tmp_path / "data")]
         subprocess.run([*command, *arguments], cwd=ROOT, check=True, env=ENVIRONMENT, capture_output=True)
-    painted = {
-        "kind": "painted",
-        "path": str(tmp_path / "data"),
-        "shards": 1,
-        "size": 50,
-        "side": 128,
-        "questions": 0,
-    }
+    shared = {"kind": "painted", "path": str(tmp_path / "data"), "shards": 1, "size": 50, "side": 128}
+    return shared | {"split": "train", "watch": shared | {"split": "watch"}}
+
+
+def test_answers_and_names_are_learnt_at_two_resolutions_by_a_part_of_the_encoder(answers, painted, go):
+    answers |= {"naming": 1.0, "data": painted | {"sides": {"64": 0.5, "128": 0.5}}}
+    answers["model"]["encoder"]["branches"] = "folded"
+    answers["train"]["trains"] = {"encoder.stages.4": 1.0, "projector": 1.0, "decoder": 1.0}
+    go(answers)
+    names = changed(answers)
+    assert "naming.centres.weight" in names
+    trained = [name for name in names if name.startswith("model.encoder.")]
+    assert trained and all(name.startswith("model.encoder.stages.4.") for name in trained)
+    watched = go.objective.watch(go.objective.module, 50)
+    assert {"exists at 64", "exists at 128"} <= set(watched)
+    assert any(k.startswith(("receipt", "form", "bars", "pie", "label", "table", "sign", "curve")) for k in watched)
+
+
+def test_where_nothing_is_asked_the_names_alone_train_encoder_and_projector(answers, painted, go):
+    del painted["watch"]
+    answers |= {"naming": 1.0, "data": painted | {"questions": 0}}
+    answers["train"] |= {"steps": 12, "batch": 10, "trains": {"encoder": 1.0, "projector": 1.0}, "workers": 1}
+    log = go(answers)
+    assert {"things", "signs", "spell", "centres", "sums"} <= set(log[0]) and "answer" not in log[0]
+    assert log[-1]["loss"] < 0.9 * log[0]["loss"]
+    assert not any(name.startswith("model.decoder.") for name in changed(answers))
+
+
+def test_what_the_cells_say_adds_up_to_the_counts(tokenizer_file):
+    from recipe.naming import Naming
+    from tokenizers import Tokenizer
+
+    naming = Naming(Tokenizer.from_file(tokenizer_file), 2)
+    kinds = naming.tables["things"]
+    table = torch.zeros(kinds.max() + 1, 2)
+    table[kinds[7], 1] = 60.0
+    told = torch.tensor([[[0.5413, 1.0], [0.5413, 1.0], [-30.0, 0.0], [-30.0, 0.0]]])  # softplus(0.5413) is 1
+    want = {"things": torch.tensor([[7, 7]]), "things_at": torch.tensor([[[0.25, 0.25], [0.75, 0.25]]])}
+    want["count"] = torch.zeros(1, len(kinds))
+    with torch.no_grad():
+        naming.centres.weight.copy_(torch.tensor([[1.0, 0.0]]))
+        naming.centres.bias.zero_()
+        for number, wrong in ((2, 0.0), (5, 2 * 3**2 / (1 + 5))):
+            want["count"][0, 7] = number
+            found = naming.crowded(told, table, want)
+            assert found["sums"].item() == pytest.approx(wrong, abs=1e-3)
+            assert found["centres"].item() == pytest.approx(1, abs=1e-3)  # 1 - log 1 for either
+
+
+def test_labels_train_an_encoder_on_painted_scenes(tmp_path, painted, go):
+    from conftest import ENCODER
+
+    painted |= {"questions": 0, "watch": painted["watch"] | {"questions": 0}}
     config = {
         "objective": "labels",
         "out": str(tmp_path / "see"),
         "model": {"encoder": ENCODER | {"branches": "single", "layer_scale": 0.1}},
-        "data": painted | {"split": "train", "watch": painted | {"split": "watch"}},
+        "data": painted,
         "train": {
             "steps": 12,
             "batch": 10,

@@ -1,9 +1,14 @@
 """What the synthetic data promises."""
 
+import json
 import random
 import re
+import subprocess
+import sys
 
 import numpy as np
+from conftest import ROOT
+from PIL import Image
 from synth import questions, world
 from synth.scenes import SHARES, Painter
 
@@ -95,12 +100,6 @@ def test_two_drawing_styles_and_enough_kinds_and_typefaces():
 
 
 def test_the_suite_is_drawn_again_byte_for_byte_and_shares_nothing_with_training(tmp_path):
-    import json
-    import subprocess
-    import sys
-
-    from conftest import ROOT
-
     sums = []
     for name in ("one", "two"):
         command = [sys.executable, "-m", "synth.suite", "--out", str(tmp_path / name), "--items", "4"]
@@ -114,3 +113,29 @@ def test_the_suite_is_drawn_again_byte_for_byte_and_shares_nothing_with_training
             assert (tmp_path / "one" / item["image"]).exists() and item["text"] not in trained
             if path.stem == "reading" and len(item["answer"]) > 2:
                 assert world.is_held_out(item["answer"])
+
+
+def test_shards_of_chosen_families(tmp_path):
+    command = [sys.executable, "-m", "synth.shards", "--split", "train", "--shards", "1", "--size", "12"]
+    command += ["--out", str(tmp_path), "--side", "320", "--families"]
+    subprocess.run([*command, "word=1", "group=3"], cwd=ROOT, check=True, capture_output=True)
+    lines = (tmp_path / "train-000.jsonl").read_text().splitlines()
+    assert {json.loads(line)["family"] for line in lines} <= {"word", "group"} and len(lines) == 12
+    assert (tmp_path / "train-000.bin").stat().st_size == 12 * 320 * 320 * 3
+    wrong = subprocess.run([*command, "wrod=1"], cwd=ROOT, capture_output=True, text=True)
+    assert wrong.returncode == 2 and "wrod" in wrong.stderr and "word" in wrong.stderr
+
+
+def test_large_scenes_may_be_enlarged_small_ones():
+    def detail(image) -> float:
+        """What is lost in halving and doubling, the share of pixels that change by more than noise does."""
+        half = image.resize((image.width // 2,) * 2, Image.Resampling.BICUBIC)
+        again = half.resize(image.size, Image.Resampling.BICUBIC)
+        return float((np.abs(np.asarray(image, int) - np.asarray(again, int)) > 24).mean())
+
+    painter = Painter(random.randrange(10**6), world.words()[0], side=512)
+    painter.chance = lambda share: False  # no noise, blur or JPEG
+    plain = [detail(painter.paint("word")[0]) for _ in range(6)]
+    painter.chance = lambda share: share == 0.5
+    enlarged = [detail(painter.paint("word")[0]) for _ in range(6)]
+    assert np.mean(enlarged) < 0.5 * np.mean(plain)
