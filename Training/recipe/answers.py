@@ -95,8 +95,11 @@ class Answers:
         for part, factor in trains.items():
             if part == "lora":
                 chosen = [p for n, p in network.decoder.named_parameters() if "lora_" in n]
+            elif part in dict(network.named_modules()):  # "encoder.stages.4" as well
+                chosen = list(network.get_submodule(part).parameters())
             else:
-                chosen = list(network.get_submodule(part).parameters())  # "encoder.stages.4": a part of a part
+                names = ", ".join(name for name, _ in network.named_children())
+                raise ValueError(f'train.trains names "{part}", expected {names}, a part of these, or lora')
             if part == "projector" and self.module.naming is not None:
                 chosen += self.module.naming.parameters()
             for p in chosen:

@@ -25,7 +25,7 @@ DEFAULTS = {
         "clip": 1.0,
         "muon": False,  # orthogonalised updates of hidden matrices (recipe/muon.py)
         "precision": "no",  # or bf16: autocast
-        "trains": {},  # part -> factor on the rate; a part that is not named is frozen
+        "trains": {},  # part, or part of a part -> factor on the rate; what is not named is frozen
         "statistics": False,  # whether batch norms go on measuring (only sensible where the encoder starts)
         "sharded": False,  # FSDP instead of DDP
         "workers": 0,
@@ -62,9 +62,18 @@ def load(path: str | pathlib.Path, changes: list[str] = ()) -> dict:
     unknown = set(config["train"]) - set(DEFAULTS["train"]) - {"steps"}
     if unknown:
         raise ValueError(f"{path}: unknown settings in [train]: {', '.join(sorted(unknown))}")
+    config["train"]["trains"] = flat(config["train"]["trains"])
     if "steps" not in config["train"]:
         raise ValueError(f"{path}: `train.steps` is missing")
     return config
+
+
+def flat(parts: dict, prefix: str = "") -> dict[str, float]:
+    """{"encoder": {"stages": {"4": 1.0}}}, which is what TOML makes of encoder.stages.4 = 1.0, under one name."""
+    found = {}
+    for name, value in parts.items():
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return found
 
 
 def arguments(description: str) -> argparse.Namespace:

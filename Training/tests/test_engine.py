@@ -254,10 +254,10 @@ def test_things_are_counted_in_the_cells_around_them():
 
 @pytest.fixture
 def painted(tmp_path):
-    """Scenes to train on and to watch, a third of them documents."""
-    for split in ("train", "watch"):
+    """Scenes to train on, and others to watch, some of them documents."""
+    for split, documents in (("train", "0"), ("watch", "0.3")):
         command = [sys.executable, "-m", "synth.shards", "--split", split, "--shards", "1", "--size", "50"]
-        arguments = ["--side", "128", "--documents", "0.3", "--out", str(tmp_path / "data")]
+        arguments = ["--side", "128", "--documents", documents, "--out", str(tmp_path / "data")]
         subprocess.run([*command, *arguments], cwd=ROOT, check=True, env=ENVIRONMENT, capture_output=True)
     shared = {"kind": "painted", "path": str(tmp_path / "data"), "shards": 1, "size": 50, "side": 128}
     return shared | {"split": "train", "watch": shared | {"split": "watch"}}
@@ -340,6 +340,12 @@ def test_every_stage_is_a_readable_configuration(path):
     config = configs.load(path, ["train.steps=7", "data.path=elsewhere"])
     assert config["train"]["steps"] == 7 and config["data"]["path"] == "elsewhere"
     assert config["objective"] in ("labels", "contrastive", "answers") and config["train"]["trains"]
+
+
+def test_a_part_that_does_not_exist_is_an_error(answers, go):
+    answers["train"]["trains"] = {"encoder.stages.9": 1.0}
+    with pytest.raises(ValueError, match="encoder.stages.9.*encoder, decoder, projector"):
+        go(answers)
 
 
 def test_a_misspelt_setting_is_an_error(answers, write_config):
