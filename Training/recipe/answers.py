@@ -51,6 +51,8 @@ class Answers:
         self.watched = sources.make(watched) if watched else None
         network = VisionLanguage(model, self.tokenizer)
         weight = config.get("naming", 0.0)
+        if data.get("questions") == 0 and not weight:
+            raise ValueError("nothing to learn: data.questions is 0 and `naming` has no weight")
         naming = Naming(self.tokenizer, network.decoder.config.hidden_size) if weight else None
         start = config["start"].get("checkpoint")
         if start and not (pathlib.Path(config["out"]) / "checkpoint" / "complete").exists():

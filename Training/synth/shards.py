@@ -50,7 +50,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     trained, held = world.words()
     sizes = {"side": args.side, "most": args.most}
-    families = {name: float(share) for name, _, share in (text.partition("=") for text in args.families)}
+    families = {name: float(share or 1) for name, _, share in (text.partition("=") for text in args.families)}
     if unknown := set(families) - set(SHARES):
         parser.error(f"--families {', '.join(sorted(unknown))}: expected some of {', '.join(SHARES)}")
     if not 0 < args.seed < 700_000:

@@ -287,6 +287,13 @@ def test_where_nothing_is_asked_the_names_alone_train_encoder_and_projector(answ
     assert not any(name.startswith("model.decoder.") for name in changed(answers))
 
 
+def test_without_questions_and_names_there_is_nothing_to_learn(answers, painted, go):
+    del painted["watch"]
+    answers["data"] = painted | {"questions": 0}
+    with pytest.raises(ValueError, match="nothing to learn.*questions.*naming"):
+        go(answers)
+
+
 def test_what_the_cells_say_adds_up_to_the_counts(tokenizer_file):
     from recipe.naming import Naming
     from tokenizers import Tokenizer
