@@ -116,15 +116,17 @@ def split_cell(cell):
     return cell.split([NAMES, SIGNS, COLOURS, SLOTS, 1], -1)
 
 
+def entropy(logits: torch.Tensor, aims: torch.Tensor) -> torch.Tensor:
+    """Mean cross-entropy where the aim is not -1; 0, with a gradient, where there is none."""
+    if not (aims >= 0).any():
+        return logits.sum() * 0
+    return F.cross_entropy(logits.flatten(0, -2).float(), aims.flatten(), ignore_index=-1)
+
+
 def losses(out: dict, want: dict) -> dict:
     spot_name, spot_sign, spot_color = out["spot"].split([NAMES, SIGNS, COLOURS], -1)
     name, sign, color, order, size = split_cell(out["cell"])
     t = want["things"].shape[1]
-
-    def entropy(logits, aims):
-        if not (aims >= 0).any():
-            return logits.sum() * 0
-        return F.cross_entropy(logits.flatten(0, -2).float(), aims.flatten(), ignore_index=-1)
 
     present = (want["count"] > 0).float()
     there = present.sum(1) > 0

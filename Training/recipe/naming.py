@@ -6,7 +6,7 @@ from synth import questions, world
 from tokenizers import Tokenizer
 from torch import nn
 
-from recipe.labels import crowd, targets
+from recipe.labels import crowd, entropy, targets
 
 
 class Naming(nn.Module):
@@ -47,12 +47,10 @@ class Naming(nn.Module):
             cell = places.long().clamp(0, side - 1)
             told = spoken[image, cell[:, 1] * side + cell[:, 0]]
             aims = want[name][image, slot]
-            losses[name] = mean_entropy(told @ table[self.tables[name]].t(), aims)
+            losses[name] = entropy(told @ table[self.tables[name]].t(), aims)
             if name == "signs":
-                losses["spell"] = mean_entropy(self.spell(torch.cat([told, places - cell - 0.5], 1)), aims)
-        known = want["ground"] >= 0
-        scores = spoken.mean(1) @ table[self.tables["ground"]].t()
-        losses["ground"] = 0.3 * mean_entropy(scores[known], want["ground"][known])
+                losses["spell"] = entropy(self.spell(torch.cat([told, places - cell - 0.5], 1)), aims)
+        losses["ground"] = 0.3 * entropy(spoken.mean(1) @ table[self.tables["ground"]].t(), want["ground"])
         return losses | self.crowded(spoken, table, want)
 
     def crowded(self, spoken, table, want) -> dict:
@@ -70,8 +68,3 @@ class Naming(nn.Module):
             "centres": cells / there.sum().clamp_min(n),
             "sums": 2 * off / shown.sum().clamp_min(n),
         }
-
-
-def mean_entropy(logits, aims):
-    """Cross-entropy; 0, with a gradient, where there is nothing to learn."""
-    return F.cross_entropy(logits, aims, reduction="sum") / max(1, len(aims))
