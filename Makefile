@@ -47,8 +47,9 @@ $(TRAINING_PYTHON): Training/requirements.txt
 test-training: $(TRAINING_PYTHON) ## Test the training code (downloads PyTorch; asks the built runtime if there is one)
 	cd Training && OMP_NUM_THREADS=1 $(abspath $(TRAINING_PYTHON)) -m pytest -q -p no:cacheprovider tests
 
-suite: $(TRAINING_PYTHON) ## Draw the held-out suite of the embedded model and check its checksum
-	cd Training && $(abspath $(TRAINING_PYTHON)) -m synth.suite --out data/suite
+suite: $(TRAINING_PYTHON) ## Draw the held-out suites of the embedded model, of 256 and 512 pixels, and check their checksums
+	cd Training && $(abspath $(TRAINING_PYTHON)) -m synth.suite --out data/suite-256 --side 256
+	cd Training && $(abspath $(TRAINING_PYTHON)) -m synth.suite --out data/suite-512 --side 512
 
 FULL_CHECKPOINT = downloads/fastvlm-0.5b-random
 

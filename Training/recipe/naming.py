@@ -63,7 +63,7 @@ class Naming(nn.Module):
         cells = F.poisson_nll_loss(found, there, log_input=False, reduction="sum")
         kinds = (spoken @ table[self.tables["things"]].t()).softmax(-1)
         sums, shown = (found * kinds).sum(1), want["count"] > 0
-        off = ((sums - want["count"]).square() / (1 + want["count"])).sum()
+        off = ((sums - want["count"]).square() / (1 + want["count"]).sqrt()).sum()
         return {
             "centres": cells / there.sum().clamp_min(n),
             "sums": 2 * off / shown.sum().clamp_min(n),

@@ -4,6 +4,7 @@ A phrasing is a template; `{in}` becomes one of several endings ("in the image",
 question has dozens of wordings. Held-out phrasings use only words that the others use too.
 """
 
+import itertools
 import random
 
 from synth import world
@@ -346,11 +347,17 @@ def absent(facts: Facts, rng: random.Random) -> int:
 
 
 def ask(
-    facts: Facts, task: str, rng: random.Random, held: bool = False, want: str | None = None
+    facts: Facts,
+    task: str,
+    rng: random.Random,
+    held: bool = False,
+    want: str | None = None,
+    kind: int | None = None,
 ) -> tuple[str, str]:
     """A question of the task about the scene, and its answer.
 
-    `want`: "Yes." or "No." for the tasks with such answers, a number for "count"; else as chance has it.
+    `want`: "Yes." or "No." for the tasks with such answers, "0" for "count"; else as chance has it.
+    `kind`: what is to be counted, unless that is something absent.
     """
     trained, kept = PHRASINGS[task]
     phrasing = rng.choice(kept if held else trained)
@@ -365,7 +372,8 @@ def ask(
     if task == "count":
         zero = rng.random() < 0.1 or not facts.count if want is None else want == "0"
         main = facts.order[0] if rng.random() < 0.4 and facts.order else None
-        name = absent(facts, rng) if zero else main if main is not None else rng.choice(facts.order)
+        kind = main if kind is None else kind
+        name = absent(facts, rng) if zero else rng.choice(facts.order) if kind is None else kind
         return say(many=many(name)), str(facts.count.get(name, 0))
     if task == "exists":
         name = rng.choice(facts.order) if facts.count and yes else absent(facts, rng)
@@ -436,6 +444,7 @@ MAIN = {  # what each family is for; more than once: asked about several things 
     "single": ["name", "exists"],
     "pair": ["side", "beside", "relation", "exists", "bigger", "larger"],
     "group": ["count", "count", "count", "exists", "these"],
+    "crowd": ["count", "count", "count", "count"],
     "shapes": ["color", "color", "color", "shape", "exists", "count", "side", "name"],
     "word": ["read", "read"],
     "lines": ["line", "line", "line", "lines"],
@@ -461,8 +470,10 @@ def several(scene: dict, number: int, rng: random.Random) -> list[tuple[str, str
     while len(tasks) < number:
         tasks.append("refuse" if rng.random() < 0.15 else rng.choice(main or possible))
     found: list[tuple[str, str]] = []
+    kinds = itertools.cycle(rng.sample(facts.order, len(facts.order)) or [None])  # every kind is counted once
     for task in tasks:
-        question, answer = refuse(facts, rng) if task == "refuse" else ask(facts, task, rng)
+        kind = next(kinds) if task == "count" else None
+        question, answer = refuse(facts, rng) if task == "refuse" else ask(facts, task, rng, kind=kind)
         pair = opened(question, rng) if rng.random() < 0.3 else question, answer
         if pair not in found:
             found.append(pair)

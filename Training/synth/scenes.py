@@ -23,6 +23,7 @@ SHARES = {
     "word": 0.22,
     "lines": 0.10,
     "mixed": 0.08,
+    "crowd": 0.0,  # by name only
 }
 KINDS = len(world.KINDS)
 
@@ -45,6 +46,7 @@ class Painter(Brush):
         super().__init__(seed, side)
         self.words, self.invented, self.held, self.most = words, invented, held, most
         self.only: int | None = None  # the kind that "single" must show, where it matters
+        self.least = 0.35  # size of the smallest picture of "single"
         self.families, self.shares = list(SHARES), list(SHARES.values())
 
     # Choices
@@ -134,7 +136,7 @@ class Painter(Brush):
 
     def single(self, canvas, scene, mean) -> None:
         width, height = canvas.size
-        size = min(width, height) * self.uniform(0.35, 0.95)
+        size = min(width, height) * self.uniform(self.least, 0.95)
         x = self.uniform(size / 2, width - size / 2)
         y = self.uniform(size / 2, height - size / 2)
         kind = self.integer(0, KINDS - 1)
@@ -145,6 +147,16 @@ class Painter(Brush):
         names = [main] * self.integer(1, self.most)
         for other in others[: self.integer(0, 2)]:
             names += [other] * self.integer(1, 3)
+        centres, size = self.spots(len(names), *canvas.size)
+        for name, (x, y) in zip(names, centres):
+            self.put(canvas, scene, name, x, y, size * self.uniform(0.85, 1.0), mean)
+
+    def crowd(self, canvas, scene, mean) -> None:
+        """Several kinds with several pictures each: many different counts to ask for in one image."""
+        names: list[int] = []
+        for kind in self.kinds(self.integer(2, 5)):
+            names += [kind] * self.integer(1, 5)
+        names = names[:14]
         centres, size = self.spots(len(names), *canvas.size)
         for name, (x, y) in zip(names, centres):
             self.put(canvas, scene, name, x, y, size * self.uniform(0.85, 1.0), mean)

@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument(
         "--families", nargs="+", metavar="NAME=SHARE", default=[], help="only these: group=0.5 word=0.5"
     )
+    parser.add_argument("--least", type=float, default=0.35, help='size of the smallest picture of "single"')
     parser.add_argument("--seed", type=int, default=1000, help="of the first training shard, below 700000")
     parser.add_argument("--out", type=pathlib.Path, required=True)
     args = parser.parse_args()
@@ -53,6 +54,8 @@ def main() -> None:
     families = {name: float(share or 1) for name, _, share in (text.partition("=") for text in args.families)}
     if unknown := set(families) - set(SHARES):
         parser.error(f"--families {', '.join(sorted(unknown))}: expected some of {', '.join(SHARES)}")
+    if not 0 < args.least < 0.95:
+        parser.error(f"--least {args.least}: expected a share of the image's side below 0.95")
     if not 0 < args.seed < 700_000:
         parser.error(f"--seed {args.seed}: watched scenes and the held-out suite have those from 800000 on")
     for shard in range(args.shards):
@@ -63,6 +66,7 @@ def main() -> None:
             painter = Painter(args.seed + shard, trained, args.invented, **sizes)
         else:  # watched during training; the held-out suite has seeds of its own
             painter = Painter(800_000 + shard, held, invented=0, held=True, **sizes)
+        painter.least = args.least
         if families:
             total = sum(families.values())
             painter.families, painter.shares = list(families), [share / total for share in families.values()]

@@ -2,10 +2,10 @@
 
 Words, numbers, renderings, layouts, phrasings and seeds are such as training never sees. Each line is a
 question in LLaVA's question format with its answer: {"question_id", "image", "text", "category", "answer"};
-existence has POPE's `label` as well. The checksum covers questions, answers and pixels; the expected one
-stands in suite.sha256.
+existence has POPE's `label` as well. The checksum covers questions, answers and pixels; the expected ones of
+images of 256 and 512 pixels stand in suite.sha256.
 
-    python -m synth.suite --out data/suite
+    python -m synth.suite --out data/suite-512 --side 512
 """
 
 import argparse
@@ -184,12 +184,13 @@ def main() -> None:
         print(task, suite.write(task), flush=True)
     found = suite.digest.hexdigest()
     (args.out / "sha256").write_text(found + "\n")
+    known = dict(line.split() for line in EXPECTED.read_text().splitlines())  # side -> checksum
     if args.accept:
-        EXPECTED.write_text(found + "\n")
-    whole = (args.items, args.side, args.tasks) == (300, 256, list(TASKS))
-    expected = EXPECTED.read_text().strip() if EXPECTED.exists() else None
+        known[str(args.side)] = found
+        EXPECTED.write_text("".join(f"{side} {sum}\n" for side, sum in sorted(known.items())))
+    expected = known.get(str(args.side))
     print(found, "as expected" if found == expected else "")
-    if whole and found != expected:
+    if (args.items, args.tasks) == (300, list(TASKS)) and expected and found != expected:
         sys.exit(
             f"the suite is not the one of suite.sha256 ({expected}): other fonts, words or library versions?"
         )

@@ -308,7 +308,7 @@ def test_what_the_cells_say_adds_up_to_the_counts(tokenizer_file):
     with torch.no_grad():
         naming.centres.weight.copy_(torch.tensor([[1.0, 0.0]]))
         naming.centres.bias.zero_()
-        for number, wrong in ((2, 0.0), (5, 2 * 3**2 / (1 + 5))):
+        for number, wrong in ((2, 0.0), (5, 2 * 3**2 / (1 + 5) ** 0.5)):
             want["count"][0, 7] = number
             found = naming.crowded(told, table, want)
             assert found["sums"].item() == pytest.approx(wrong, abs=1e-3)

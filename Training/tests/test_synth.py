@@ -88,7 +88,20 @@ def test_every_family_is_drawn_and_things_lie_inside():
         for text in scene["texts"]:
             assert len(text["signs"]) == len(text["text"])
             assert all(-0.02 <= v <= 1.02 for at in text["signs"] for v in at)
-    assert seen == set(SHARES)
+    assert seen == {family for family, share in SHARES.items() if share}
+
+
+def test_most_kinds_of_a_crowd_are_counted():
+    painter, rng = Painter(5, world.words()[0]), random.Random(5)
+    there, asked = 0, 0
+    for _ in range(40):
+        facts = questions.Facts(painter.paint("crowd")[1])
+        assert 2 <= len(facts.count) <= 5 and sum(facts.count.values()) <= 14
+        for name, number in facts.count.items():
+            turns = questions.several(facts.scene, 6, rng)
+            there += 1
+            asked += any(f" {questions.many(name)}" in q and a == str(number) for q, a in turns)
+    assert asked > 0.6 * there, f"{asked} of {there}"
 
 
 def test_two_drawing_styles_and_enough_kinds_and_typefaces():
