@@ -9,6 +9,7 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from recipe import sources
+from recipe.guide import Guide, counted, places
 from recipe.model import VisionLanguage, initial
 from recipe.naming import Naming
 from recipe.shards import Sides, scaled
@@ -18,9 +19,10 @@ from recipe.text import Packer
 class Learner(nn.Module):
     """batch -> losses: of the answers, and of the naming; of the naming alone where nothing is asked."""
 
-    def __init__(self, model: VisionLanguage, naming: Naming | None, weight: float):
+    def __init__(self, model: VisionLanguage, naming: Naming | None, weight: float, guide: float = 0.0):
         super().__init__()
         self.model, self.naming, self.weight = model, naming, weight
+        self.guide, self.guide_weight = Guide(model.decoder) if guide else None, guide
 
     def forward(self, batch: dict) -> dict:
         table = self.model.decoder.get_input_embeddings().weight
@@ -35,6 +37,9 @@ class Learner(nn.Module):
         if self.naming is not None:
             found["naming"] = sum(self.naming(images, table, batch).values())
             found["loss"] = answer + self.weight * found["naming"]
+        if self.guide is not None:
+            found["guide"] = self.guide.loss(batch, self.model.image_token)
+            found["loss"] = found["loss"] + self.guide_weight * found["guide"]
         return found
 
 
@@ -54,6 +59,9 @@ class Answers:
         if data.get("questions") == 0 and not weight:
             raise ValueError("nothing to learn: data.questions is 0 and `naming` has no weight")
         naming = Naming(self.tokenizer, network.decoder.config.hidden_size) if weight else None
+        guide = config.get("guide", 0.0)
+        if guide and naming is None:
+            raise ValueError("`guide` needs `naming`, which knows what lies where")
         start = config["start"].get("checkpoint")
         if start and not (pathlib.Path(config["out"]) / "checkpoint" / "complete").exists():
             self.begin(network, start, naming)
@@ -67,7 +75,7 @@ class Answers:
             network.encoder = accelerate(network.encoder)
         if config["train"].get("recompute"):
             network.decoder.gradient_checkpointing_enable()
-        self.module = Learner(network, naming, weight)
+        self.module = Learner(network, naming, weight, guide)
 
     @staticmethod
     def begin(network: VisionLanguage, start: str, naming: Naming | None = None) -> None:
@@ -80,6 +88,8 @@ class Answers:
             return read(network, pathlib.Path(start))
         state = {k.removeprefix("model."): v for k, v in initial(start).items()}
         own = network.state_dict()
+        decoder = network.decoder.config
+        state = own_heads(state, own, decoder.hidden_size // decoder.num_attention_heads)
         unfit = [k for k, v in state.items() if k in own and own[k].shape != v.shape]
         if unfit:
             raise ValueError(f"{start}: tensors of another shape than configured, first {unfit[0]}")
@@ -149,6 +159,14 @@ class Answers:
         if "turns" not in samples[0]:
             return out
         rows = [self.packer.row(s["turns"], n, s["linked"]) for s, n in zip(samples, tokens)]
+        if self.module.guide is not None:
+            found = [
+                (i, place, kind)
+                for i, (sample, row) in enumerate(zip(samples, rows))
+                for place, kind in zip(places(row[3]), counted(sample["turns"]))
+                if kind >= 0
+            ]
+            out["counted"] = torch.tensor(found, dtype=torch.long).view(-1, 3)
         return out | self.packer.pack(rows)
 
     def watch(self, learner: Learner, number: int = 200) -> dict[str, float]:
@@ -182,6 +200,16 @@ class Answers:
                 for j, name in enumerate(names, 1):
                     hits.setdefault(name, []).append(bool(right[(row == i) & (part == j)].all()))
         return {k: round(sum(v) / len(v), 3) for k, v in sorted(hits.items())}
+
+
+def own_heads(state: dict, own: dict, width: int) -> dict:
+    """Key and value heads of `width` that query heads shared, repeated where the model has more of them."""
+    found = dict(state)
+    for name, value in state.items():
+        if name in own and (".k_proj." in name or ".v_proj." in name) and len(own[name]) > len(value):
+            heads = value.unflatten(0, (-1, width))
+            found[name] = heads.repeat_interleave(len(own[name]) // len(value), 0).flatten(0, 1)
+    return found
 
 
 def watched_questions(scene: dict, rng: random.Random) -> dict[str, tuple[str, str]]:

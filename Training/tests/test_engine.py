@@ -1,6 +1,7 @@
 """What the training loop promises."""
 
 import copy
+import math
 import os
 import pathlib
 import signal
@@ -313,6 +314,69 @@ def test_what_the_cells_say_adds_up_to_the_counts(tokenizer_file):
             found = naming.crowded(told, table, want)
             assert found["sums"].item() == pytest.approx(wrong, abs=1e-3)
             assert found["centres"].item() == pytest.approx(1, abs=1e-3)  # 1 - log 1 for either
+
+
+def test_the_guided_head_learns_to_weigh_things_by_their_number(answers, painted, go):
+    del painted["watch"]
+    answers |= {"naming": 0.1, "guide": 1.0, "data": painted}
+    answers["train"] |= {"steps": 20, "batch": 8, "rate": 5e-3}
+    log = [record["guide"] for record in go(answers)]
+    assert log[0] > 0.3 and sum(log[-4:]) / 4 < 0.7 * log[0], log
+    answers["naming"] = 0.0
+    with pytest.raises(ValueError, match="guide.*naming"):
+        go(answers)
+
+
+def test_the_guide_is_content_with_a_head_that_looks_as_it_should():
+    from recipe.guide import REST, Guide
+    from recipe.labels import targets
+
+    width, tokens = 32, 1 + 16
+    places = [[0.125, 0.125], [0.875, 0.125], [0.375, 0.875]]  # the centres of cells 0, 3 and 13 of 4 x 4
+    things = [{"name": name, "at": at, "size": 0.1} for name, at in zip((7, 7, 9), places)]
+    batch = targets([{"ground": None, "things": things, "texts": []}])
+    batch["counted"] = torch.tensor([[0, tokens, 7]])
+    batch["ids"] = torch.tensor([[1] + [5] * 16 + [2]])
+    batch["mask"] = torch.zeros(1, 1, tokens + 1, tokens + 1)
+    batch["mask"][..., -1] = -1e9  # the question itself is not looked at here
+    hidden = torch.zeros(1, tokens + 1, width)
+    hidden[0, :, 0] = torch.tensor([math.log(REST)] + [-20.0] * 16 + [0.0])
+    hidden[0, [1, 4], 0] = 0.0  # the two things of kind 7 weigh 1 each
+    hidden[0, -1, 1] = 1.0
+    attention = torch.nn.Module()
+    attention.head_dim, attention.scaling = width, 1.0
+    attention.q_proj, attention.k_proj = torch.nn.Linear(width, width), torch.nn.Linear(width, width)
+    for part, at in ((attention.q_proj, 1), (attention.k_proj, 0)):
+        torch.nn.init.zeros_(part.weight), torch.nn.init.zeros_(part.bias)
+        part.weight.data[0, at] = 1.0
+    guide = Guide.__new__(Guide)
+    guide.attention = attention
+    unturned = torch.ones(1, tokens + 1, width), torch.zeros(1, tokens + 1, width)
+    for wrong, low, high in ((0.0, -1e-5, 1e-5), (1.0, 0.1, 10)):
+        hidden[0, 1, 0] = wrong
+        guide.seen = hidden, unturned
+        assert low < guide.loss(batch, 5).item() < high
+        assert guide.seen is None
+
+
+def test_shared_key_and_value_heads_are_repeated_where_the_model_has_more(tokenizer_file):
+    from conftest import DECODER, ENCODER
+    from recipe.answers import own_heads
+    from recipe.model import VisionLanguage
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(tokenizer_file)
+    encoder = ENCODER | {"branches": "folded"}
+    few, many = (
+        VisionLanguage({"encoder": encoder, "decoder": DECODER | heads}, tokenizer).decoder.eval()
+        for heads in (
+            {"num_attention_heads": 4, "num_key_value_heads": 2},
+            {"num_attention_heads": 4, "num_key_value_heads": 4},
+        )
+    )
+    many.load_state_dict(own_heads(few.state_dict(), many.state_dict(), 8))
+    ids = torch.randint(0, 500, (1, 12))
+    assert torch.allclose(few(ids).logits, many(ids).logits, atol=1e-5)
 
 
 def test_labels_train_an_encoder_on_painted_scenes(tmp_path, painted, go):

@@ -28,6 +28,19 @@ def test_only_answers_are_learnt(tokenizer_file):
     assert texts[2] == "A dog.<|im_end|>"
 
 
+def test_the_guide_knows_which_answers_are_numbers_of_what_and_where_they_begin(tokenizer_file):
+    from recipe.guide import counted, places
+    from synth import world
+
+    turns = [*TURNS, ("Here, how many cakes are there?", "0"), ("How many lines are there?", "2")]
+    cake = world.NAMES.index("cake")
+    assert counted(turns) == [-1, world.NAMES.index("dog"), -1, cake, -1]
+    packer = Packer(Tokenizer.from_file(tokenizer_file))
+    for linked in (False, True):
+        row = packer.row(turns, 4, linked)
+        assert [row[0][at + 1] for at in places(row[3])] == [packer.ids(answer)[0] for _, answer in turns]
+
+
 def test_the_prompt_is_the_runtimes_chat_template(tokenizer_file):
     tokenizer = Tokenizer.from_file(tokenizer_file)
     ids = Packer(tokenizer).row(TURNS[:2], 1, True)[0]
