@@ -3,7 +3,7 @@
 Attention is a mean, so to count with it takes something constant to compare with: a head that gives every thing of the
 kind the same weight, spread over the cells around its centre, and the sequence's first token `REST` times as much, knows
 n / (n + REST). A small decoder does not find that by itself in the time that a CPU allows: on its own it counted 57 % of
-groups right on visual tokens whose centres, added up by the heads of recipe/naming.py, gave 91 %.
+groups right where the visual tokens, added up by the heads of recipe/naming.py, did 82 %.
 """
 
 import torch
@@ -59,7 +59,7 @@ class Guide:
         row, place, kind = batch["counted"].unbind(1)
         attention, width = self.attention, self.attention.head_dim
         query, key = (
-            nn.functional.linear(x, part.weight[:width], part.bias[:width])
+            nn.functional.linear(x, part.weight[:width], None if part.bias is None else part.bias[:width])
             for x, part in ((hidden[row, place], attention.q_proj), (hidden, attention.k_proj))
         )
         query = rotated(query, cosine[row, place], sine[row, place])
