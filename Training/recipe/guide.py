@@ -14,15 +14,15 @@ from transformers.models.qwen2.modeling_qwen2 import apply_rotary_pos_emb
 from recipe.labels import NAMES, crowd
 
 REST, TOGETHER = 4.0, 10.0
-KINDS = {questions.many(name): name for name in range(len(world.NAMES))}
+PLURALS = {questions.many(name): name for name in range(len(world.NAMES))}
 
 
 def counted(turns: list[tuple[str, str]]) -> list[int]:
     """For every turn the kind of thing that it asks the number of, or -1."""
     found = []
     for question, answer in turns:
-        asked = [kind for kind in KINDS if f" {kind}" in question] if answer.isdigit() else []
-        found.append(KINDS[max(asked, key=len)] if asked else -1)
+        asked = [plural for plural in PLURALS if f" {plural}" in question] if answer.isdigit() else []
+        found.append(PLURALS[max(asked, key=len)] if asked else -1)
     return found
 
 

@@ -132,6 +132,11 @@ class Painter(Brush):
                         return found, size
             size *= 0.92
 
+    def scatter(self, canvas, scene, names: list[int], mean) -> None:
+        centres, size = self.spots(len(names), *canvas.size)
+        for name, (x, y) in zip(names, centres):
+            self.put(canvas, scene, name, x, y, size * self.uniform(0.85, 1.0), mean)
+
     # Families
 
     def single(self, canvas, scene, mean) -> None:
@@ -147,19 +152,14 @@ class Painter(Brush):
         names = [main] * self.integer(1, self.most)
         for other in others[: self.integer(0, 2)]:
             names += [other] * self.integer(1, 3)
-        centres, size = self.spots(len(names), *canvas.size)
-        for name, (x, y) in zip(names, centres):
-            self.put(canvas, scene, name, x, y, size * self.uniform(0.85, 1.0), mean)
+        self.scatter(canvas, scene, names, mean)
 
     def crowd(self, canvas, scene, mean) -> None:
         """Several kinds with several pictures each: many different counts to ask for in one image."""
         names: list[int] = []
         for kind in self.kinds(self.integer(2, 5)):
             names += [kind] * self.integer(1, 5)
-        names = names[:14]
-        centres, size = self.spots(len(names), *canvas.size)
-        for name, (x, y) in zip(names, centres):
-            self.put(canvas, scene, name, x, y, size * self.uniform(0.85, 1.0), mean)
+        self.scatter(canvas, scene, names[:14], mean)
 
     def pair(self, canvas, scene, mean) -> None:
         """Two things beside or above one another, often of different size."""
