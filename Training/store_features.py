@@ -1,6 +1,6 @@
 """Runs the frozen encoder of a run over painted shards once: python store_features.py runs/see data train 20.
 
-Writes data/features-SPLIT.bin ([N, T, C] float16), a shard at a time; started again it goes on.
+Writes data/features-SPLIT-RESOLUTION.bin ([N, T, C] float16), a shard at a time; started again it goes on.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import torch
 from recipe import encoder as encoders
 from recipe.fast_ops import accelerate
 from recipe.model import initial
-from recipe.shards import Scenes
+from recipe.shards import Scenes, scaled
 
 
 @torch.no_grad()
@@ -23,7 +23,8 @@ def main() -> None:
     parser.add_argument("split")
     parser.add_argument("shards", type=int)
     parser.add_argument("--size", type=int, default=2000)
-    parser.add_argument("--side", type=int, default=256)
+    parser.add_argument("--side", type=int, default=256, help="of the shards' images")
+    parser.add_argument("--at", type=int, help="resolution to look at them, if another")
     args = parser.parse_args()
     config = json.loads((args.run / "config.json").read_text())
     net = encoders.make_encoder(**config["model"]["encoder"])
@@ -32,8 +33,9 @@ def main() -> None:
     net.load_state_dict({k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)})
     net = accelerate(encoders.folded(net))
     scenes = Scenes(args.data, args.split, args.shards, args.size, args.side)
-    tokens, channels = (args.side // 64) ** 2, 2 * config["model"]["encoder"]["embed_dims"][4]
-    target = args.data / f"features-{args.split}.bin"
+    at = args.at or args.side
+    tokens, channels = (at // 64) ** 2, 2 * config["model"]["encoder"]["embed_dims"][4]
+    target = args.data / f"features-{args.split}-{at}.bin"
     part, mark = target.with_suffix(".part"), target.with_suffix(".json")
     done = json.loads(mark.read_text())["shards"] if mark.exists() and part.exists() else 0
     shape = (len(scenes), tokens, channels)
@@ -42,6 +44,7 @@ def main() -> None:
         for start in range(shard * args.size, (shard + 1) * args.size, 20):
             chosen = range(start, min(start + 20, (shard + 1) * args.size))
             pixels = torch.stack([torch.tensor(scenes.pixels(i)) for i in chosen])
+            pixels = scaled(pixels, at)
             found = encoders.tokens(net, pixels.permute(0, 3, 1, 2).float().div_(255))
             if not torch.isfinite(found).all():
                 raise FloatingPointError(f"features of images {chosen} are not finite")

@@ -9,11 +9,12 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from recipe import sources
-from recipe.guide import Guide, counted, places
+from recipe.guide import Guide, pointing_steps
 from recipe.model import VisionLanguage, initial
 from recipe.naming import Naming
 from recipe.shards import Sides, scaled
 from recipe.text import Packer
+from synth.pointing import PLACES, pointed
 
 
 class Learner(nn.Module):
@@ -38,7 +39,7 @@ class Learner(nn.Module):
             found["naming"] = sum(self.naming(images, table, batch).values())
             found["loss"] = answer + self.weight * found["naming"]
         if self.guide is not None:
-            found["guide"] = self.guide.loss(batch, self.model.image_token)
+            found["guide"] = self.guide(batch, self.model.image_token)
             found["loss"] = found["loss"] + self.guide_weight * found["guide"]
         return found
 
@@ -51,6 +52,7 @@ class Answers:
         model, data = config["model"], dict(config["data"])
         self.tokenizer = Tokenizer.from_file(model["tokenizer"])
         self.packer = Packer(self.tokenizer, data.pop("longest", 2048))
+        self.points = self.tokenizer.token_to_id(PLACES[0]) is not None
         watched, self.sides = data.pop("watch", None), Sides(data.pop("sides", None), config["seed"])
         self.source = sources.make(data)
         self.watched = sources.make(watched) if watched else None
@@ -60,8 +62,8 @@ class Answers:
             raise ValueError("nothing to learn: data.questions is 0 and `naming` has no weight")
         naming = Naming(self.tokenizer, network.decoder.config.hidden_size) if weight else None
         guide = config.get("guide", 0.0)
-        if guide and naming is None:
-            raise ValueError("`guide` needs `naming`, which knows what lies where")
+        if guide and not self.points:
+            raise ValueError(f"`guide` needs a tokenizer with places, {PLACES[0]} and so on, to point with")
         start = config["start"].get("checkpoint")
         if start and not (pathlib.Path(config["out"]) / "checkpoint" / "complete").exists():
             self.begin(network, start, naming)
@@ -89,7 +91,7 @@ class Answers:
         state = {k.removeprefix("model."): v for k, v in initial(start).items()}
         own = network.state_dict()
         decoder = network.decoder.config
-        state = own_heads(state, own, decoder.hidden_size // decoder.num_attention_heads)
+        state = own_rows(own_heads(state, own, decoder.hidden_size // decoder.num_attention_heads), own)
         unfit = [k for k, v in state.items() if k in own and own[k].shape != v.shape]
         if unfit:
             raise ValueError(f"{start}: tensors of another shape than configured, first {unfit[0]}")
@@ -114,6 +116,8 @@ class Answers:
                 raise ValueError(f'train.trains names "{part}", expected {names}, a part of these, or lora')
             if part == "projector" and self.module.naming is not None:
                 chosen += self.module.naming.parameters()
+            if part == "decoder" and self.module.guide is not None:
+                chosen += self.module.guide.parameters()
             for p in chosen:
                 p.requires_grad_(True)
             for matrix in (True, False):
@@ -137,37 +141,38 @@ class Answers:
     def weight(self, batch: dict) -> float:
         return float(batch["learn"].sum()) if "learn" in batch else float(len(batch["pixels"]))
 
-    def collate(self, samples: list[dict], sides=None) -> dict:
-        """`sides`: what scales the pixels, unless the batch draws its resolution."""
+    def collate(self, samples: list[dict], side: int | None = None) -> dict:
+        """`side`: the resolution, unless the batch draws its own."""
         out: dict = {}
-        sides = sides or self.sides
+        side = side or self.sides.draw(samples[0])
         pictures = [s for s in samples if s.get("pixels") is not None]
         if "features" in samples[0]:
-            out["features"] = torch.stack([torch.from_numpy(s["features"]) for s in samples])
+            stored = [s["features"][side] if side else next(iter(s["features"].values())) for s in samples]
+            out["features"] = torch.stack([torch.from_numpy(f.astype("float32")) for f in stored])
             tokens = [out["features"].shape[1]] * len(samples)
         else:
-            side = pictures[0]["pixels"].shape[0] if pictures else 64
-            blank = torch.zeros(0, side, side, 3, dtype=torch.uint8)
-            stacked = [torch.from_numpy(s["pixels"]) for s in pictures]
-            out["pixels"] = blank
-            if stacked:
-                out["pixels"] = sides(torch.stack(stacked), samples[0])
-                side = out["pixels"].shape[1]
-            tokens = [(side // 64) ** 2 if s.get("pixels") is not None else 0 for s in samples]
+            native = pictures[0]["pixels"].shape[0] if pictures else 64
+            out["pixels"] = torch.zeros(0, native, native, 3, dtype=torch.uint8)
+            if pictures:
+                stacked = torch.stack([torch.from_numpy(s["pixels"]) for s in pictures])
+                out["pixels"] = scaled(stacked, side or native)
+            shown = (out["pixels"].shape[1] // 64) ** 2
+            tokens = [shown if s.get("pixels") is not None else 0 for s in samples]
         if self.module.naming is not None:
             out |= self.module.naming.targets([s["scene"] for s in samples])
         if "turns" not in samples[0]:
             return out
-        rows = [self.packer.row(s["turns"], n, s["linked"]) for s, n in zip(samples, tokens)]
+        turns = [self.said(s) for s in samples]
+        rows = [self.packer.row(said, n, s["linked"]) for said, n, s in zip(turns, tokens, samples)]
         if self.module.guide is not None:
-            found = [
-                (i, place, kind)
-                for i, (sample, row) in enumerate(zip(samples, rows))
-                for place, kind in zip(places(row[3]), counted(sample["turns"]))
-                if kind >= 0
-            ]
-            out["counted"] = torch.tensor(found, dtype=torch.long).view(-1, 3)
+            steps = [pointing_steps(s["scene"], s["turns"], row[3]) for s, row in zip(samples, rows)]
+            found = [(i, *step) for i, part in enumerate(steps) for step in part]
+            out["pointing"] = torch.tensor(found, dtype=torch.float32).view(-1, 4)
         return out | self.packer.pack(rows)
+
+    def said(self, sample: dict) -> list[tuple[str, str]]:
+        """The turns as they are to be learnt."""
+        return pointed(sample["scene"], sample["turns"]) if self.points and "scene" in sample else sample["turns"]
 
     def watch(self, learner: Learner, number: int = 200) -> dict[str, float]:
         """Shares of answers that greedy decoding gives exactly, per task, on scenes with held-out words."""
@@ -179,7 +184,6 @@ class Answers:
         found = {int(side): self.score(learner, number, int(side)) for side in self.sides.settings}
         return {f"{task} at {side}": share for side, shares in found.items() for task, share in shares.items()}
 
-    @torch.no_grad()
     def score(self, learner: Learner, number: int, side: int | None) -> dict[str, float]:
         hits: dict[str, list[bool]] = {}
         for start in range(0, number, 25):
@@ -187,19 +191,42 @@ class Answers:
             for i in range(start, start + 25):
                 sample = self.watched.sample(i)
                 found = watched_questions(sample["scene"], random.Random(i))
-                tasks.append(list(found))
+                tasks += found
                 samples.append(sample | {"turns": list(found.values()), "linked": False})
-            device = next(learner.parameters()).device
-            sides = (lambda pixels, _: scaled(pixels, side)) if side else None
-            batch = {k: v.to(device) for k, v in self.collate(samples, sides).items()}
-            hidden, _ = learner.model.hidden(batch)
-            right = learner.model.logits(hidden[batch["learn"]]).argmax(-1) == batch["aims"][batch["learn"]]
-            row, column = batch["learn"].nonzero(as_tuple=True)
-            part = batch["segment"][row, column]
-            for i, names in enumerate(tasks):
-                for j, name in enumerate(names, 1):
-                    hits.setdefault(name, []).append(bool(right[(row == i) & (part == j)].all()))
+            wanted = [answer for sample in samples for _, answer in sample["turns"]]
+            for task, answer, right in zip(tasks, self.answers(learner.model, samples, side), wanted, strict=True):
+                hits.setdefault(task, []).append(answer == right)
         return {k: round(sum(v) / len(v), 3) for k, v in sorted(hits.items())}
+
+    @torch.no_grad()
+    def answers(self, network: VisionLanguage, samples: list[dict], side: int | None = None) -> list[str]:
+        """Greedy answers to every question of every sample, each asked alone."""
+        device = next(network.parameters()).device
+        batch = self.collate(samples, side)
+        images = network.images({k: v.to(device) for k, v in batch.items() if k in ("pixels", "features")})
+        owner = torch.tensor([i for i, sample in enumerate(samples) for _ in sample["turns"]], device=device)
+        asked = [self.packer.row([(q, "")], images.shape[1], False)[0][:-1] for s in samples for q, _ in s["turns"]]
+        longest = max(map(len, asked))
+        ids = torch.tensor([self.packer.end * (longest - len(row)) + row for row in asked], device=device)
+        mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in asked], device=device)
+        embedded = network.decoder.get_input_embeddings()(ids)
+        seen = images[owner].to(embedded.dtype)
+        embedded = embedded.masked_scatter((ids == network.image_token)[..., None], seen)
+        most = max(len(self.packer.ids(answer)) for sample in samples for _, answer in self.said(sample)) + 2
+        told = network.decoder.generate(
+            inputs_embeds=embedded, attention_mask=mask, do_sample=False, max_new_tokens=most,
+            eos_token_id=self.packer.end[0], pad_token_id=self.packer.end[0],
+        )  # fmt: skip
+        return [self.tokenizer.decode(row.tolist()) for row in told]
+
+
+def own_rows(state: dict, own: dict) -> dict:
+    """Tables of tokens with the rows of tokens that the checkpoint's vocabulary did not have yet."""
+    found = dict(state)
+    for name, value in state.items():
+        if name.endswith(("embed_tokens.weight", "lm_head.weight")) and name in own and len(own[name]) > len(value):
+            found[name] = torch.cat([value, own[name][len(value) :]])
+    return found
 
 
 def own_heads(state: dict, own: dict, width: int) -> dict:

@@ -1,80 +1,103 @@
-"""Shows one head of the decoder where to look when it is to count.
+"""Shows one head of the decoder where to look when it is to point at the next thing (synth/pointing.py).
 
-Attention is a mean, so to count with it takes something constant to compare with: a head that gives every thing of the
-kind the same weight, spread over the cells around its centre, and the sequence's first token `REST` times as much, knows
-n / (n + REST). A small decoder does not find that by itself in the time that a CPU allows: on its own it counted 57 % of
-groups right where the visual tokens, added up by the heads of recipe/naming.py, did 82 %.
+Which thing comes next is in the visual tokens, but the loss of the answers says only which place was right. The guide
+says where it could have been seen: in the cells around the thing's centre, or, when all have been shown, nowhere in the
+image (the sequence's first token). And what it looks at must know where it is, of which tokens carry little by
+themselves: a throw-away head asks every visual token of the guided layer for its row and column.
 """
 
 import torch
-from synth import questions, world
+from synth import pointing
 from torch import nn
 from transformers.models.qwen2.modeling_qwen2 import apply_rotary_pos_emb
 
-from recipe.labels import NAMES, crowd
-
-REST, TOGETHER = 4.0, 10.0
-PLURALS = {questions.many(name): name for name in range(len(world.NAMES))}
+from recipe.labels import crowd
 
 
-def counted(turns: list[tuple[str, str]]) -> list[int]:
-    """For every turn the kind of thing that it asks the number of, or -1."""
-    found = []
-    for question, answer in turns:
-        asked = [plural for plural in PLURALS if f" {plural}" in question] if answer.isdigit() else []
-        found.append(PLURALS[max(asked, key=len)] if asked else -1)
-    return found
-
-
-def places(learn: list[bool]) -> list[int]:
+def starts(learn: list[bool]) -> list[int]:
     """Where in a row each answer is begun: the last token of the question's prompt."""
     return [i - 1 for i in range(1, len(learn)) if learn[i] and not learn[i - 1]]
+
+
+def pointing_steps(scene: dict, turns: list[tuple[str, str]], learn: list[bool]) -> list[tuple[int, float, float]]:
+    """For every step of every answer that points: its place in the row, and where to look, x and y, or -1 for nowhere.
+
+    turns: with answers that do not point yet; learn: the flags of their packed row, which may be cut short.
+    """
+    found = []
+    for (question, answer), start in zip(turns, starts(learn)):
+        kind = pointing.counted(question, answer)
+        if kind is not None:
+            ways = [*pointing.centres(scene, kind), (-1.0, -1.0)]
+            found += [(start + i, *way) for i, way in enumerate(ways) if start + i < len(learn)]
+    return found
 
 
 def rotated(x, cosine, sine):
     return apply_rotary_pos_emb(x, x, cosine, sine, unsqueeze_dim=0)[0][0]
 
 
-class Guide:
+class Guide(nn.Module):
     """The guided head is the first of the middle layer: the layers before it have brought the question along."""
 
     def __init__(self, decoder: nn.Module):
+        super().__init__()
         layers = decoder.base_model.layers
-        self.attention = layers[len(layers) // 2].self_attn
+        self.layer = [layers[len(layers) // 2].self_attn]  # in a list, as it is not a part of this module
+        self.where = nn.Linear(decoder.config.hidden_size, 2 * pointing.GRID)
         self.seen = None
         self.attention.register_forward_pre_hook(self.note, with_kwargs=True)
+
+    @property
+    def attention(self) -> nn.Module:
+        return self.layer[0]
 
     def note(self, _, inputs, named) -> None:
         if torch.is_grad_enabled():
             self.seen = inputs[0] if inputs else named["hidden_states"], named["position_embeddings"]
 
-    def loss(self, batch: dict, image_token: int) -> torch.Tensor:
-        """Mean divergence in nats of what the head looks at from what it should, over the questions for a number.
+    def forward(self, batch: dict, image_token: int) -> torch.Tensor:
+        """Mean divergence in nats of what the head looks at from what it should, over all steps that point, and of
+        where the visual tokens say they are.
 
-        batch["counted"]: [M, 3], the row, the place and the kind of each of these questions.
+        batch["pointing"]: [M, 4], the row, the place in it, x and y of each of these steps.
         """
-        (hidden, (cosine, sine)), self.seen = self.seen, None
-        if not len(batch["counted"]):
-            return hidden.sum() * 0
-        row, place, kind = batch["counted"].unbind(1)
+        (hidden, turns), self.seen = self.seen, None
+        placed = self.placed(hidden[batch["ids"] == image_token].unflatten(0, (len(hidden), -1)))
+        if not len(batch["pointing"]):
+            return placed
+        row, place = batch["pointing"][:, :2].long().unbind(1)
         attention, width = self.attention, self.attention.head_dim
         query, key = (
             nn.functional.linear(x, part.weight[:width], None if part.bias is None else part.bias[:width])
             for x, part in ((hidden[row, place], attention.q_proj), (hidden, attention.k_proj))
         )
-        query = rotated(query, cosine[row, place], sine[row, place])
-        scores = torch.einsum("md,mld->ml", query, rotated(key, cosine, sine)[row]) * attention.scaling
-        scores = scores + batch["mask"][row, 0, place]
-        image = batch["ids"] == image_token
+        query = rotated(query, *(turn[row, place] for turn in turns))
+        scores = torch.einsum("md,mld->ml", query, rotated(key, *turns)[row]) * attention.scaling
+        looked = (scores + batch["mask"][row, 0, place]).log_softmax(1)
+        aims = self.aims(batch, image_token).to(looked)
+        return placed + nn.functional.kl_div(looked, aims, reduction="batchmean")
+
+    def placed(self, tokens: torch.Tensor) -> torch.Tensor:
+        """tokens: [N, T, D] of square maps. A cell that covers several places may say any of them."""
+        side = round(tokens.shape[1] ** 0.5)
+        told = self.where(tokens).unflatten(2, (2, pointing.GRID)).log_softmax(3)
+        middle = (torch.arange(pointing.GRID, device=tokens.device) + 0.5) * side / pointing.GRID
+        within = torch.nn.functional.one_hot(middle.long(), side).t().to(told)  # [side, GRID]
+        within = within / within.sum(1, keepdim=True).clamp_min(1)
+        cell = torch.arange(side * side, device=tokens.device)
+        aims = torch.stack([within[cell // side], within[cell % side]], 1)
+        return nn.functional.kl_div(told, aims.expand_as(told), reduction="sum") / told[..., 0].numel()
+
+    @staticmethod
+    def aims(batch: dict, image_token: int) -> torch.Tensor:
+        """What the head should look at in each step, [M, L]."""
+        row, at = batch["pointing"][:, 0].long(), batch["pointing"][:, None, 2:]
+        image = (batch["ids"] == image_token)[row]
         side = round(int(image[0].sum()) ** 0.5)
-        there = crowd(batch, torch.Size([len(image), side, side, NAMES])).flatten(1, 2)
-        aim = torch.zeros_like(scores)
-        aim[image[row]] = there[row].gather(2, kind[:, None, None].expand(-1, side * side, 1)).flatten()
-        aim[:, 0] = REST
-        aim = aim / aim.sum(1, keepdim=True)
-        looked = scores.log_softmax(1)
-        spread = nn.functional.kl_div(looked, aim, reduction="batchmean")
-        # How much weight the things have together is what tells their number, so it counts more than where.
-        both = torch.stack([looked.masked_fill(~image[row], -1e9).logsumexp(1), looked[:, 0]], 1)
-        parts = torch.stack([1 - aim[:, 0], aim[:, 0]], 1)
-        return spread + TOGETHER * nn.functional.kl_div(both, parts, reduction="batchmean")
+        there = at[..., 0] >= 0
+        thing = {"things": there.long() - 1, "things_at": at}
+        found = at.new_zeros(image.shape)
+        found[image] = crowd(thing, torch.Size([len(row), side, side, 1])).flatten()
+        found[:, 0] = (~there[:, 0]).to(found)
+        return found

@@ -56,12 +56,16 @@ class Sides:
     def __init__(self, settings: dict[str, float] | None, seed: int = 1):
         self.settings, self.seed = settings or {}, seed
 
+    def draw(self, first: dict) -> int | None:
+        """The resolution of the batch that begins with this sample."""
+        if not self.settings:
+            return None
+        dice = np.random.default_rng((self.seed, 3, first.get("epoch", 0), first.get("index", 0)))
+        return int(dice.choice(list(map(int, self.settings)), p=list(self.settings.values())))
+
     def __call__(self, pixels: torch.Tensor, first: dict) -> torch.Tensor:
         """pixels [N, S, S, 3] bytes, scaled to the resolution that the batch's first sample draws."""
-        if not self.settings:
-            return pixels
-        dice = np.random.default_rng((self.seed, 3, first.get("epoch", 0), first.get("index", 0)))
-        return scaled(pixels, int(dice.choice(list(map(int, self.settings)), p=list(self.settings.values()))))
+        return scaled(pixels, self.draw(first) or pixels.shape[1])
 
 
 def scaled(pixels: torch.Tensor, side: int) -> torch.Tensor:

@@ -1,5 +1,5 @@
-"""Where samples come from. A source has a length and sample(index, epoch) ->
-{"pixels": bytes [S, S, 3] or "features": [T, C] or None, "turns": [(question, answer), ...], "linked": bool}.
+"""Where samples come from. A source has a length and sample(index, epoch) -> {"pixels": bytes [S, S, 3] or None,
+or "features": {resolution: [T, C]}, "turns": [(question, answer), ...], "linked": bool}.
 
 Every sample is a function of its index and the epoch, so a run can be resumed at any step. Whatever is wrong
 with a sample is raised; the engine skips, counts and reports it.
@@ -159,21 +159,22 @@ class Painted:
         questions: int = 6,
         seed: int = 1,
         linked: float = 0.2,
-        features: str = "",
+        features: str | dict[str, str] = "",
     ):
+        """features: the file of those at the resolution `side`, or a file for every resolution."""
         self.scenes = Scenes(path, split, shards, size, side)
         self.questions, self.seed, self.linked = questions, seed, linked
-        self.features = None
-        if features:
-            stored = pathlib.Path(features)
-            tokens = (side // 64) ** 2
-            channels = stored.stat().st_size // 2 // tokens // len(self.scenes)
-            self.features = np.memmap(stored, np.float16, "r", shape=(len(self.scenes), tokens, channels))
-        else:
+        files = features if isinstance(features, dict) else {side: features} if features else {}
+        self.features = {int(at): self.stored(pathlib.Path(file), (int(at) // 64) ** 2) for at, file in files.items()}
+        if not files:
             self.window = self.scenes.window
 
     def __len__(self) -> int:
         return len(self.scenes)
+
+    def stored(self, file: pathlib.Path, tokens: int) -> np.ndarray:
+        channels = file.stat().st_size // 2 // tokens // len(self.scenes)
+        return np.memmap(file, np.float16, "r", shape=(len(self.scenes), tokens, channels))
 
     def sample(self, index: int, epoch: int = 0) -> dict:
         from synth import questions
@@ -185,8 +186,8 @@ class Painted:
         turns = questions.several(scene, self.questions, rng)
         linked, caption = rng.random() < self.linked, questions.caption(scene)
         found = {"turns": turns, "scene": scene, "linked": linked, "text": caption}
-        if self.features is not None:
-            return found | {"features": self.features[index].astype(np.float32)}
+        if self.features:
+            return found | {"features": {side: stored[index] for side, stored in self.features.items()}}
         return found | {"pixels": np.array(self.scenes.pixels(index))}
 
 

@@ -15,13 +15,14 @@ import re
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from synth import documents, questions
+from synth.pointing import PLACES
 
 SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
     r"|\s+(?!\S)|\s+"
 )
 SYSTEM = "You are a helpful assistant."
-SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>"]
+SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>", *PLACES]
 
 
 def build(texts: list[str] | None = None) -> Tokenizer:

@@ -1,6 +1,7 @@
 """What the training loop promises."""
 
 import copy
+import json
 import math
 import os
 import pathlib
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import pytest
 import torch
@@ -316,47 +318,86 @@ def test_what_the_cells_say_adds_up_to_the_counts(tokenizer_file):
             assert found["centres"].item() == pytest.approx(1, abs=1e-3)  # 1 - log 1 for either
 
 
-def test_the_guided_head_learns_to_weigh_things_by_their_number(answers, painted, go):
+def test_the_guided_head_learns_to_look_at_the_next_thing(answers, painted, tokenizer_file, tmp_path, go):
     del painted["watch"]
-    answers |= {"naming": 0.1, "guide": 1.0, "data": painted}
+    answers |= {"guide": 1.0, "data": painted}
     answers["train"] |= {"steps": 20, "batch": 8, "rate": 5e-3}
     log = [record["guide"] for record in go(answers)]
-    assert log[0] > 0.3 and sum(log[-4:]) / 4 < 0.7 * log[0], log
-    answers["naming"] = 0.0
-    with pytest.raises(ValueError, match="guide.*naming"):
+    assert log[0] > 0.5 and sum(log[-4:]) / 4 < 0.7 * log[0], log
+    written = json.loads(pathlib.Path(tokenizer_file).read_text())
+    written["added_tokens"] = [token for token in written["added_tokens"] if "place" not in token["content"]]
+    answers["model"]["tokenizer"] = str(tmp_path / "without-places.json")
+    (tmp_path / "without-places.json").write_text(json.dumps(written))
+    with pytest.raises(ValueError, match="guide.*tokenizer with places"):
         go(answers)
 
 
 def test_the_guide_is_content_with_a_head_that_looks_as_it_should():
-    from recipe.guide import REST, Guide
-    from recipe.labels import targets
+    from recipe.guide import Guide
 
     width, tokens = 32, 1 + 16
-    places = [[0.125, 0.125], [0.875, 0.125], [0.375, 0.875]]  # the centres of cells 0, 3 and 13 of 4 x 4
-    things = [{"name": name, "at": at, "size": 0.1} for name, at in zip((7, 7, 9), places)]
-    batch = targets([{"ground": None, "things": things, "texts": []}])
-    batch["counted"] = torch.tensor([[0, tokens, 7]])
-    batch["ids"] = torch.tensor([[1] + [5] * 16 + [2]])
-    batch["mask"] = torch.zeros(1, 1, tokens + 1, tokens + 1)
+    places = [(0.375, 0.125), (0.5, 0.75), (-1.0, -1.0)]  # the centre of cell 1, a corner of four, nothing left
+    cells = [{2: 1.0}, {10: 0.25, 11: 0.25, 14: 0.25, 15: 0.25}, {0: 1.0}]  # after the first token
+    batch = {"pointing": torch.tensor([[row, tokens, x, y] for row, (x, y) in enumerate(places)])}
+    batch["ids"] = torch.tensor([[1] + [5] * 16 + [2]] * 3)
+    batch["mask"] = torch.zeros(3, 1, tokens + 1, tokens + 1)
     batch["mask"][..., -1] = -1e9  # the question itself is not looked at here
-    hidden = torch.zeros(1, tokens + 1, width)
-    hidden[0, :, 0] = torch.tensor([math.log(REST)] + [-20.0] * 16 + [0.0])
-    hidden[0, [1, 4], 0] = 0.0  # the two things of kind 7 weigh 1 each
-    hidden[0, -1, 1] = 1.0
-    attention = torch.nn.Module()
+    hidden = torch.zeros(3, tokens + 1, width)
+    hidden[:, :-1, 0] = -20.0
+    for row, shares in enumerate(cells):
+        for cell, share in shares.items():
+            hidden[row, cell, 0] = math.log(share)
+    hidden[:, -1, 1] = 1.0
+    attention, layer = torch.nn.Module(), torch.nn.Module()
     attention.head_dim, attention.scaling = width, 1.0
     attention.q_proj, attention.k_proj = torch.nn.Linear(width, width), torch.nn.Linear(width, width)
     for part, at in ((attention.q_proj, 1), (attention.k_proj, 0)):
         torch.nn.init.zeros_(part.weight), torch.nn.init.zeros_(part.bias)
         part.weight.data[0, at] = 1.0
-    guide = Guide.__new__(Guide)
-    guide.attention = attention
-    unturned = torch.ones(1, tokens + 1, width), torch.zeros(1, tokens + 1, width)
-    for wrong, low, high in ((0.0, -1e-5, 1e-5), (1.0, 0.1, 10)):
-        hidden[0, 1, 0] = wrong
+    layer.self_attn = attention
+    parts = types.SimpleNamespace(layers=[layer])
+    guide = Guide(types.SimpleNamespace(base_model=parts, config=types.SimpleNamespace(hidden_size=width)))
+    torch.nn.init.zeros_(guide.where.weight), torch.nn.init.zeros_(guide.where.bias)
+    unturned = torch.ones(3, tokens + 1, width), torch.zeros(3, tokens + 1, width)
+
+    def loss():
         guide.seen = hidden, unturned
-        assert low < guide.loss(batch, 5).item() < high
-        assert guide.seen is None
+        return guide(batch, 5).item()
+
+    assert loss() == pytest.approx(math.log(8 / 2), abs=1e-4)  # any of 8 places where a cell covers 2
+    for cell in range(16):  # now every token says its row and its column
+        hidden[:, 1 + cell, [2 + cell // 4, 6 + cell % 4]] = 1.0
+    for way in range(2):
+        for place in range(8):
+            guide.where.weight.data[8 * way + place, 2 + 4 * way + place // 2] = 50.0
+    assert loss() == pytest.approx(0, abs=1e-4) and guide.seen is None
+    hidden[0, 1, 0] = 1.0  # another cell is looked at as well
+    assert 0.1 < loss() < 10
+
+
+def test_a_larger_vocabulary_keeps_the_tokens_that_were_trained(tokenizer_file):
+    from recipe.answers import own_rows
+
+    small = {"decoder.model.embed_tokens.weight": torch.rand(4, 3), "decoder.model.norm.weight": torch.rand(3)}
+    large = {"decoder.model.embed_tokens.weight": torch.rand(6, 3), "decoder.model.norm.weight": torch.rand(3)}
+    found = own_rows(small, large)
+    assert torch.equal(found["decoder.model.embed_tokens.weight"][:4], small["decoder.model.embed_tokens.weight"])
+    assert torch.equal(found["decoder.model.embed_tokens.weight"][4:], large["decoder.model.embed_tokens.weight"][4:])
+    assert torch.equal(found["decoder.model.norm.weight"], small["decoder.model.norm.weight"])
+
+
+def test_stored_features_of_two_resolutions_train_as_pixels_do(answers, painted, tmp_path, go):
+    del painted["watch"]
+    answers["model"]["encoder"]["branches"] = "folded"
+    answers["train"] |= {"steps": 4, "trains": {"projector": 1.0, "decoder": 1.0}}
+    answers["data"] = painted | {"sides": {"64": 0.5, "128": 0.5}}
+    seen = [record["answer"] for record in go(answers)]
+    command = [sys.executable, "store_features.py", answers["out"], painted["path"], "train", "1", "--size", "50"]
+    for at in ("64", "128"):
+        subprocess.run([*command, "--side", "128", "--at", at], cwd=ROOT, check=True, env=ENVIRONMENT)
+    answers["out"] = str(tmp_path / "again")
+    answers["data"]["features"] = {at: f"{painted['path']}/features-train-{at}.bin" for at in ("64", "128")}
+    assert [record["answer"] for record in go(answers)] == pytest.approx(seen, rel=0.02)
 
 
 def test_shared_key_and_value_heads_are_repeated_where_the_model_has_more(tokenizer_file):

@@ -152,3 +152,25 @@ def test_large_scenes_may_be_enlarged_small_ones():
     painter.chance = lambda share: share == 0.5
     enlarged = [detail(painter.paint("word")[0]) for _ in range(6)]
     assert np.mean(enlarged) < 0.5 * np.mean(plain)
+
+
+def test_a_number_of_things_is_pointed_at_in_reading_order():
+    from synth import pointing
+
+    dog, cake = (world.NAMES.index(name) for name in ("dog", "cake"))
+    at = [(dog, (0.99, 0.3)), (cake, (0.3, 0.3)), (dog, (0.1, 0.36)), (dog, (0.5, 0.0)), (dog, (1.0, 1.02))]
+    scene = {"things": [{"name": name, "at": list(point)} for name, point in at]}
+    turns = [("How many dogs are there?", "4"), ("Is there a dog?", "Yes."), ("Count the cats.", "0")]
+    places = "<|place 0 4|><|place 2 0|><|place 2 7|><|place 7 7|>"
+    assert pointing.pointed(scene, turns) == [(turns[0][0], places + "4"), *turns[1:]]
+    assert pointing.counted("How many glasses of wine are there?", "2") == world.NAMES.index("glass of wine")
+    assert pointing.counted("How many lines are there?", "2") is None
+
+
+def test_places_are_special_tokens_that_decoding_leaves_out(tmp_path):
+    from synth import pointing
+    from synth.tokenizer import build
+
+    tokenizer = build()
+    ids = tokenizer.encode("".join(pointing.PLACES[:9]) + "9").ids
+    assert len(ids) == 10 and tokenizer.decode(ids) == "9"

@@ -28,17 +28,51 @@ def test_only_answers_are_learnt(tokenizer_file):
     assert texts[2] == "A dog.<|im_end|>"
 
 
-def test_the_guide_knows_which_answers_are_numbers_of_what_and_where_they_begin(tokenizer_file):
-    from recipe.guide import counted, places
-    from synth import world
+def test_the_guide_knows_every_step_of_pointing_and_where_to_look(tokenizer_file):
+    from recipe.guide import pointing_steps
+    from synth import pointing, world
 
+    dog, at = world.NAMES.index("dog"), [(0.9, 0.1), (0.1, 0.7), (0.2, 0.1)]
+    scene = {"things": [{"name": dog, "at": list(point)} for point in at]}
     turns = [*TURNS, ("Here, how many cakes are there?", "0"), ("How many lines are there?", "2")]
-    cake = world.NAMES.index("cake")
-    assert counted(turns) == [-1, world.NAMES.index("dog"), -1, cake, -1]
     packer = Packer(Tokenizer.from_file(tokenizer_file))
+    said = pointing.pointed(scene, turns)
+    assert [answer.count("<|place") for _, answer in said] == [0, 3, 0, 0, 0]
     for linked in (False, True):
-        row = packer.row(turns, 4, linked)
-        assert [row[0][at + 1] for at in places(row[3])] == [packer.ids(answer)[0] for _, answer in turns]
+        ids, _, _, learn = packer.row(said, 4, linked)
+        steps = pointing_steps(scene, turns, learn)
+        assert [step[1:] for step in steps] == [at[2], at[0], at[1], (-1, -1), (-1, -1)]
+        following = packer.tokenizer.decode([ids[place + 1] for place, _, _ in steps], skip_special_tokens=False)
+        assert following == "<|place 0 1|><|place 0 7|><|place 5 0|>30"
+        cut = steps[1][0] + 1
+        assert pointing_steps(scene, turns, learn[:cut]) == steps[:2]
+
+
+def test_answers_are_those_of_greedy_decoding_of_each_question_alone(tokenizer_file):
+    from recipe.answers import Answers
+
+    tokenizer = Tokenizer.from_file(tokenizer_file)
+    config = {"seed": 1, "start": {}, "train": {"fast_cpu": False}, "out": "none"}
+    config["model"] = {"tokenizer": tokenizer_file, "encoder": ENCODER | {"branches": "folded"}, "decoder": DECODER}
+    config["data"] = {"kind": "synthetic", "length": 4, "side": 128}
+    objective = Answers(config)
+    network = objective.module.model.eval()
+    torch.nn.init.normal_(network.decoder.get_input_embeddings().weight)
+    samples = [objective.source.sample(i) for i in range(3)]
+    told = iter(objective.answers(network, samples))
+    for sample in samples:
+        for question, _ in sample["turns"]:
+            ids = objective.packer.row([(question, "")], 4, False)[0][:-1]
+            start = len(ids)
+            for _ in range(3):
+                row = ids, [0] * len(ids), list(range(len(ids))), [False] * len(ids)
+                batch = objective.collate([sample]) | objective.packer.pack([row])
+                with torch.no_grad():
+                    ids.append(int(network.logits(network.hidden(batch)[0][0, -1]).argmax()))
+                if ids[-1] == objective.packer.end[0]:
+                    break
+            assert next(told).startswith(tokenizer.decode(ids[start:]).rstrip("\ufffd"))
+    assert next(told, None) is None
 
 
 def test_the_prompt_is_the_runtimes_chat_template(tokenizer_file):
