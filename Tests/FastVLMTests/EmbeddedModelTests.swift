@@ -37,4 +37,20 @@ struct EmbeddedModelTests {
         }
         #expect(wrong.count <= ([.int8, .int4].contains(precision) ? questions.count / 10 : 0), "\(wrong)")
     }
+
+    @Test("A number of things is pointed at thing by thing, in tokens that the text leaves out")
+    func pointing() async throws {
+        let model = try await VisionLanguageModel(contentsOf: .embedded)
+        let counts = try Self.questions().filter {
+            $0.0.lastPathComponent.hasPrefix("count-") && Int($0.2) != nil
+        }
+        try #require(!counts.isEmpty)
+        for (image, question, expected) in counts {
+            var pieces: [AnswerPiece] = []
+            for try await piece in model.stream(question, images: [.file(image)]) { pieces.append(piece) }
+            let hidden = pieces.count { $0.token != nil && $0.text.isEmpty }
+            #expect(pieces.map(\.text).joined() == expected)
+            #expect(hidden >= (try #require(Int(expected))), "\(question)")
+        }
+    }
 }

@@ -54,6 +54,8 @@ PHRASINGS = {
             ),
             *("Count the {many}{in}.", "What is the number of {many}{in}?", "How many {many} are shown{in}?"),
             *("Tell me how many {many} there are.", "How many {many} does the image show?"),
+            *("How many {many} can you name{in}?", "Can you see how many {many} there are{in}?"),
+            *("Can you tell me how many {many} there are?", "Tell me how many {many} you see{in}."),
         ],
         [
             "How many {many} can you see?",
