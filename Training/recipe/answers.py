@@ -5,6 +5,7 @@ import random
 
 import torch
 import torch.nn.functional as F
+from synth.pointing import PLACES, pointed
 from tokenizers import Tokenizer
 from torch import nn
 
@@ -14,7 +15,6 @@ from recipe.model import VisionLanguage, initial
 from recipe.naming import Naming
 from recipe.shards import Sides, scaled
 from recipe.text import Packer
-from synth.pointing import PLACES, pointed
 
 
 class Learner(nn.Module):

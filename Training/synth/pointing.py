@@ -1,7 +1,7 @@
 """Counting by pointing: before a number, an answer shows where each of the things is.
 
 A decoder cannot add up a picture in one step, but it can go from one thing to the next. So `<|place 2 5|>` tokens stand
-before the number, one for each thing in reading order, as Molmo writes points (Deitke et al., 2024, section 3). They
+before the number, one for each thing in reading order, as Molmo writes points (Deitke et al., 2024). They
 are special tokens, which runtimes leave out of the text: "How many dogs are there?" is still answered "3".
 """
 
