@@ -5,7 +5,7 @@ import random
 
 import torch
 import torch.nn.functional as F
-from synth.pointing import PLACES, pointed
+from synth.pointing import PLACES, blurred, pointed
 from tokenizers import Tokenizer
 from torch import nn
 
@@ -60,13 +60,14 @@ class Answers:
         weight = config.get("naming", 0.0)
         if data.get("questions") == 0 and not weight:
             raise ValueError("nothing to learn: data.questions is 0 and `naming` has no weight")
-        naming = Naming(self.tokenizer, network.decoder.config.hidden_size) if weight else None
         guide = config.get("guide", 0.0)
         if guide and not self.points:
             raise ValueError(f"`guide` needs a tokenizer with places, {PLACES[0]} and so on, to point with")
+        naming = Naming(self.tokenizer, network.decoder.config.hidden_size) if weight else None
+        self.module = Learner(network, naming, weight, guide)
         start = config["start"].get("checkpoint")
         if start and not (pathlib.Path(config["out"]) / "checkpoint" / "complete").exists():
-            self.begin(network, start, naming)
+            self.begin(network, start, self.module)
         if model.get("lora"):
             from recipe.lora import adapt
 
@@ -77,10 +78,9 @@ class Answers:
             network.encoder = accelerate(network.encoder)
         if config["train"].get("recompute"):
             network.decoder.gradient_checkpointing_enable()
-        self.module = Learner(network, naming, weight, guide)
 
     @staticmethod
-    def begin(network: VisionLanguage, start: str, naming: Naming | None = None) -> None:
+    def begin(network: VisionLanguage, start: str, learner: Learner | None = None) -> None:
         """Weights of an earlier run (an encoder behind heads, or a whole model), or of an exported model."""
         if (pathlib.Path(start) / "config.json").exists() and (
             pathlib.Path(start) / "model.safetensors"
@@ -99,9 +99,10 @@ class Answers:
         if not fits:
             raise ValueError(f"{start}: no tensor of the checkpoint belongs to this model")
         network.load_state_dict(fits, strict=False)
-        if naming is not None:
-            heads = {k.removeprefix("naming."): v for k, v in state.items() if k.startswith("naming.")}
-            naming.load_state_dict({k: v for k, v in heads.items() if k in naming.state_dict()}, strict=False)
+        if learner is not None:  # its throw-away heads have learnt something as well
+            heads = {k: v for k, v in learner.state_dict().items() if k.startswith(("naming.", "guide."))}
+            kept = {k: v for k, v in state.items() if k in heads and heads[k].shape == v.shape}
+            learner.load_state_dict(kept, strict=False)
 
     def groups(self, trains: dict, decay: float) -> list[dict]:
         network, groups = self.module.model, []
@@ -162,6 +163,8 @@ class Answers:
             out |= self.module.naming.targets([s["scene"] for s in samples])
         if "turns" not in samples[0]:
             return out
+        if self.points and self.module.training:
+            samples = [self.glimpsed(s) for s in samples]
         turns = [self.said(s) for s in samples]
         rows = [self.packer.row(said, n, s["linked"]) for said, n, s in zip(turns, tokens, samples)]
         if self.module.guide is not None:
@@ -169,6 +172,14 @@ class Answers:
             found = [(i, *step) for i, part in enumerate(steps) for step in part]
             out["pointing"] = torch.tensor(found, dtype=torch.float32).view(-1, 4)
         return out | self.packer.pack(rows)
+
+    @staticmethod
+    def glimpsed(sample: dict) -> dict:
+        """The sample with its things where an eye may think that they are; other ones every epoch."""
+        if not sample.get("scene", {}).get("things"):
+            return sample
+        rng = random.Random(f"glimpse {sample.get('epoch', 0)} {sample.get('index', 0)}")
+        return sample | {"scene": blurred(sample["scene"], rng)}
 
     def said(self, sample: dict) -> list[tuple[str, str]]:
         """The turns as they are to be learnt."""

@@ -22,13 +22,15 @@ def starts(learn: list[bool]) -> list[int]:
 def pointing_steps(scene: dict, turns: list[tuple[str, str]], learn: list[bool]) -> list[tuple[int, float, float]]:
     """For every step of every answer that points: its place in the row, and where to look, x and y, or -1 for nowhere.
 
-    turns: with answers that do not point yet; learn: the flags of their packed row, which may be cut short.
+    turns: with answers that do not point yet; learn: the flags of their packed row, which may be cut short. A thing
+    is looked at in two steps, for its row and for its column.
     """
     found = []
     for (question, answer), start in zip(turns, starts(learn)):
         kind = pointing.counted(question, answer)
         if kind is not None:
-            ways = [*pointing.centres(scene, kind), (-1.0, -1.0)]
+            things = [tuple(thing["at"]) for thing in pointing.in_order(scene, kind)]
+            ways = [at for at in things for _ in "rc"] + [(-1.0, -1.0)]
             found += [(start + i, *way) for i, way in enumerate(ways) if start + i < len(learn)]
     return found
 

@@ -1,21 +1,23 @@
 """Counting by pointing: before a number, an answer shows where each of the things is.
 
-A decoder cannot add up a picture in one step, but it can go from one thing to the next. So `<|place 2 5|>` tokens stand
-before the number, one for each thing in reading order, as Molmo writes points (Deitke et al., 2024). They
+A decoder cannot add up a picture in one step, but it can go from one thing to the next. So `<|row 2|><|column 5|>` stands
+before the number, once for each thing in reading order, as Molmo writes points (Deitke et al., 2024). They
 are special tokens, which runtimes leave out of the text: "How many dogs are there?" is still answered "3".
+
+The row comes first and on its own. Where two things are as good a next one, it decides between them; a single token
+for the place would be taken from both, the row of one and the column of the other.
 """
+
+import random
 
 from synth import questions, world
 
-GRID = 8  # places in a row and in a column, whatever the resolution
+GRID = 8  # rows and columns, whatever the resolution
+BLUR = 0.025  # of the side: how far off the eye puts a thing's centre, measured on a trained model
 PLURALS = {questions.many(name): name for name in range(len(world.NAMES))}
-
-
-def token(row: int, column: int) -> str:
-    return f"<|place {row} {column}|>"
-
-
-PLACES = [token(row, column) for row in range(GRID) for column in range(GRID)]
+ROWS = [f"<|row {number}|>" for number in range(GRID)]
+COLUMNS = [f"<|column {number}|>" for number in range(GRID)]
+PLACES = [*ROWS, *COLUMNS]
 
 
 def counted(question: str, answer: str) -> int | None:
@@ -29,9 +31,24 @@ def place(at: tuple[float, float]) -> tuple[int, int]:
     return tuple(min(GRID - 1, max(0, int(v * GRID))) for v in reversed(at))
 
 
-def centres(scene: dict, kind: int) -> list[tuple[float, float]]:
-    """x and y of each thing of the kind, in reading order of their places."""
-    return sorted((tuple(t["at"]) for t in scene["things"] if t["name"] == kind), key=lambda at: (place(at), at))
+def blurred(scene: dict, rng: random.Random) -> dict:
+    """The scene with every thing where an eye may think that it is, `seen`.
+
+    A thing near the border of two cells is taken to be in either, and then comes earlier or later in reading order.
+    Whoever learns from exact places has never seen how to go on after such a slip.
+    """
+    things = [t | {"seen": [v + rng.gauss(0, BLUR) for v in t["at"]]} for t in scene["things"]]
+    return scene | {"things": things}
+
+
+def in_order(scene: dict, kind: int) -> list[dict]:
+    """The things of the kind, in reading order of the places where they are seen."""
+
+    def seen(thing: dict) -> tuple:
+        at = tuple(thing.get("seen", thing["at"]))
+        return place(at), at
+
+    return sorted((t for t in scene["things"] if t["name"] == kind), key=seen)
 
 
 def pointed(scene: dict, turns: list[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -39,6 +56,7 @@ def pointed(scene: dict, turns: list[tuple[str, str]]) -> list[tuple[str, str]]:
     found = []
     for question, answer in turns:
         kind = counted(question, answer)
-        shown = [] if kind is None else centres(scene, kind)
-        found.append((question, "".join(token(*place(at)) for at in shown) + answer))
+        things = [] if kind is None else in_order(scene, kind)
+        places = [place(tuple(t.get("seen", t["at"]))) for t in things]
+        found.append((question, "".join(ROWS[row] + COLUMNS[column] for row, column in places) + answer))
     return found

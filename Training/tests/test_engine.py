@@ -324,8 +324,14 @@ def test_the_guided_head_learns_to_look_at_the_next_thing(answers, painted, toke
     answers["train"] |= {"steps": 20, "batch": 8, "rate": 5e-3}
     log = [record["guide"] for record in go(answers)]
     assert log[0] > 0.5 and sum(log[-4:]) / 4 < 0.7 * log[0], log
+    asked = go.objective.module.guide.where.weight.detach().clone()
+    answers |= {"out": str(tmp_path / "next"), "start": {"checkpoint": answers["out"]}}
+    answers["train"] |= {"steps": 1, "rate": 0.0, "muon": False}
+    go(answers)
+    assert torch.equal(go.objective.module.guide.where.weight, asked)  # a throw-away head goes on as well
+    answers["out"] = str(tmp_path / "unpointed")
     written = json.loads(pathlib.Path(tokenizer_file).read_text())
-    written["added_tokens"] = [token for token in written["added_tokens"] if "place" not in token["content"]]
+    written["added_tokens"] = [token for token in written["added_tokens"] if "row" not in token["content"]]
     answers["model"]["tokenizer"] = str(tmp_path / "without-places.json")
     (tmp_path / "without-places.json").write_text(json.dumps(written))
     with pytest.raises(ValueError, match="guide.*tokenizer with places"):

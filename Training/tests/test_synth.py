@@ -161,10 +161,26 @@ def test_a_number_of_things_is_pointed_at_in_reading_order():
     at = [(dog, (0.99, 0.3)), (cake, (0.3, 0.3)), (dog, (0.1, 0.36)), (dog, (0.5, 0.0)), (dog, (1.0, 1.02))]
     scene = {"things": [{"name": name, "at": list(point)} for name, point in at]}
     turns = [("How many dogs are there?", "4"), ("Is there a dog?", "Yes."), ("Count the cats.", "0")]
-    places = "<|place 0 4|><|place 2 0|><|place 2 7|><|place 7 7|>"
+    places = "".join(f"<|row {y}|><|column {x}|>" for y, x in ((0, 4), (2, 0), (2, 7), (7, 7)))
     assert pointing.pointed(scene, turns) == [(turns[0][0], places + "4"), *turns[1:]]
     assert questions.many(pointing.counted("How many glasses of wine are there?", "2")) == "glasses of wine"
     assert pointing.counted("How many lines are there?", "2") is None
+
+
+def test_a_thing_near_a_border_is_seen_in_either_cell_and_comes_in_the_order_of_where_it_is_seen():
+    from synth import pointing
+
+    things = [{"name": 0, "at": [0.9, 0.124]}, {"name": 0, "at": [0.1, 0.18]}]
+    turns = [(f"How many {questions.many(0)} are there?", "2")]
+    first = "<|row 0|><|column 7|><|row 1|><|column 0|>2"
+    assert pointing.pointed({"things": things}, turns)[0][1] == first
+    scenes = [pointing.blurred({"things": things, "texts": []}, random.Random(seed)) for seed in range(400)]
+    said = [pointing.pointed(scene, turns)[0][1] for scene in scenes]
+    assert 120 < said.count(first) < 280
+    assert 40 < sum(answer.startswith("<|row 1|><|column 0|><|row 1|>") for answer in said) < 200
+    off = [v - w for scene in scenes for t in scene["things"] for v, w in zip(t["seen"], t["at"])]
+    assert 0.9 * pointing.BLUR < np.std(off) < 1.1 * pointing.BLUR
+    assert all([t["at"] for t in scene["things"]] == [t["at"] for t in things] for scene in scenes)
 
 
 def test_places_are_special_tokens_that_decoding_leaves_out(tmp_path):

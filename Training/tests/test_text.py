@@ -37,13 +37,13 @@ def test_the_guide_knows_every_step_of_pointing_and_where_to_look(tokenizer_file
     turns = [*TURNS, ("Here, how many cakes are there?", "0"), ("How many lines are there?", "2")]
     packer = Packer(Tokenizer.from_file(tokenizer_file))
     said = pointing.pointed(scene, turns)
-    assert [answer.count("<|place") for _, answer in said] == [0, 3, 0, 0, 0]
+    assert [answer.count("<|row") for _, answer in said] == [0, 3, 0, 0, 0]
     for linked in (False, True):
         ids, _, _, learn = packer.row(said, 4, linked)
         steps = pointing_steps(scene, turns, learn)
-        assert [step[1:] for step in steps] == [at[2], at[0], at[1], (-1, -1), (-1, -1)]
+        assert [step[1:] for step in steps] == [*[at[2]] * 2, *[at[0]] * 2, *[at[1]] * 2, (-1, -1), (-1, -1)]
         following = packer.tokenizer.decode([ids[place + 1] for place, _, _ in steps], skip_special_tokens=False)
-        assert following == "<|place 0 1|><|place 0 7|><|place 5 0|>30"
+        assert following == "".join(f"<|row {y}|><|column {x}|>" for y, x in ((0, 1), (0, 7), (5, 0))) + "30"
         cut = steps[1][0] + 1
         assert pointing_steps(scene, turns, learn[:cut]) == steps[:2]
 
