@@ -29,8 +29,8 @@ def pointing_steps(scene: dict, turns: list[tuple[str, str]], learn: list[bool])
     for (question, answer), start in zip(turns, starts(learn)):
         kind = pointing.counted(question, answer)
         if kind is not None:
-            things = [tuple(thing["at"]) for thing in pointing.in_order(scene, kind)]
-            ways = [at for at in things for _ in "rc"] + [(-1.0, -1.0)]
+            steps = [at for _, at in pointing.shown(scene, kind) for _ in ("row", "column")]
+            ways = [*steps, (-1.0, -1.0)]
             found += [(start + i, *way) for i, way in enumerate(ways) if start + i < len(learn)]
     return found
 

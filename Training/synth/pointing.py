@@ -13,7 +13,7 @@ import random
 from synth import questions, world
 
 GRID = 8  # rows and columns, whatever the resolution
-BLUR = 0.025  # of the side: how far off the eye puts a thing's centre, measured on a trained model
+BLUR = 0.025  # of the side: puts one thing in six in another row, about as often as a trained model does
 PLURALS = {questions.many(name): name for name in range(len(world.NAMES))}
 ROWS = [f"<|row {number}|>" for number in range(GRID)]
 COLUMNS = [f"<|column {number}|>" for number in range(GRID)]
@@ -41,14 +41,10 @@ def blurred(scene: dict, rng: random.Random) -> dict:
     return scene | {"things": things}
 
 
-def in_order(scene: dict, kind: int) -> list[dict]:
-    """The things of the kind, in reading order of the places where they are seen."""
-
-    def seen(thing: dict) -> tuple:
-        at = tuple(thing.get("seen", thing["at"]))
-        return place(at), at
-
-    return sorted((t for t in scene["things"] if t["name"] == kind), key=seen)
+def shown(scene: dict, kind: int) -> list[tuple[tuple[int, int], tuple[float, float]]]:
+    """The things of the kind in reading order: the row and column where each is seen, and its x and y."""
+    seen = [(tuple(t.get("seen", t["at"])), tuple(t["at"])) for t in scene["things"] if t["name"] == kind]
+    return sorted((place(look), at) for look, at in seen)
 
 
 def pointed(scene: dict, turns: list[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -56,7 +52,6 @@ def pointed(scene: dict, turns: list[tuple[str, str]]) -> list[tuple[str, str]]:
     found = []
     for question, answer in turns:
         kind = counted(question, answer)
-        things = [] if kind is None else in_order(scene, kind)
-        places = [place(tuple(t.get("seen", t["at"]))) for t in things]
+        places = [] if kind is None else [cell for cell, _ in shown(scene, kind)]
         found.append((question, "".join(ROWS[row] + COLUMNS[column] for row, column in places) + answer))
     return found

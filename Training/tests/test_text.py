@@ -48,14 +48,38 @@ def test_the_guide_knows_every_step_of_pointing_and_where_to_look(tokenizer_file
         assert pointing_steps(scene, turns, learn[:cut]) == steps[:2]
 
 
-def test_answers_are_those_of_greedy_decoding_of_each_question_alone(tokenizer_file):
+def answers_of(tokenizer_file):
     from recipe.answers import Answers
 
-    tokenizer = Tokenizer.from_file(tokenizer_file)
     config = {"seed": 1, "start": {}, "train": {"fast_cpu": False}, "out": "none"}
     config["model"] = {"tokenizer": tokenizer_file, "encoder": ENCODER | {"branches": "folded"}, "decoder": DECODER}
     config["data"] = {"kind": "synthetic", "length": 4, "side": 128}
-    objective = Answers(config)
+    return Answers(config)
+
+
+def test_places_are_blurred_in_training_anew_every_epoch_and_exact_when_watched(tokenizer_file):
+    from synth import pointing, world
+
+    objective, dog = answers_of(tokenizer_file), world.NAMES.index("dog")
+    things = [{"name": dog, "at": [(x + 0.5) / 8, 0.37]} for x in range(8)]  # beside the border of two rows
+    sample = {"scene": {"things": things}, "turns": TURNS[1:2], "linked": False, "index": 3}
+    sample["pixels"] = objective.source.sample(0)["pixels"]
+
+    def pointed(epoch):
+        ids = objective.collate([sample | {"epoch": epoch}])["ids"][0].tolist()
+        return [token for token in map(objective.tokenizer.id_to_token, ids) if token in pointing.PLACES]
+
+    exact = [token for column in range(8) for token in ("<|row 2|>", f"<|column {column}|>")]
+    assert pointed(0) == pointed(0) and len({tuple(pointed(epoch)) for epoch in range(4)} | {tuple(exact)}) == 5
+    objective.module.eval()
+    assert pointed(0) == pointed(1) == exact
+    told = {"turns": TURNS[1:2], "linked": False, "pixels": sample["pixels"]}
+    assert objective.collate([told])["ids"].shape[0] == 1  # without a scene there is nothing to point at
+
+
+def test_answers_are_those_of_greedy_decoding_of_each_question_alone(tokenizer_file):
+    tokenizer = Tokenizer.from_file(tokenizer_file)
+    objective = answers_of(tokenizer_file)
     network = objective.module.model.eval()
     torch.nn.init.normal_(network.decoder.get_input_embeddings().weight)
     samples = [objective.source.sample(i) for i in range(3)]
