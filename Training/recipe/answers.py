@@ -2,6 +2,7 @@
 
 import pathlib
 import random
+import re
 
 import torch
 import torch.nn.functional as F
@@ -91,6 +92,7 @@ class Answers:
         state = {k.removeprefix("model."): v for k, v in initial(start).items()}
         own = network.state_dict()
         decoder = network.decoder.config
+        state = own_layers(state, own, decoder.num_hidden_layers)
         state = own_rows(own_heads(state, own, decoder.hidden_size // decoder.num_attention_heads), own)
         unfit = [k for k, v in state.items() if k in own and own[k].shape != v.shape]
         if unfit:
@@ -167,10 +169,15 @@ class Answers:
             samples = [self.glimpsed(s) for s in samples]
         turns = [self.said(s) for s in samples]
         rows = [self.packer.row(said, n, s["linked"]) for said, n, s in zip(turns, tokens, samples)]
+        looks = []
+        for i, (sample, row) in enumerate(zip(samples, rows)):
+            for place, *at, right in self.steps(sample, row[3]):
+                if right:
+                    looks.append((i, place, *at))
+                elif place + 1 < len(row[3]):
+                    row[3][place + 1] = False  # a slip is to be got over, not to be learnt
         if self.module.guide is not None:
-            steps = [pointing_steps(s["scene"], s["turns"], row[3]) for s, row in zip(samples, rows)]
-            found = [(i, *step) for i, part in enumerate(steps) for step in part]
-            out["pointing"] = torch.tensor(found, dtype=torch.float32).view(-1, 4)
+            out["pointing"] = torch.tensor(looks, dtype=torch.float32).view(-1, 4)
         return out | self.packer.pack(rows)
 
     @staticmethod
@@ -184,6 +191,10 @@ class Answers:
     def said(self, sample: dict) -> list[tuple[str, str]]:
         """The turns as they are to be learnt."""
         return pointed(sample["scene"], sample["turns"]) if self.points and "scene" in sample else sample["turns"]
+
+    def steps(self, sample: dict, learn: list[bool]) -> list[tuple[int, float, float, bool]]:
+        """What `pointing_steps` finds, where there is something to point at."""
+        return pointing_steps(sample["scene"], sample["turns"], learn) if self.points and "scene" in sample else []
 
     def watch(self, learner: Learner, number: int = 200) -> dict[str, float]:
         """Shares of answers that greedy decoding gives exactly, per task, on scenes with held-out words."""
@@ -247,6 +258,23 @@ def own_heads(state: dict, own: dict, width: int) -> dict:
         if name in own and (".k_proj." in name or ".v_proj." in name) and len(own[name]) > len(value):
             heads = value.unflatten(0, (-1, width))
             found[name] = heads.repeat_interleave(len(own[name]) // len(value), 0).flatten(0, 1)
+    return found
+
+
+def own_layers(state: dict, own: dict, number: int) -> dict:
+    """Those of a checkpoint of fewer decoder layers, spread over `number` of them. Those between add nothing at first.
+
+    As in LLaMA Pro (Wu et al., 2024): a layer whose two last projections are 0 hands on what it is given.
+    """
+    layer = re.compile(r"(decoder\..*?layers\.)(\d+)(\..+)")
+    parts = {name: layer.fullmatch(name) for name in state}
+    had = len({part[2] for part in parts.values() if part})
+    if not 0 < had < number:
+        return state
+    found = {(f"{p[1]}{int(p[2]) * number // had}{p[3]}" if p else name): state[name] for name, p in parts.items()}
+    for name in own.keys() - found.keys():
+        if layer.fullmatch(name) and (".o_proj." in name or ".down_proj." in name):
+            found[name] = torch.zeros_like(own[name])
     return found
 
 

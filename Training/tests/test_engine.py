@@ -367,7 +367,7 @@ def test_the_guide_is_content_with_a_head_that_looks_as_it_should():
     unturned = torch.ones(3, tokens + 1, width), torch.zeros(3, tokens + 1, width)
 
     def loss():
-        guide.seen = hidden, unturned
+        guide.seen = [(hidden, unturned)]
         return guide(batch, 5).item()
 
     assert loss() == pytest.approx(math.log(8 / 2), abs=1e-4)  # any of 8 places where a cell covers 2
@@ -376,7 +376,7 @@ def test_the_guide_is_content_with_a_head_that_looks_as_it_should():
     for way in range(2):
         for place in range(8):
             guide.where.weight.data[8 * way + place, 2 + 4 * way + place // 2] = 50.0
-    assert loss() == pytest.approx(0, abs=1e-4) and guide.seen is None
+    assert loss() == pytest.approx(0, abs=1e-4) and guide.seen == []
     hidden[0, 1, 0] = 1.0  # another cell is looked at as well
     assert 0.1 < loss() < 10
 
@@ -424,6 +424,28 @@ def test_shared_key_and_value_heads_are_repeated_where_the_model_has_more(tokeni
     many.load_state_dict(own_heads(few.state_dict(), many.state_dict(), 8))
     ids = torch.randint(0, 500, (1, 12))
     assert torch.allclose(few(ids).logits, many(ids).logits, atol=1e-5)
+
+
+def test_layers_are_added_to_a_decoder_without_changing_what_it_says(answers, tmp_path, go):
+    from conftest import DECODER
+
+    answers["train"] |= {"steps": 2, "rate": 1e-2}
+    go(answers)
+    ids, few = torch.randint(0, 500, (1, 12)), go.objective.module.model.decoder.eval()
+    number = DECODER["num_hidden_layers"]
+    deeper = DECODER | {"num_hidden_layers": number + number // 2 + 1}
+    answers |= {"out": str(tmp_path / "deeper"), "start": {"checkpoint": answers["out"]}}
+    answers["model"] |= {"decoder": deeper}
+    answers["train"] |= {"steps": 1, "rate": 0.0, "muon": False}
+    go(answers)
+    many = go.objective.module.model.decoder.eval()
+    assert len(many.model.layers) > number
+    assert torch.allclose(few(ids).logits, many(ids).logits, atol=1e-5)
+    answers |= {"out": str(tmp_path / "learnt")}
+    answers["train"] |= {"steps": 2, "rate": 1e-2}
+    go(answers)
+    added = [layer.mlp.down_proj.weight.abs().sum() for layer in go.objective.module.model.decoder.model.layers]
+    assert all(total > 0 for total in added)  # they learn all the same
 
 
 def test_labels_train_an_encoder_on_painted_scenes(tmp_path, painted, go):

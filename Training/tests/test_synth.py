@@ -167,9 +167,10 @@ def test_a_number_of_things_is_pointed_at_in_reading_order():
     assert pointing.counted("How many lines are there?", "2") is None
 
 
-def test_a_thing_near_a_border_is_seen_in_either_cell_and_comes_in_the_order_of_where_it_is_seen():
+def test_a_thing_near_a_border_is_seen_in_either_cell_and_comes_in_the_order_of_where_it_is_seen(monkeypatch):
     from synth import pointing
 
+    monkeypatch.setattr(pointing, "SLIP", 0)
     things = [{"name": 0, "at": [0.9, 0.124]}, {"name": 0, "at": [0.1, 0.18]}]
     turns = [(f"How many {questions.many(0)} are there?", "2")]
     first = "<|row 0|><|column 7|><|row 1|><|column 0|>2"

@@ -41,8 +41,9 @@ def test_the_guide_knows_every_step_of_pointing_and_where_to_look(tokenizer_file
     for linked in (False, True):
         ids, _, _, learn = packer.row(said, 4, linked)
         steps = pointing_steps(scene, turns, learn)
-        assert [step[1:] for step in steps] == [*[at[2]] * 2, *[at[0]] * 2, *[at[1]] * 2, (-1, -1), (-1, -1)]
-        following = packer.tokenizer.decode([ids[place + 1] for place, _, _ in steps], skip_special_tokens=False)
+        looks = [*[at[2]] * 2, *[at[0]] * 2, *[at[1]] * 2, (-1, -1), (-1, -1)]
+        assert [step[1:] for step in steps] == [(*look, True) for look in looks]
+        following = packer.tokenizer.decode([ids[place + 1] for place, *_ in steps], skip_special_tokens=False)
         assert following == "".join(f"<|row {y}|><|column {x}|>" for y, x in ((0, 1), (0, 7), (5, 0))) + "30"
         cut = steps[1][0] + 1
         assert pointing_steps(scene, turns, learn[:cut]) == steps[:2]
@@ -75,6 +76,27 @@ def test_places_are_blurred_in_training_anew_every_epoch_and_exact_when_watched(
     assert pointed(0) == pointed(1) == exact
     told = {"turns": TURNS[1:2], "linked": False, "pixels": sample["pixels"]}
     assert objective.collate([told])["ids"].shape[0] == 1  # without a scene there is nothing to point at
+
+
+def test_a_slip_is_seen_but_not_learnt_and_the_number_stays_true(tokenizer_file, monkeypatch):
+    from synth import pointing, world
+
+    objective, dog = answers_of(tokenizer_file), world.NAMES.index("dog")
+    things = [{"name": dog, "at": [0.3 * i + 0.2, 0.3 * i + 0.2]} for i in range(3)]
+    sample = {"scene": {"things": things}, "turns": TURNS[1:2], "linked": False, "index": 3}
+    sample["pixels"] = objective.source.sample(0)["pixels"]
+    monkeypatch.setattr(pointing, "BLUR", 0)
+    monkeypatch.setattr(pointing, "SLIP", 1)
+
+    def collated(slip):
+        monkeypatch.setattr(pointing, "SLIPS", [slip])
+        batch = objective.collate([sample])
+        said = [objective.tokenizer.id_to_token(i) for i in batch["ids"][0].tolist()]
+        return sum(token.startswith("<|row") for token in said), learnt(batch, objective.tokenizer)[0]
+
+    cells = [f"<|row {i}|><|column {i}|>" for i in (1, 4, 6)]
+    for slip, left in (("late", cells[0] + cells[2]), ("last", cells[0]), ("again", "".join(cells)), ("astray", "")):
+        assert collated(slip) == (6 if slip == "again" else 3, left + "3<|im_end|>"), slip
 
 
 def test_answers_are_those_of_greedy_decoding_of_each_question_alone(tokenizer_file):
