@@ -57,6 +57,9 @@ class Answers:
         watched, self.sides = data.pop("watch", None), Sides(data.pop("sides", None), config["seed"])
         self.source = sources.make(data)
         self.watched = sources.make(watched) if watched else None
+        stored = getattr(self.source, "features", {})
+        if stored and (missing := {int(side) for side in self.sides.settings} - stored.keys()):
+            raise ValueError(f"data.sides has {sorted(missing)}, but data.features has files of {sorted(stored)} only")
         network = VisionLanguage(model, self.tokenizer)
         weight = config.get("naming", 0.0)
         if data.get("questions") == 0 and not weight:

@@ -404,6 +404,9 @@ def test_stored_features_of_two_resolutions_train_as_pixels_do(answers, painted,
     answers["out"] = str(tmp_path / "again")
     answers["data"]["features"] = {at: f"{painted['path']}/features-train-{at}.bin" for at in ("64", "128")}
     assert [record["answer"] for record in go(answers)] == pytest.approx(seen, rel=0.02)
+    del answers["data"]["features"]["64"]
+    with pytest.raises(ValueError, match=r"data.sides has \[64\], but data.features has files of \[128\] only"):
+        go(answers)
 
 
 def test_shared_key_and_value_heads_are_repeated_where_the_model_has_more(tokenizer_file):
