@@ -15,8 +15,8 @@ from synth import questions, world
 
 GRID = 8  # rows and columns, whatever the resolution
 BLUR = 0.025  # of the side: puts one thing in six in another row, about as often as a trained model does
-SLIP = 0.1  # share of things that training shows wrongly, each in one of these ways:
-SLIPS = ["late", "last", "again", "astray"]  # after the next one; after all others; twice; in another place
+SLIP = 0.12  # share of things that training shows wrongly, each in one of these ways:
+SLIPS = ["late", "last", "again", "astray", "taken"]  # after the next; after all; twice; elsewhere; for another kind
 FAR = 0.06  # of the side: how far off a place is that is wrong
 PLURALS = {questions.many(name): name for name in range(len(world.NAMES))}
 ROWS = [f"<|row {number}|>" for number in range(GRID)]
@@ -66,9 +66,12 @@ def shown(scene: dict, kind: int) -> list[Look]:
     """The things of the kind in reading order of where each is seen. What a slip says is not right."""
     entries = []  # the cell it is sorted by, x and y, the cell that is said, the slip
     for thing in scene["things"]:
-        if thing["name"] == kind:
-            at, slip = tuple(thing["at"]), thing.get("slip")
-            cell, far = place(tuple(thing.get("seen", at))), place(tuple(thing.get("slid", at)))
+        at, slip = tuple(thing["at"]), thing.get("slip")
+        cell, far = place(tuple(thing.get("seen", at))), place(tuple(thing.get("slid", at)))
+        if thing["name"] != kind:
+            if slip == "taken":
+                entries.append((cell, at, cell, "another"))
+        else:
             entries.append((cell, at, far if slip == "astray" else cell, slip))
             if slip == "again":
                 entries.append((max(cell, far), at, max(cell, far), "repeated"))
@@ -78,7 +81,7 @@ def shown(scene: dict, kind: int) -> list[Look]:
         if slip in ("late", "last") and passed is None:
             passed = Look(said, at), slip
             continue
-        found.append(Look(said, at, right=passed is None and slip not in ("astray", "repeated")))
+        found.append(Look(said, at, right=passed is None and slip not in ("astray", "repeated", "another")))
         if passed is not None and passed[1] == "late":
             found.append(passed[0])
             passed = None

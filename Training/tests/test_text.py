@@ -97,6 +97,8 @@ def test_a_slip_is_seen_but_not_learnt_and_the_number_stays_true(tokenizer_file,
     cells = [f"<|row {i}|><|column {i}|>" for i in (1, 4, 6)]
     for slip, left in (("late", cells[0] + cells[2]), ("last", cells[0]), ("again", "".join(cells)), ("astray", "")):
         assert collated(slip) == (6 if slip == "again" else 3, left + "3<|im_end|>"), slip
+    things.append({"name": world.NAMES.index("cake"), "at": [0.6, 0.2]})  # before the second dog
+    assert collated("taken") == (4, "".join(cells) + "3<|im_end|>")
 
 
 def test_answers_are_those_of_greedy_decoding_of_each_question_alone(tokenizer_file):
