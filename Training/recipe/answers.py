@@ -174,7 +174,8 @@ class Answers:
         rows = [self.packer.row(said, n, s["linked"]) for said, n, s in zip(turns, tokens, samples)]
         looks = []
         for i, (sample, row) in enumerate(zip(samples, rows)):
-            for place, *at, right in self.steps(sample, row[3]):
+            points = self.points and "scene" in sample
+            for place, *at, right in pointing_steps(sample["scene"], sample["turns"], row[3]) if points else ():
                 if right:
                     looks.append((i, place, *at))
                 elif place + 1 < len(row[3]):
@@ -194,10 +195,6 @@ class Answers:
     def said(self, sample: dict) -> list[tuple[str, str]]:
         """The turns as they are to be learnt."""
         return pointed(sample["scene"], sample["turns"]) if self.points and "scene" in sample else sample["turns"]
-
-    def steps(self, sample: dict, learn: list[bool]) -> list[tuple[int, float, float, bool]]:
-        """What `pointing_steps` finds, where there is something to point at."""
-        return pointing_steps(sample["scene"], sample["turns"], learn) if self.points and "scene" in sample else []
 
     def watch(self, learner: Learner, number: int = 200) -> dict[str, float]:
         """Shares of answers that greedy decoding gives exactly, per task, on scenes with held-out words."""

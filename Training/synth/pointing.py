@@ -64,24 +64,24 @@ def blurred(scene: dict, rng: random.Random) -> dict:
 
 def shown(scene: dict, kind: int) -> list[Look]:
     """The things of the kind in reading order of where each is seen. What a slip says is not right."""
-    entries = []  # the cell it is sorted by, x and y, the cell that is said, the slip
+    entries = []  # the cell it is sorted by, x and y, the cell that is said, "wrong" or the slip
     for thing in scene["things"]:
         at, slip = tuple(thing["at"]), thing.get("slip")
         cell, far = place(tuple(thing.get("seen", at))), place(tuple(thing.get("slid", at)))
         if thing["name"] != kind:
             if slip == "taken":
-                entries.append((cell, at, cell, "another"))
+                entries.append((cell, at, cell, "wrong"))
         else:
-            entries.append((cell, at, far if slip == "astray" else cell, slip))
+            entries.append((cell, at, far, "wrong") if slip == "astray" else (cell, at, cell, slip))
             if slip == "again":
-                entries.append((max(cell, far), at, max(cell, far), "repeated"))
+                entries.append((max(cell, far), at, max(cell, far), "wrong"))
     found: list[Look] = []
     passed = None  # a thing that was passed over, and how
     for _, at, said, slip in sorted(entries, key=lambda entry: entry[:2]):
         if slip in ("late", "last") and passed is None:
             passed = Look(said, at), slip
             continue
-        found.append(Look(said, at, right=passed is None and slip not in ("astray", "repeated", "another")))
+        found.append(Look(said, at, right=passed is None and slip != "wrong"))
         if passed is not None and passed[1] == "late":
             found.append(passed[0])
             passed = None
