@@ -451,6 +451,41 @@ def test_layers_are_added_to_a_decoder_without_changing_what_it_says(answers, tm
     assert all(total > 0 for total in added)  # they learn all the same
 
 
+def test_the_mean_of_two_runs_is_a_run(answers, tmp_path, go, tokenizer_file):
+    from recipe import average, export
+
+    answers["train"] |= {"steps": 2}
+    go(answers)
+    first = answers["out"]
+    answers |= {"out": str(tmp_path / "second"), "start": {"checkpoint": first}}
+    go(answers)
+    runs = dict(average.share(text) for text in (f"{first}=0.5", f"{answers['out']}=1.5"))
+    average.write(runs, tmp_path / "mean")
+    one, two, mean = (export.network_of(pathlib.Path(run))[0].state_dict() for run in (*runs, tmp_path / "mean"))
+    moved = 0
+    for name in two:
+        if two[name].is_floating_point():
+            moved += not torch.equal(one[name], two[name])
+            assert torch.allclose(mean[name], 0.25 * one[name] + 0.75 * two[name], atol=1e-6), name
+        else:
+            assert torch.equal(mean[name], two[name]), name
+    assert moved > len(two) / 2
+    with pytest.raises(FileExistsError):
+        average.write(runs, tmp_path / "mean")
+
+
+def test_runs_of_other_models_have_no_mean_and_shares_are_positive_numbers():
+    from recipe import average
+
+    with pytest.raises(ValueError, match="not of one model, first a"):
+        average.mean([{"a": torch.zeros(2), "b": torch.zeros(1)}, {"a": torch.zeros(3), "b": torch.zeros(1)}], [1, 1])
+    with pytest.raises(ValueError, match="not of one model, first b"):
+        average.mean([{"a": torch.zeros(2)}, {"a": torch.zeros(2), "b": torch.zeros(1)}], [1, 1])
+    for text in ("run", "=0.5", "run=", "run=0", "run=-1", "run=nan", "run=inf", "run=half"):
+        with pytest.raises(ValueError, match="expected a run and its share"):
+            average.share(text)
+
+
 def test_labels_train_an_encoder_on_painted_scenes(tmp_path, painted, go):
     from conftest import ENCODER
 
