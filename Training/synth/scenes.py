@@ -47,6 +47,7 @@ class Painter(Brush):
         self.words, self.invented, self.held, self.most = words, invented, held, most
         self.only: int | None = None  # the kind that "single" must show, where it matters
         self.least = 0.35  # size of the smallest picture of "single"
+        self.fewest = 1  # pictures of the main kind in the smallest group
         self.families, self.shares = list(SHARES), list(SHARES.values())
 
     # Choices
@@ -149,7 +150,7 @@ class Painter(Brush):
 
     def group(self, canvas, scene, mean) -> None:
         main, *others = self.kinds(3)
-        names = [main] * self.integer(1, self.most)
+        names = [main] * self.integer(self.fewest, self.most)
         for other in others[: self.integer(0, 2)]:
             names += [other] * self.integer(1, 3)
         self.scatter(canvas, scene, names, mean)

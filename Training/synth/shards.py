@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument(
         "--most", type=int, default=world.MOST, help="pictures of a kind in the largest group"
     )
+    parser.add_argument("--fewest", type=int, default=1, help="pictures of its main kind in the smallest group")
     parser.add_argument("--documents", type=float, default=0.0, help="share of documents and charts")
     parser.add_argument("--invented", type=float, default=0.15, help="share of words that are random letters")
     parser.add_argument(
@@ -56,6 +57,8 @@ def main() -> None:
         parser.error(f"--families {', '.join(sorted(unknown))}: expected some of {', '.join(SHARES)}")
     if not 0 < args.least < 0.95:
         parser.error(f"--least {args.least}: expected a share of the image's side below 0.95")
+    if not 1 <= args.fewest <= args.most:
+        parser.error(f"--fewest {args.fewest}: expected 1 to --most, {args.most}")
     if not 0 < args.seed < 700_000:
         parser.error(f"--seed {args.seed}: watched scenes and the held-out suite have those from 800000 on")
     for shard in range(args.shards):
@@ -66,7 +69,7 @@ def main() -> None:
             painter = Painter(args.seed + shard, trained, args.invented, **sizes)
         else:  # watched during training; the held-out suite has seeds of its own
             painter = Painter(800_000 + shard, held, invented=0, held=True, **sizes)
-        painter.least = args.least
+        painter.least, painter.fewest = args.least, args.fewest
         if families:
             total = sum(families.values())
             painter.families, painter.shares = list(families), [share / total for share in families.values()]

@@ -104,6 +104,13 @@ def test_most_kinds_of_a_crowd_are_counted():
     assert asked > 0.6 * there, f"{asked} of {there}"
 
 
+def test_groups_can_be_large_ones_only():
+    painter = Painter(6, world.words()[0], most=10)
+    painter.fewest = 7
+    largest = {max(questions.Facts(painter.paint("group")[1]).count.values()) for _ in range(30)}
+    assert largest == {7, 8, 9, 10}
+
+
 def test_two_drawing_styles_and_enough_kinds_and_typefaces():
     painter = Painter(1, world.words()[0])
     assert len(world.KINDS) >= 200 and len(set(world.NAMES)) == len(world.NAMES)
