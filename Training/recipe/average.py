@@ -7,7 +7,6 @@ time. States that do not come from one another lie too far apart: between them t
 import json
 import math
 import pathlib
-import shutil
 
 import torch
 
@@ -48,10 +47,8 @@ def write(runs: dict[pathlib.Path, float], out: pathlib.Path) -> None:
         raise FileExistsError(f"{out} is there already")
     weights = mean([initial(run) for run in runs], list(runs.values()))
     *_, last = runs
-    (out / "checkpoint").mkdir(parents=True)
-    torch.save(weights, out / "checkpoint" / "weights.pt")
     config = json.loads((last / "config.json").read_text())
     config["averaged"] = {str(run): part for run, part in runs.items()}
+    (out / "checkpoint").mkdir(parents=True)
+    torch.save(weights, out / "checkpoint" / "weights.pt")
     (out / "config.json").write_text(json.dumps(config, indent=1))
-    if (last / "log.jsonl").exists():
-        shutil.copy(last / "log.jsonl", out)

@@ -451,7 +451,7 @@ def test_layers_are_added_to_a_decoder_without_changing_what_it_says(answers, tm
     assert all(total > 0 for total in added)  # they learn all the same
 
 
-def test_the_mean_of_two_runs_is_a_run(answers, tmp_path, go, tokenizer_file):
+def test_the_mean_of_two_runs_is_a_run(answers, tmp_path, go):
     from recipe import average, export
 
     answers["train"] |= {"steps": 2}
