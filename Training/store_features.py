@@ -4,6 +4,7 @@ Writes data/features-SPLIT-RESOLUTION.bin ([N, T, C] float16), a shard at a time
 """
 
 import argparse
+import hashlib
 import json
 import pathlib
 
@@ -37,8 +38,13 @@ def main() -> None:
     tokens, channels = (at // 64) ** 2, 2 * config["model"]["encoder"]["embed_dims"][4]
     target = args.data / f"features-{args.split}-{at}.bin"
     part, mark = target.with_suffix(".part"), target.with_suffix(".json")
-    done = json.loads(mark.read_text())["shards"] if mark.exists() and part.exists() else 0
     shape = (len(scenes), tokens, channels)
+    with open(args.run / "checkpoint" / "weights.pt", "rb") as file:
+        of = {"weights": hashlib.file_digest(file, "sha256").hexdigest(), "shape": list(shape)}
+    before = json.loads(mark.read_text()) if mark.exists() and part.exists() else {"shards": 0}
+    done = before.pop("shards")
+    if done and before != of:
+        parser.error(f"{part} was begun with another run or other data: remove it")
     out = np.memmap(part, np.float16, "r+" if done else "w+", shape=shape)
     for shard in range(done, args.shards):
         for start in range(shard * args.size, (shard + 1) * args.size, 20):
@@ -50,7 +56,7 @@ def main() -> None:
                 raise FloatingPointError(f"features of images {chosen} are not finite")
             out[chosen.start : chosen.stop] = found.numpy()
         out.flush()
-        mark.write_text(json.dumps({"shards": shard + 1}))
+        mark.write_text(json.dumps({"shards": shard + 1, **of}))
         print(f"{args.split} {shard + 1} of {args.shards}", flush=True)
     part.replace(target)
     mark.unlink()

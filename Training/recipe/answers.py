@@ -2,7 +2,6 @@
 
 import pathlib
 import random
-import re
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +14,7 @@ from recipe.guide import Guide, pointing_steps
 from recipe.model import VisionLanguage, initial
 from recipe.naming import Naming
 from recipe.shards import Sides, scaled
+from recipe.start import fitted
 from recipe.text import Packer
 
 
@@ -52,15 +52,21 @@ class Answers:
         self.config = config
         model, data = config["model"], dict(config["data"])
         self.tokenizer = Tokenizer.from_file(model["tokenizer"])
+        if missing := [t for t in sources.SPECIAL if self.tokenizer.token_to_id(t) is None]:
+            raise ValueError(f"{model['tokenizer']} has no token {', '.join(missing)}: add_special_tokens")
         self.packer = Packer(self.tokenizer, data.pop("longest", 2048))
         self.points = self.tokenizer.token_to_id(PLACES[0]) is not None
         watched, self.sides = data.pop("watch", None), Sides(data.pop("sides", None), config["seed"])
         self.source = sources.make(data)
+        if watched and watched.get("kind") not in ("painted", "synthetic"):
+            raise ValueError("data.watch asks about drawn scenes: kind = \"painted\" or \"synthetic\"")
         self.watched = sources.make(watched) if watched else None
         stored = getattr(self.source, "features", {})
         if stored and (missing := {int(side) for side in self.sides.settings} - stored.keys()):
             raise ValueError(f"data.sides has {sorted(missing)}, but data.features has files of {sorted(stored)} only")
         network = VisionLanguage(model, self.tokenizer)
+        if self.packer.image >= (rows := len(network.decoder.get_input_embeddings().weight)):
+            raise ValueError(f"<image> is token {self.packer.image}, but the decoder's embedding has {rows} rows only")
         weight = config.get("naming", 0.0)
         if data.get("questions") == 0 and not weight:
             raise ValueError("nothing to learn: data.questions is 0 and `naming` has no weight")
@@ -81,29 +87,18 @@ class Answers:
 
             network.encoder = accelerate(network.encoder)
         if config["train"].get("recompute"):
-            network.decoder.gradient_checkpointing_enable()
+            network.decoder.activation_checkpointing_enable()
 
     @staticmethod
     def begin(network: VisionLanguage, start: str, learner: Learner | None = None) -> None:
         """Weights of an earlier run (an encoder behind heads, or a whole model), or of an exported model."""
-        if (pathlib.Path(start) / "config.json").exists() and (
-            pathlib.Path(start) / "model.safetensors"
-        ).exists():
+        folder = pathlib.Path(start)
+        if (folder / "config.json").exists() and any(folder.glob("*.safetensors")):
             from recipe.export import read
 
-            return read(network, pathlib.Path(start))
-        state = {k.removeprefix("model."): v for k, v in initial(start).items()}
-        own = network.state_dict()
-        decoder = network.decoder.config
-        state = own_layers(state, own, decoder.num_hidden_layers)
-        state = own_rows(own_heads(state, own, decoder.hidden_size // decoder.num_attention_heads), own)
-        unfit = [k for k, v in state.items() if k in own and own[k].shape != v.shape]
-        if unfit:
-            raise ValueError(f"{start}: tensors of another shape than configured, first {unfit[0]}")
-        fits = {k: v for k, v in state.items() if k in own}
-        if not fits:
-            raise ValueError(f"{start}: no tensor of the checkpoint belongs to this model")
-        network.load_state_dict(fits, strict=False)
+            return read(network, folder)
+        state = initial(folder)
+        network.load_state_dict(fitted(state, network, folder), strict=False)
         if learner is not None:  # its throw-away heads have learnt something as well
             heads = {k: v for k, v in learner.state_dict().items() if k.startswith(("naming.", "guide."))}
             kept = {k: v for k, v in state.items() if k in heads and heads[k].shape == v.shape}
@@ -143,6 +138,16 @@ class Answers:
             for module in self.module.model.encoder.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
+
+    def check(self, sample: dict) -> str | None:
+        """Raises what cannot be learnt from, before it is part of a batch; tells of what is cut."""
+        if "turns" not in sample or "scene" in sample:
+            return None
+        tokens = (len(sample["pixels"]) // 64) ** 2 if sample.get("pixels") is not None else 0
+        *_, learn = self.packer.whole(sample["turns"], tokens, sample["linked"])
+        if not any(learn[: self.packer.longest]):
+            raise ValueError(f"no answer within data.longest, {self.packer.longest} of {len(learn)} tokens")
+        return f"cut from {len(learn)} tokens to {self.packer.longest}" if len(learn) > self.packer.longest else None
 
     def weight(self, batch: dict) -> float:
         return float(batch["learn"].sum()) if "learn" in batch else float(len(batch["pixels"]))
@@ -208,9 +213,10 @@ class Answers:
 
     def score(self, learner: Learner, number: int, side: int | None) -> dict[str, float]:
         hits: dict[str, list[bool]] = {}
+        number = min(number, len(self.watched))
         for start in range(0, number, 25):
             samples, tasks = [], []
-            for i in range(start, start + 25):
+            for i in range(start, min(start + 25, number)):
                 sample = self.watched.sample(i)
                 found = watched_questions(sample["scene"], random.Random(i))
                 tasks += found
@@ -240,42 +246,6 @@ class Answers:
             eos_token_id=self.packer.end[0], pad_token_id=self.packer.end[0],
         )  # fmt: skip
         return [self.tokenizer.decode(row.tolist()) for row in told]
-
-
-def own_rows(state: dict, own: dict) -> dict:
-    """Tables of tokens with the rows of tokens that the checkpoint's vocabulary did not have yet."""
-    found = dict(state)
-    for name, value in state.items():
-        if name.endswith(("embed_tokens.weight", "lm_head.weight")) and name in own and len(own[name]) > len(value):
-            found[name] = torch.cat([value, own[name][len(value) :]])
-    return found
-
-
-def own_heads(state: dict, own: dict, width: int) -> dict:
-    """Key and value heads of `width` that query heads shared, repeated where the model has more of them."""
-    found = dict(state)
-    for name, value in state.items():
-        if name in own and (".k_proj." in name or ".v_proj." in name) and len(own[name]) > len(value):
-            heads = value.unflatten(0, (-1, width))
-            found[name] = heads.repeat_interleave(len(own[name]) // len(value), 0).flatten(0, 1)
-    return found
-
-
-def own_layers(state: dict, own: dict, number: int) -> dict:
-    """Those of a checkpoint of fewer decoder layers, spread over `number` of them. Those between add nothing at first.
-
-    As in LLaMA Pro (Wu et al., 2024): a layer whose two last projections are 0 hands on what it is given.
-    """
-    layer = re.compile(r"(decoder\..*?layers\.)(\d+)(\..+)")
-    parts = {name: layer.fullmatch(name) for name in state}
-    had = len({part[2] for part in parts.values() if part})
-    if not 0 < had < number:
-        return state
-    found = {(f"{p[1]}{int(p[2]) * number // had}{p[3]}" if p else name): state[name] for name, p in parts.items()}
-    for name in own.keys() - found.keys():
-        if layer.fullmatch(name) and (".o_proj." in name or ".down_proj." in name):
-            found[name] = torch.zeros_like(own[name])
-    return found
 
 
 def watched_questions(scene: dict, rng: random.Random) -> dict[str, tuple[str, str]]:

@@ -10,7 +10,9 @@ import tomllib
 
 DEFAULTS = {
     "seed": 1,
-    "start": {},  # checkpoint = a run's folder or an exported model to take weights from; parts = [...]
+    "start": {},  # checkpoint = a run's folder or an exported model to take weights from
+    "naming": 0.0,  # weight of what every visual token should say of its cell (recipe/naming.py)
+    "guide": 0.0,  # weight of showing two heads where to look when they count (recipe/guide.py)
     "model": {},
     "data": {},
     "train": {
@@ -32,8 +34,14 @@ DEFAULTS = {
         "log_every": 20,
         "save_every": 200,
         "watch_every": 200,
-        "fast_cpu": False,
+        "fast_cpu": False,  # depthwise convolutions and GELU of recipe/fast_ops.cpp, built with g++
+        "recompute": False,  # the decoder's activations are computed again for the gradient, to save memory
     },
+}
+MODEL = {  # objective -> settings of [model]
+    "labels": {"encoder"},
+    "answers": {"tokenizer", "like", "encoder", "decoder", "lora"},
+    "contrastive": {"tokenizer", "encoder", "text", "embedding", "distillation", "teacher_scale"},
 }
 
 
@@ -59,9 +67,12 @@ def load(path: str | pathlib.Path, changes: list[str] = ()) -> dict:
     for key in ("objective", "out"):
         if key not in config:
             raise ValueError(f"{path}: `{key}` is missing")
-    unknown = set(config["train"]) - set(DEFAULTS["train"]) - {"steps"}
-    if unknown:
-        raise ValueError(f"{path}: unknown settings in [train]: {', '.join(sorted(unknown))}")
+    known = {"": {*DEFAULTS, "objective", "out"}, "start": {"checkpoint"}, "train": {*DEFAULTS["train"], "steps"}}
+    known["model"] = MODEL.get(config["objective"], set(config["model"]))
+    for part, names in known.items():
+        if unknown := set(config[part] if part else config) - names:
+            place = f" in [{part}]" if part else ""
+            raise ValueError(f"{path}: unknown settings{place}: {', '.join(sorted(unknown))}")
     config["train"]["trains"] = flat(config["train"]["trains"])
     if "steps" not in config["train"]:
         raise ValueError(f"{path}: `train.steps` is missing")
@@ -76,10 +87,17 @@ def flat(parts: dict, prefix: str = "") -> dict[str, float]:
     return found
 
 
+def differences(old: dict, new: dict) -> dict[str, list]:
+    """Setting -> its old and new value, of those that differ."""
+    before, after = flat(old), flat(new)
+    return {k: [before.get(k), after.get(k)] for k in sorted(before.keys() | after.keys()) if before.get(k) != after.get(k)}
+
+
 def arguments(description: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("config", type=pathlib.Path)
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting")
+    changes = {"nargs": "+", "action": "extend", "default": [], "metavar": "NAME=VALUE"}
+    parser.add_argument("--set", **changes, help="settings to change, one or several")
     parser.add_argument(
         "--processes", type=int, default=1, help="CPU processes to start here (else torchrun)"
     )

@@ -71,6 +71,8 @@ class Contrastive:
 
     def __init__(self, config: dict):
         model, data = config["model"], dict(config["data"])
+        if config["train"]["accumulate"] > 1:
+            raise ValueError("the contrastive loss compares the whole batch: train.accumulate must be 1")
         self.tokenizer = Tokenizer.from_file(model["tokenizer"])
         self.end = self.tokenizer.token_to_id("<|im_end|>")
         data.pop("watch", None)
@@ -97,6 +99,12 @@ class Contrastive:
         for module in self.module.modules():
             if not statistics and isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
+
+    def check(self, sample: dict) -> None:
+        """Raises what is missing of a sample, before it is part of a batch."""
+        parts = ["pixels", "text", *(("teacher_image", "teacher_text") if self.module.share else ())]
+        if missing := [part for part in parts if sample.get(part) is None]:
+            raise ValueError(f"the sample has no {' and no '.join(missing)}")
 
     def weight(self, batch: dict) -> float:
         return len(batch["pixels"])

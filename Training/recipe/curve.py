@@ -21,7 +21,7 @@ def draw(folder: pathlib.Path) -> None:
         1, 1 + len(sides), figsize=(6 + 7 * len(sides), tall), squeeze=False, layout="constrained"
     )
     seen = [line["seen"] for line in steps]
-    skip = {"step", "seen", "speed", "minutes_left", "rate", "skipped", "broken", "norm"}
+    skip = {"step", "seen", "speed", "minutes", "minutes_left", "rate", "skipped", "broken", "norm"}
     for name in [k for k in (steps[-1] if steps else {}) if k not in skip]:
         axes[0][0].plot(seen, [line.get(name) for line in steps], label=name, lw=2 if name == "loss" else 1)
     axes[0][0].set(xlabel="images seen", yscale="log", title=folder.name)

@@ -22,7 +22,9 @@ from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from recipe import config as configs
 from recipe import curve, muon
+from recipe.shards import ShardError
 
 
 class Order:
@@ -57,20 +59,28 @@ class Order:
 
 
 class Samples(torch.utils.data.Dataset):
-    """Asks a source for samples; one that cannot be read is replaced by the next one and reported."""
+    """Asks a source for samples; one that cannot be read or used is replaced by the next one and reported.
 
-    def __init__(self, source):
-        self.source = source
+    `check` raises what is wrong with a sample, or returns what should be told of it, or nothing.
+    """
+
+    def __init__(self, source, check=None):
+        self.source, self.check = source, check or (lambda sample: None)
 
     def __getitem__(self, key: tuple[int, int]):
         epoch, index = key
         skipped = []
         for further in range(100):
+            place = (index + further) % len(self.source)
             try:
-                sample = self.source.sample((index + further) % len(self.source), epoch)
+                sample = self.source.sample(place, epoch)
+                if told := self.check(sample):
+                    skipped.append({"index": place, "reason": told, "kept": True})
                 return sample | {"skipped": skipped, "index": index, "epoch": epoch}
+            except ShardError:  # the next sample would not be there either
+                raise
             except Exception as error:  # whatever a file on disk can provoke; reported, never silent
-                skipped.append({"index": (index + further) % len(self.source), "reason": f"{error}"[:300]})
+                skipped.append({"index": place, "reason": f"{type(error).__name__}: {error}"[:300]})
         raise ValueError(f"100 unreadable samples in a row; the last: {skipped[-1]}")
 
 
@@ -112,6 +122,11 @@ class Run:
             raise ValueError(
                 "train.save_every must be a multiple of train.log_every (means start anew at a resume)"
             )
+        if self.train["fast_cpu"] and (self.accelerator.device.type != "cpu" or self.train["precision"] != "no"):
+            raise ValueError("train.fast_cpu is for float32 on CPUs: --set train.fast_cpu=false")
+        watched = self.train["watch_every"] and config["data"].get("watch")
+        if self.sharded and (config.get("guide") or watched):
+            raise ValueError("`guide` and data.watch need whole layers: not with train.sharded (watch_every = 0)")
         self.out = pathlib.Path(config["out"])
         self.progress = Progress()
         if self.sharded:
@@ -128,6 +143,8 @@ class Run:
         if not self.sharded:
             self.module = self.accelerator.prepare(objective.module)
         self.parameters = [p for group in groups for p in group["params"]]
+        # What a forward pass changes by itself: the statistics of batch norms.
+        self.buffers = list(objective.module.buffers()) if self.train["statistics"] else []
         self.sums: dict[str, float] = {}
         self.counted = 0
         self.bar = tqdm(disable=not (self.chief and sys.stderr.isatty()), unit="step")
@@ -145,17 +162,23 @@ class Run:
         if found:
             self.load(found)
         if self.chief:
-            (self.out / "config.json").write_text(json.dumps(self.config, indent=1) + "\n")
             for name in ("log.jsonl", "skipped.jsonl"):  # what was written behind the checkpoint comes again
                 path = self.out / name
                 lines = path.read_text().splitlines() if path.exists() else []
-                kept = [line for line in lines if json.loads(line)["step"] <= self.progress.step]
-                path.write_text("".join(line + "\n" for line in kept))
+                kept = [line for line in lines if _step(line) <= self.progress.step]
+                _replace(path, "".join(line + "\n" for line in kept))
+            settings = self.out / "config.json"
+            if found and settings.exists():
+                changed = configs.differences(json.loads(settings.read_text()), self.config)
+                if changed:
+                    self.note(step=self.progress.step, changed=changed)
+            _replace(settings, json.dumps(self.config, indent=1) + "\n")
         self.accelerator.wait_for_everyone()
 
     def load(self, folder: pathlib.Path) -> None:
         weights = torch.load(folder / "weights.pt", map_location="cpu")
         state = torch.load(folder / "state.pt", map_location="cpu")
+        configured = [{k: v for k, v in group.items() if k != "params"} for group in self.optimiser.param_groups]
         if self.sharded:
             options = StateDictOptions(full_state_dict=True)
             parts = {"model_state_dict": weights, "optim_state_dict": state["optimiser"], "options": options}
@@ -163,6 +186,8 @@ class Run:
         else:
             self.accelerator.unwrap_model(self.module).load_state_dict(weights)
             self.optimiser.load_state_dict(state["optimiser"])
+        for group, settings in zip(self.optimiser.param_groups, configured, strict=True):
+            group.update(settings)  # those of the configuration, which may have been changed
         vars(self.progress).update(state["progress"])
         dice = folder / f"random-{self.rank}.pt"
         if dice.exists():
@@ -225,7 +250,7 @@ class Run:
                     yield chosen[part * size : (part + 1) * size]
 
         loader = DataLoader(
-            Samples(source),
+            Samples(source, getattr(self.objective, "check", None)),
             batch_sampler=_Sampler(keys),
             collate_fn=self.collate,
             num_workers=self.train["workers"],
@@ -246,6 +271,7 @@ class Run:
             group["lr"] = train["rate"] * group["factor"] * rate_at(self.progress.step, train)
         for part in parts:
             self.report(part.pop("skipped"))
+        statistics = [buffer.clone() for buffer in self.buffers]
         weights = torch.tensor([float(objective.weight(part)) for part in parts])
         total = self.accelerator.reduce(weights.sum().to(self.accelerator.device), "sum").item() or 1.0
         losses: dict[str, torch.Tensor] = {}
@@ -272,6 +298,8 @@ class Run:
             self.counted += 1
         else:
             self.progress.broken += 1
+            for buffer, before in zip(self.buffers, statistics, strict=True):
+                buffer.copy_(before)
             self.note(
                 "skipped.jsonl",
                 step=self.progress.step + 1,
@@ -292,7 +320,7 @@ class Run:
             gathered = [None] * self.world
             torch.distributed.all_gather_object(gathered, skipped)
         for entry in [e for part in gathered for e in part]:
-            self.progress.skipped += 1
+            self.progress.skipped += not entry.get("kept")
             self.note("skipped.jsonl", step=self.progress.step + 1, **entry)
 
     def go(self) -> None:
@@ -314,15 +342,16 @@ class Run:
                 left = (train["steps"] - progress.step) * train["batch"] / max(speed, 1e-9) / 60
                 rate = self.optimiser.param_groups[0]["lr"]
                 self.note(
-                    step=progress.step, seen=progress.seen, speed=round(speed, 1), minutes_left=round(left, 1),
-                    rate=rate, skipped=progress.skipped, broken=progress.broken, **means,
+                    step=progress.step, seen=progress.seen, speed=round(speed, 1),
+                    minutes=round(progress.seconds / 60, 1), minutes_left=round(left, 1), rate=rate,
+                    skipped=progress.skipped, broken=progress.broken, **means,
                 )  # fmt: skip
                 self.bar.set_postfix(
                     loss=f"{means['loss']:.3f}" if "loss" in means else "-", skipped=progress.skipped
                 )
                 self.sums, self.counted = {}, 0
             if train["watch_every"] and progress.step % train["watch_every"] == 0:
-                if self.chief or self.sharded:
+                if self.chief:
                     with torch.random.fork_rng():
                         found = self.objective.watch(self.accelerator.unwrap_model(self.module))
                     self.note(step=progress.step, watched=found)
@@ -330,6 +359,20 @@ class Run:
                 self.accelerator.wait_for_everyone()
             if progress.step % train["save_every"] == 0 or progress.step == train["steps"]:
                 self.save()
+
+
+def _step(line: str) -> float:
+    """The step that a line of a log is about; one that was cut short when the run was killed is about none."""
+    try:
+        return json.loads(line)["step"]
+    except json.JSONDecodeError:
+        return math.inf
+
+
+def _replace(path: pathlib.Path, text: str) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(text)
+    os.replace(part, path)
 
 
 def _shard(module: torch.nn.Module) -> torch.nn.Module:

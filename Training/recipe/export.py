@@ -119,14 +119,13 @@ def files(network, tokenizer: Tokenizer, side: int, form: str, dtype: str) -> di
         ),
         *("head_dim", "attention_bias", "mlp_bias"),
     )
-    theta = (getattr(text, "rope_parameters", None) or {}).get(
-        "rope_theta", getattr(text, "rope_theta", 10000.0)
-    )
+    rope = {"rope_type": "default", "rope_theta": getattr(text, "rope_theta", 10000.0)}
+    rope |= getattr(text, "rope_parameters", None) or {}
     text_config = {"model_type": text.model_type}
     text_config |= {k: getattr(text, k) for k in keep if getattr(text, k, None) is not None}
     text_config |= {
-        "rope_theta": theta,
-        "rope_parameters": {"rope_type": "default", "rope_theta": theta},
+        "rope_theta": rope["rope_theta"],
+        "rope_parameters": rope,
         "use_sliding_window": False,
         "eos_token_id": end,
         "pad_token_id": pad,
@@ -167,7 +166,7 @@ def files(network, tokenizer: Tokenizer, side: int, form: str, dtype: str) -> di
             "do_sample": False,
             "eos_token_id": end,
             "pad_token_id": pad,
-            "max_new_tokens": 48,
+            "max_new_tokens": 512,
         },
         "preprocessor_config.json": {
             "image_processor_type": "CLIPImageProcessor",

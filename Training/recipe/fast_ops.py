@@ -4,9 +4,12 @@
 """
 
 import ctypes
+import hashlib
 import os
 import pathlib
+import platform
 import subprocess
+import tempfile
 
 import torch
 import torch.nn.functional as F
@@ -16,16 +19,22 @@ HERE = pathlib.Path(__file__).parent
 
 
 def _library() -> ctypes.CDLL:
-    source, built = (
-        HERE / "fast_ops.cpp",
-        pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache"))
-        / "fastvlm"
-        / "fast_ops.so",
-    )
-    if not built.exists() or built.stat().st_mtime < source.stat().st_mtime:
-        built.parent.mkdir(parents=True, exist_ok=True)
-        flags = ["-O3", "-march=native", "-ffast-math", "-fopenmp", "-shared", "-fPIC", "-std=c++17"]
-        subprocess.run(["g++", *flags, str(source), "-o", str(built)], check=True)
+    """Built once for a source and a processor; several processes may build it at the same time."""
+    source, told = (HERE / "fast_ops.cpp").read_bytes(), pathlib.Path("/proc/cpuinfo")
+    flags = [line for line in told.read_text().splitlines() if line.startswith("flags")] if told.exists() else []
+    name = hashlib.sha256(source + f"{platform.machine()} {flags[:1]}".encode()).hexdigest()[:16]
+    folder = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache")) / "fastvlm"
+    built = folder / f"fast_ops-{name}.so"
+    if not built.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        options = ["-O3", "-march=native", "-ffast-math", "-fopenmp", "-shared", "-fPIC", "-std=c++17"]
+        with tempfile.TemporaryDirectory(dir=folder) as part:
+            try:
+                command = ["g++", *options, str(HERE / "fast_ops.cpp"), "-o", f"{part}/built.so"]
+                subprocess.run(command, check=True)
+            except FileNotFoundError:
+                raise RuntimeError("fast_cpu needs g++: install it, or --set train.fast_cpu=false") from None
+            os.replace(f"{part}/built.so", built)
     return ctypes.CDLL(str(built))
 
 
@@ -33,6 +42,8 @@ LIBRARY = _library()
 
 
 def _pointer(t: torch.Tensor | None) -> ctypes.c_void_p:
+    if t is not None and (t.dtype, t.device.type) != (torch.float32, "cpu"):
+        raise TypeError(f"fast_cpu is for float32 on a CPU, not for {t.dtype} on {t.device.type}")
     return ctypes.c_void_p(0 if t is None else t.data_ptr())
 
 

@@ -247,7 +247,9 @@ class Labels:
             state = torch.load(start / "checkpoint" / "weights.pt", map_location="cpu")
             own = self.module.state_dict()
             fits = {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
-            self.module.load_state_dict(fits, strict=False)
+            if missing := [k for k in own if k.startswith("encoder.") and k not in fits]:
+                raise ValueError(f"{start}: no {missing[0]} of this shape: another encoder, or another form of it")
+            self.module.load_state_dict(fits, strict=False)  # heads for other kinds begin anew
 
     def groups(self, trains: dict, decay: float) -> list[dict]:
         groups = []
@@ -278,8 +280,10 @@ class Labels:
         module.eval()
         device = next(module.parameters()).device
         hits: dict[str, list[bool]] = {}
+        number = min(number, len(self.watched))
         for start in range(0, number, 50):
-            samples = [self.watched.sample(i) | {"index": 0, "epoch": 0} for i in range(start, start + 50)]
+            chosen = range(start, min(start + 50, number))
+            samples = [self.watched.sample(i) | {"index": 0, "epoch": 0} for i in chosen]
             batch = self.collate(samples)
             out = {k: v.cpu() for k, v in module({k: v.to(device) for k, v in batch.items()}).items()}
             name, sign, color, order, _ = split_cell(out["cell"])

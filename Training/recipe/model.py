@@ -42,15 +42,21 @@ def make_decoder(settings: dict, tokenizer) -> nn.Module:
     return AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")
 
 
+def sizes_of(settings: dict) -> dict:
+    """[model] settings with the sizes of the checkpoint that they are `like`, such as a published one."""
+    if "like" not in settings:
+        return settings
+    from recipe.export import settings_of
+
+    return settings_of(settings["like"]) | {k: v for k, v in settings.items() if k != "like"}
+
+
 class VisionLanguage(nn.Module):
     """Parts: encoder, projector, decoder. `image_token` marks the places of visual tokens in `ids`."""
 
     def __init__(self, settings: dict, tokenizer):
         super().__init__()
-        if "like" in settings:  # the sizes of a checkpoint, such as a published one
-            from recipe.export import settings_of
-
-            settings = settings_of(settings["like"]) | {k: v for k, v in settings.items() if k != "like"}
+        settings = sizes_of(settings)
         self.encoder = encoders.make_encoder(**settings["encoder"])
         self.decoder = make_decoder(settings["decoder"], tokenizer)
         width = self.decoder.config.hidden_size

@@ -1,24 +1,27 @@
 """Reads the shards of synth/shards.py: pixels through memory maps, descriptions as dicts."""
 
 import json
+import math
 import pathlib
+import sys
 import time
 
 import numpy as np
 import torch
 
 
+class ShardError(Exception):
+    """A shard is not there and nobody seems to be painting it, or it is not what it should be."""
+
+
 class Scenes:
-    """The first `shards` shards of a split; waits for one that is not rendered yet."""
+    """The first `shards` shards of a split; waits for one that is not painted yet."""
+
+    patience = (60, 1800)  # seconds to wait for a sign of the first shard, and for each shard
 
     def __init__(self, path, split: str, shards: int, size: int, side: int = 256):
-        self.path, self.split, self.shards, self.size, self.side = (
-            pathlib.Path(path),
-            split,
-            shards,
-            size,
-            side,
-        )
+        self.path, self.split = pathlib.Path(path), split
+        self.shards, self.size, self.side = shards, size, side
         self.window = 2 * size
         self.open: dict[int, tuple[np.ndarray, list[str]]] = {}
 
@@ -28,14 +31,25 @@ class Scenes:
     def shard(self, number: int):
         if number not in self.open:
             path = self.path / f"{self.split}-{number:03d}.jsonl"
-            while not path.exists():
-                time.sleep(2)
+            self.wait(path)
             lines = path.read_text().splitlines()
             if len(lines) != self.size:
-                raise ValueError(f"{path} has {len(lines)} images, expected {self.size}")
-            shape = (self.size, self.side, self.side, 3)
-            self.open[number] = np.memmap(path.with_suffix(".bin"), np.uint8, "r", shape=shape), lines
+                raise ShardError(f"{path} has {len(lines)} images, expected {self.size}")
+            pixels, shape = path.with_suffix(".bin"), (self.size, self.side, self.side, 3)
+            if pixels.stat().st_size != math.prod(shape):
+                raise ShardError(f"{pixels} is not {self.size} images of {self.side} x {self.side} pixels")
+            self.open[number] = np.memmap(pixels, np.uint8, "r", shape=shape), lines
         return self.open[number]
+
+    def wait(self, path: pathlib.Path) -> None:
+        start = time.monotonic()
+        if not path.exists():
+            print(f"waiting for {path}", file=sys.stderr, flush=True)
+        while not path.exists():
+            begun = any(self.path.glob(f"{self.split}-*"))
+            if time.monotonic() - start > self.patience[begun]:
+                raise ShardError(f"{path} is not there: paint it with `python -m synth.shards`, before or meanwhile")
+            time.sleep(2)
 
     def scene(self, index: int) -> dict:
         return json.loads(self.shard(index // self.size)[1][index % self.size])

@@ -13,15 +13,17 @@ import random
 import tarfile
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from recipe.shards import Scenes
 
 
 def square(image: Image.Image, side: int) -> np.ndarray:
     """Padded with black to a square and resized, as the runtime does for `image_aspect_ratio: pad`."""
-    image = image.convert("RGB")
+    image = ImageOps.exif_transpose(image).convert("RGB")
     longest = max(image.size)
+    if longest**2 > 2 * Image.MAX_IMAGE_PIXELS:  # Pillow's own limit, which a long strip keeps before it is padded
+        raise ValueError(f"{image.width} x {image.height} pixels are too many for a square")
     if image.size != (longest, longest):
         padded = Image.new("RGB", (longest, longest))
         padded.paste(image, ((longest - image.width) // 2, (longest - image.height) // 2))
@@ -31,15 +33,24 @@ def square(image: Image.Image, side: int) -> np.ndarray:
     return np.array(image)
 
 
-def turns_of(conversations: list[dict]) -> list[tuple[str, str]]:
+SPECIAL = ("<image>", "<|im_start|>", "<|im_end|>")  # in a text they would be taken for what they stand for
+
+
+def turns_of(conversations: list[dict], pictured: bool) -> list[tuple[str, str]]:
     """LLaVA's human/gpt turns; the image's place in the text is the front, as in LLaVA's own training."""
     found = []
+    if len(conversations) % 2:
+        raise ValueError("the conversation ends with a turn that has no answer")
     for asked, said in zip(conversations[::2], conversations[1::2]):
         if asked["from"] != "human" or said["from"] != "gpt":
             raise ValueError("conversation does not alternate between human and gpt")
+        if "<image>" in asked["value"] and not pictured:
+            raise ValueError("the question has <image>, but the sample has no image")
         question = asked["value"].replace("<image>", "").strip()
         if not question or not said["value"].strip():
             raise ValueError("empty question or answer")
+        if special := next((token for token in SPECIAL if token in question + said["value"]), None):
+            raise ValueError(f"{special} in the text of a turn")
         found.append((question, said["value"].strip()))
     if not found:
         raise ValueError("no turn in the conversation")
@@ -58,7 +69,7 @@ class Llava:
 
     def sample(self, index: int, epoch: int = 0) -> dict:
         entry = self.entries[index]
-        turns = turns_of(entry["conversations"])
+        turns = turns_of(entry["conversations"], bool(entry.get("image")))
         pixels = None
         if entry.get("image"):
             with Image.open(self.images / entry["image"]) as image:
@@ -76,9 +87,11 @@ class WebDataset:
         for tar in sorted(folder.glob("*.tar")) if folder.is_dir() else [folder]:
             members: dict[str, dict[str, tuple[int, int]]] = {}
             with tarfile.open(tar) as file:
-                for member in file:
-                    key, _, kind = member.name.partition(".")
-                    members.setdefault(key, {})[kind] = (member.offset_data, member.size)
+                for member in filter(tarfile.TarInfo.isfile, file):
+                    folder_of, _, name = member.name.rpartition("/")
+                    key, _, kind = name.partition(".")
+                    parts = members.setdefault(f"{folder_of}/{key}", {})
+                    parts[kind.lower()] = (member.offset_data, member.size)
             self.entries += [(str(tar), parts) for parts in members.values()]
         if not self.entries:
             raise ValueError(f"{path}: no sample in any .tar")
@@ -98,9 +111,13 @@ class WebDataset:
         image = next((k for k in ("jpg", "jpeg", "png", "webp") if k in parts), None)
         pixels = square(Image.open(io.BytesIO(self.read(index, image))), self.side) if image else None
         if "json" in parts:
-            turns = turns_of(json.loads(self.read(index, "json"))["conversations"])
+            turns = turns_of(json.loads(self.read(index, "json"))["conversations"], image is not None)
+        elif image is None or "txt" not in parts:
+            raise ValueError(f"no image with a .txt or .json, only {', '.join(sorted(parts))}")
         else:
-            turns = [("Describe the image.", self.read(index, "txt").decode().strip())]
+            caption = [{"from": "human", "value": "Describe the image."}]
+            caption.append({"from": "gpt", "value": self.read(index, "txt").decode()})
+            turns = turns_of(caption, True)
         found = {"pixels": pixels, "turns": turns, "linked": True, "text": turns[0][1]}
         if "npz" in parts:  # a teacher's embeddings of the image and its text
             stored = np.load(io.BytesIO(self.read(index, "npz")))
@@ -173,7 +190,9 @@ class Painted:
         return len(self.scenes)
 
     def stored(self, file: pathlib.Path, tokens: int) -> np.ndarray:
-        channels = file.stat().st_size // 2 // tokens // len(self.scenes)
+        channels, rest = divmod(file.stat().st_size, 2 * tokens * len(self.scenes))
+        if rest or not channels:
+            raise ValueError(f"{file} does not have {tokens} visual tokens for each of {len(self.scenes)} images")
         return np.memmap(file, np.float16, "r", shape=(len(self.scenes), tokens, channels))
 
     def sample(self, index: int, epoch: int = 0) -> dict:
@@ -225,4 +244,7 @@ def make(settings: dict):
     kind = settings.pop("kind")
     if kind not in KINDS:
         raise ValueError(f'data.kind is "{kind}", expected one of {", ".join(KINDS)}')
-    return KINDS[kind](**settings)
+    try:
+        return KINDS[kind](**settings)
+    except TypeError as error:  # an unknown setting, or one that is missing
+        raise ValueError(f"data of kind {kind}: {error}") from None

@@ -32,7 +32,15 @@ class Packer:
         return self.known[text]
 
     def row(self, turns: list[tuple[str, str]], images: int, linked: bool) -> tuple[list, list, list, list]:
-        """ids, segment, position, learn of a sample; `images`: visual tokens of its image, 0 without one."""
+        """ids, segment, position, learn of a sample, of at most `longest` tokens.
+
+        `images`: visual tokens of its image, 0 without one.
+        """
+        ids, segment, position, learn = self.whole(turns, images, linked)
+        return ids[: self.longest], segment[: self.longest], position[: self.longest], learn[: self.longest]
+
+    def whole(self, turns: list[tuple[str, str]], images: int, linked: bool) -> tuple[list, list, list, list]:
+        """The same, however long."""
         head = self.cached(f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n")
         ids = head + [self.image] * images
         segment, position = [0] * len(ids), list(range(len(ids)))
@@ -48,7 +56,7 @@ class Packer:
             segment += [1 if linked else number] * (len(asked) + len(said))
             position += range(at, at + len(asked) + len(said))
             learn += [False] * len(asked) + [True] * len(said)
-        return ids[: self.longest], segment[: self.longest], position[: self.longest], learn[: self.longest]
+        return ids, segment, position, learn
 
     def pack(self, rows: list[tuple[list, list, list, list]]) -> dict[str, torch.Tensor]:
         n, length = len(rows), max(len(row[0]) for row in rows)

@@ -64,6 +64,7 @@ def main() -> None:
     for shard in range(args.shards):
         path = args.out / f"{args.split}-{shard:03d}"
         if path.with_suffix(".jsonl").exists():
+            print(path, "is there already", flush=True)
             continue
         if args.split == "train":
             painter = Painter(args.seed + shard, trained, args.invented, **sizes)

@@ -1,6 +1,7 @@
 """Writes the held-out suite: SUITE/TASK.jsonl and SUITE/images/, the same pixels from the same versions.
 
-Words, numbers, renderings, layouts, phrasings and seeds are such as training never sees. Each line is a
+Words, numbers of three signs and more, layouts, phrasings and seeds are such as training never sees; so are turn,
+size, place and colour of a picture, but not its artwork. Each line is a
 question in LLaVA's question format with its answer: {"question_id", "image", "text", "category", "answer"};
 existence has POPE's `label` as well. The checksum covers questions, answers and pixels; the expected ones of
 images of 256 and 512 pixels stand in suite.sha256.
@@ -179,6 +180,8 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
     parser.add_argument("--accept", action="store_true", help="write the checksum as the expected one")
     args = parser.parse_args()
+    if args.accept and (args.items, args.tasks) != (300, list(TASKS)):
+        parser.error("--accept is for the whole suite: without --items and --tasks")
     suite = Suite(args.out, args.items, args.side)
     for task in args.tasks:
         print(task, suite.write(task), flush=True)

@@ -122,7 +122,8 @@ def go(write_config):
         full = configs.load(write_config(config, name))
         torch.manual_seed(full["seed"])
         run.objective = make(full)
-        Run(full, run.objective).go()
+        run.run = Run(full, run.objective)
+        run.run.go()
         return records(config)
 
     return run

@@ -154,6 +154,48 @@ def test_a_loss_that_is_not_finite_changes_nothing_and_is_reported(answers, go, 
     assert all(torch.isfinite(v).all() for v in weights.values() if v.is_floating_point())
 
 
+def test_a_step_that_is_not_finite_leaves_the_statistics_as_they_were(answers, go, monkeypatch):
+    from recipe import model
+
+    features, calls = model.VisionLanguage.features, []
+
+    def poisoned(self, pixels):
+        calls.append(1)
+        if len(calls) == 3:
+            self.encoder.stem[0].register_forward_hook(lambda *told: told[2] * float("nan"), always_call=True)
+        elif len(calls) == 4:
+            self.encoder.stem[0]._forward_hooks.clear()
+        return features(self, pixels)
+
+    monkeypatch.setattr(model.VisionLanguage, "features", poisoned)
+    answers["train"] |= {"statistics": True}
+    log = go(answers)
+    assert log[-1]["broken"] == 1 and math.isfinite(log[-1]["loss"])
+    weights = torch.load(pathlib.Path(answers["out"]) / "checkpoint" / "weights.pt")
+    assert any("running_var" in name for name in weights)
+    assert all(torch.isfinite(v).all() for v in weights.values() if v.is_floating_point())
+
+
+def test_settings_that_are_changed_at_a_resume_are_used_and_noted(answers, go):
+    answers["train"] |= {"steps": 4, "weight_decay": 0.5}
+    go(answers)
+    answers["train"] |= {"steps": 6, "weight_decay": 0.0}
+    log = go(answers)
+    noted = [record["changed"] for record in log if "changed" in record]
+    assert noted == [{"train.steps": [4, 6], "train.weight_decay": [0.5, 0.0]}]
+    assert {group["weight_decay"] for group in go.run.optimiser.param_groups} == {0.0}
+    with open(pathlib.Path(answers["out"]) / "log.jsonl", "a") as file:
+        file.write('{"step": 6, "lo')  # killed while it wrote
+    answers["train"]["steps"] = 7
+    assert [r["step"] for r in go(answers) if "loss" in r] == [*range(1, 8)]
+
+
+def test_memory_is_saved_at_the_same_losses(answers, tmp_path, go):
+    log = go(answers)
+    again = elsewhere(answers, tmp_path, "again", recompute=True)
+    assert [r["loss"] for r in go(again)] == pytest.approx([r["loss"] for r in log], rel=1e-4)
+
+
 def changed(config: dict) -> set[str]:
     """The tensors that a run has changed."""
     from recipe import config as configs
@@ -223,6 +265,7 @@ def test_contrastive_with_two_processes_and_stored_teacher_embeddings(
                 tar.addfile(member, io.BytesIO(data))
     text = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
     answers |= {"objective": "contrastive", "data": {"kind": "webdataset", "path": str(tmp_path), "side": 64}}
+    del answers["model"]["decoder"]
     answers["model"] |= {"embedding": 8, "distillation": 0.5, "text": text}
     answers["train"] |= {"trains": {"encoder": 1.0}, "statistics": False}
     log = go(answers)
@@ -382,7 +425,7 @@ def test_the_guide_is_content_with_a_head_that_looks_as_it_should():
 
 
 def test_a_larger_vocabulary_keeps_the_tokens_that_were_trained(tokenizer_file):
-    from recipe.answers import own_rows
+    from recipe.start import own_rows
 
     small = {"decoder.model.embed_tokens.weight": torch.rand(4, 3), "decoder.model.norm.weight": torch.rand(3)}
     large = {"decoder.model.embed_tokens.weight": torch.rand(6, 3), "decoder.model.norm.weight": torch.rand(3)}
@@ -411,7 +454,7 @@ def test_stored_features_of_two_resolutions_train_as_pixels_do(answers, painted,
 
 def test_shared_key_and_value_heads_are_repeated_where_the_model_has_more(tokenizer_file):
     from conftest import DECODER, ENCODER
-    from recipe.answers import own_heads
+    from recipe.start import own_heads
     from recipe.model import VisionLanguage
     from tokenizers import Tokenizer
 
@@ -520,6 +563,48 @@ def test_every_stage_is_a_readable_configuration(path):
     assert config["objective"] in ("labels", "contrastive", "answers") and config["train"]["trains"]
 
 
+def test_a_run_with_batch_norms_is_folded_where_a_folded_one_begins(answers, tmp_path, go):
+    answers["model"]["encoder"] |= {"branches": "single"}
+    answers["train"] |= {"steps": 2, "statistics": True}
+    go(answers)
+    first = go.objective.module.model.eval()
+    answers |= {"out": str(tmp_path / "folded"), "start": {"checkpoint": answers["out"]}}
+    answers["model"] = answers["model"] | {"encoder": answers["model"]["encoder"] | {"branches": "folded"}}
+    answers["train"] |= {"steps": 1, "rate": 0.0, "statistics": False}
+    go(answers)
+    pixels = torch.randint(0, 256, (2, 128, 128, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        one, two = (network.features(pixels) for network in (first, go.objective.module.model.eval()))
+    assert torch.allclose(one, two, atol=1e-4)
+    answers |= {"out": str(tmp_path / "other")}
+    answers["start"] = {"checkpoint": str(tmp_path / "folded")}
+    answers["model"] = answers["model"] | {"encoder": answers["model"]["encoder"] | {"branches": "single"}}
+    with pytest.raises(ValueError, match="no encoder.*another form of encoder"):  # what was folded has no batch norms
+        go(answers)
+
+
+def test_shards_that_nobody_paints_are_an_error_and_so_are_those_of_another_resolution(painted, tmp_path, monkeypatch):
+    from recipe.shards import Scenes, ShardError
+
+    monkeypatch.setattr(Scenes, "patience", (0, 0))
+    with pytest.raises(ShardError, match="train-000.jsonl is not there: paint it"):
+        Scenes(tmp_path / "nowhere", "train", 1, 50, 128).sample(0)
+    with pytest.raises(ShardError, match="train-001.jsonl is not there"):
+        Scenes(painted["path"], "train", 2, 50, 128).sample(50)
+    with pytest.raises(ShardError, match="not 50 images of 64 x 64 pixels"):
+        Scenes(painted["path"], "train", 1, 50, 64).sample(0)
+
+
+def test_what_cannot_be_trained_together_is_an_error(answers, painted, go):
+    for settings, told in (
+        ({"train": answers["train"] | {"fast_cpu": True, "precision": "bf16"}}, "fast_cpu is for float32"),
+        ({"data": painted | {"watch": answers["data"]}}, "data.watch asks about drawn scenes"),
+        ({"objective": "contrastive", "model": {}, "train": answers["train"] | {"accumulate": 2}}, "accumulate must be 1"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            go(answers | settings)
+
+
 def test_a_part_that_does_not_exist_is_an_error(answers, go):
     answers["train"]["trains"] = {"encoder.stages.9": 1.0}
     with pytest.raises(ValueError, match="encoder.stages.9.*encoder, decoder, projector"):
@@ -529,6 +614,8 @@ def test_a_part_that_does_not_exist_is_an_error(answers, go):
 def test_a_misspelt_setting_is_an_error(answers, write_config):
     from recipe import config as configs
 
-    answers["train"]["stepps"] = 3
-    with pytest.raises(ValueError, match="stepps"):
-        configs.load(write_config(answers))
+    for part, told in (("train", r"\[train\]: stepps"), ("model", r"\[model\]: stepps"), (None, "settings: stepps")):
+        wrong = copy.deepcopy(answers)
+        (wrong[part] if part else wrong)["stepps"] = 3
+        with pytest.raises(ValueError, match=told):
+            configs.load(write_config(wrong))

@@ -39,6 +39,35 @@ def test_answers_are_scored_exactly_kept_and_gone_on_with(tmp_path):
     assert (tmp_path / "out" / "failures-bfloat16.png").exists()
 
 
+def test_answers_of_another_model_are_not_mixed_and_a_line_that_was_cut_is_asked_again(tmp_path):
+    suite, model, out = (tmp_path / name for name in ("suite", "model", "out"))
+    for folder in (suite, model):
+        folder.mkdir()
+    items = [{"question_id": i, "image": f"{i}.png", "text": "?", "category": "naming", "answer": "A."} for i in range(3)]
+    (suite / "naming.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
+    (suite / "sha256").write_text("12\n")
+    (model / "config.json").write_text("{}")
+    runtime = tmp_path / "fastvlm"
+    runtime.write_text(f"#!/bin/sh\necho '{json.dumps({'text': 'A.'})}'\necho x >> {tmp_path}/calls\n")
+    runtime.chmod(0o755)
+    command = [sys.executable, "evaluate.py", "--suite", suite, "--out", out, "--model", model, "--fastvlm", runtime]
+
+    def ran():
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+    assert ran().returncode == 0
+    answers = out / "bfloat16.jsonl"
+    answers.write_text(answers.read_text()[:-20])
+    (model / "README.md").write_text("what it is")
+    assert ran().returncode == 0 and len((tmp_path / "calls").read_text().splitlines()) == 4
+    assert len([json.loads(line) for line in answers.read_text().splitlines()]) == 3
+    (model / "config.json").write_text("{ }")
+    (suite / "sha256").write_text("13\n")
+    refused = ran()
+    assert refused.returncode == 1 and "another suite and another model" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
 def test_the_character_error_is_the_edit_distance():
     sys.path.insert(0, str(ROOT))
     from evaluate import distance

@@ -146,6 +146,24 @@ def test_shards_of_chosen_families(tmp_path):
     assert wrong.returncode == 2 and "wrod" in wrong.stderr and "word" in wrong.stderr
 
 
+def test_shards_of_several_folders_are_linked_in_turns(tmp_path):
+    for folder, number in (("many", 3), ("few", 1)):
+        (tmp_path / folder).mkdir()
+        for shard in range(number):
+            for kind in ("bin", "jsonl"):
+                (tmp_path / folder / f"train-{shard:03d}.{kind}").write_text(f"{folder} {shard} {kind}")
+    command = [sys.executable, "-m", "synth.collect", "--out", str(tmp_path / "all")]
+    folders = [str(tmp_path / "many"), str(tmp_path / "few")]
+    done = subprocess.run([*command, *folders], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert "data.shards=4" in done.stdout
+    found = [(tmp_path / "all" / f"train-{i:03d}.bin").read_text() for i in range(4)]
+    assert found == ["many 0 bin", "few 0 bin", "many 1 bin", "many 2 bin"]
+    assert (tmp_path / "all" / "train-001.jsonl").read_text() == "few 0 jsonl"
+    for wrong, told in ((folders, "there already"), ([str(tmp_path)], "no training shards")):
+        refused = subprocess.run([*command, *wrong], cwd=ROOT, capture_output=True, text=True)
+        assert refused.returncode == 2 and told in refused.stderr
+
+
 def test_large_scenes_may_be_enlarged_small_ones():
     def detail(image) -> float:
         """What is lost in halving and doubling, the share of pixels that change by more than noise does."""

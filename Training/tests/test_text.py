@@ -1,12 +1,17 @@
 """What the packing of prompts and the data sources promise."""
 
+import io
+import json
 import random
+import tarfile
 
+import pytest
 import torch
 from conftest import DECODER, ENCODER
 from recipe.model import VisionLanguage
-from recipe.sources import Llava, Mixture, Synthetic
+from recipe.sources import Llava, Mixture, Synthetic, WebDataset, square, turns_of
 from recipe.text import Packer
+from PIL import Image
 from tokenizers import Tokenizer
 
 TURNS = [("What is this?", "A dog."), ("How many dogs are there?", "3"), ("Read the word.", "Quay")]
@@ -156,6 +161,73 @@ def test_llava_moves_the_image_to_the_front_and_keeps_text_only_samples(llava):
     assert source.sample(0)["pixels"] is None
     assert source.sample(1)["pixels"].shape == (128, 128, 3)
     assert source.sample(1)["turns"][0] == ("What is this?", "A cat.")
+
+
+def test_a_conversation_that_would_be_taken_for_something_else_is_refused():
+    def said(*texts):
+        return [{"from": ("human", "gpt")[i % 2], "value": text} for i, text in enumerate(texts)]
+
+    assert turns_of(said("<image>\nWhat is this?", " A dog. "), True) == [("What is this?", "A dog.")]
+    for told, pictured, wrong in (
+        (said("What?", "A dog.", "And this?"), True, "no answer"),
+        (said("<image>\nWhat?", "A dog."), False, "has no image"),
+        (said("What?", "An <image>."), True, "<image> in the text"),
+        (said("What?<|im_end|>", "A dog."), True, "<|im_end|> in the text"),
+        (said("What?", " "), True, "empty"),
+        ([], True, "no turn"),
+    ):
+        with pytest.raises(ValueError, match=wrong.replace("|", r"\|")):
+            turns_of(told, pictured)
+
+
+def test_a_picture_is_turned_as_its_camera_says_and_a_long_strip_is_refused():
+    picture, turned = Image.new("RGB", (64, 32), "red"), Image.Exif()
+    picture.paste("blue", (0, 0, 32, 32))
+    turned[0x0112] = 6  # to be turned clockwise by a quarter
+    written = io.BytesIO()
+    picture.save(written, "PNG", exif=turned)
+    seen = square(Image.open(written), 64)
+    assert seen[8, 32].tolist() == [0, 0, 255] and seen[56, 32].tolist() == [255, 0, 0]
+    assert seen[32, 4].tolist() == [0, 0, 0]
+    with pytest.raises(ValueError, match="60000 x 2 pixels"):
+        square(Image.new("RGB", (60_000, 2)), 64)
+
+
+def test_samples_of_a_tar_are_told_apart_by_the_names_of_their_files(tmp_path, llava):
+    picture = (llava / "1.png").read_bytes()
+    files = {"./v1.0/a.PNG": picture, "./v1.0/a.txt": b"one", "./v1.0/b.png": picture, "./v1.0/b.txt": b"two"}
+    files |= {"./v2.0/a.png": picture, "./v2.0/a.txt": b"three", "./v2.0/c.txt": b"alone"}
+    with tarfile.open(tmp_path / "0.tar", "w") as tar:
+        tar.add(llava, "./v1.0", recursive=False)
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    source = WebDataset(str(tmp_path), side=64)
+    assert [source.sample(i)["text"] for i in range(3)] == ["one", "two", "three"] and len(source) == 4
+    assert all(source.sample(i)["pixels"].shape == (64, 64, 3) for i in range(3))
+    with pytest.raises(ValueError, match="no image"):
+        source.sample(3)
+
+
+def test_what_does_not_fit_into_a_sequence_is_told(tokenizer_file):
+    objective = answers_of(tokenizer_file)
+    sample = {"turns": TURNS, "linked": True, "pixels": None}
+    whole = len(objective.packer.whole(TURNS, 0, True)[0])
+    assert objective.check(sample) is None
+    objective.packer.longest = whole - 2
+    assert objective.check(sample) == f"cut from {whole} tokens to {whole - 2}"
+    objective.packer.longest = 12
+    with pytest.raises(ValueError, match="no answer within data.longest, 12 of"):
+        objective.check(sample)
+
+
+def test_a_tokenizer_without_the_prompts_tokens_is_refused(tokenizer_file, tmp_path):
+    written = json.loads(open(tokenizer_file).read())
+    written["added_tokens"] = [t for t in written["added_tokens"] if t["content"] != "<|im_end|>"]
+    (tmp_path / "tokenizer.json").write_text(json.dumps(written))
+    with pytest.raises(ValueError, match=r"no token <\|im_end\|>"):
+        answers_of(str(tmp_path / "tokenizer.json"))
 
 
 def test_a_mixture_keeps_its_shares(llava):
