@@ -9,7 +9,11 @@ set -eu
 cd "$(dirname "$0")"
 python=${PYTHON:-.venv/bin/python}
 trial=${STEPS:+train.steps=$STEPS train.log_every=2 train.save_every=2}
-export OMP_NUM_THREADS=1
+export OMP_NUM_THREADS=1 CUDA_VISIBLE_DEVICES=
+of="SIZE=${SIZE:-} STEPS=${STEPS:-}"
+mkdir -p runs
+[ -f runs/of ] || echo "$of" > runs/of
+[ "$(cat runs/of)" = "$of" ] || { echo "data*/ and runs/ are those of $(cat runs/of): remove them first" >&2; exit 1; }
 
 paint() { $python -m synth.shards --split train --size "${SIZE:-2000}" "$@"; }
 watched() { $python -m synth.shards --split watch --shards 1 --size 1000 "$@"; }
@@ -17,8 +21,10 @@ collect() { [ -d "$1" ] || $python -m synth.collect --watch data512 --out "$@"; 
 stage() { # NAME OUT SETTING=VALUE ...
     name=$1 out=$2
     shift 2
+    settings="--set out=$out --set data.size=${SIZE:-2000}"
+    for setting in "$@" $trial; do settings="$settings --set $setting"; done
     # shellcheck disable=SC2086  # several settings
-    $python train.py "configs/embedded/$name.toml" --processes 2 --set out="$out" data.size="${SIZE:-2000}" "$@" $trial
+    $python train.py "configs/embedded/$name.toml" --processes 2 $settings
 }
 features() { # RUN FOLDER SHARDS SIDE AT
     for split in watch train; do

@@ -73,18 +73,12 @@ def kept(out: pathlib.Path, of: dict[str, str]) -> list[dict]:
     before = json.loads(mark.read_text()) if mark.exists() else {}
     if other := [name for name in of if of[name] != before.get(name)]:
         raise ValueError(f"{out} has answers of another {' and another '.join(other)}: remove it, or name another --out")
-    lines = out.read_text().splitlines()
-    found = []
-    for number, line in enumerate(lines):
-        try:
-            found.append(json.loads(line))
-        except json.JSONDecodeError:
-            if number + 1 < len(lines):
-                raise ValueError(f"{out}: line {number + 1} is not JSON") from None
-            part = out.with_suffix(".part")
-            part.write_text("".join(line + "\n" for line in lines[:-1]))
-            os.replace(part, out)
-    return found
+    *lines, cut = out.read_text().split("\n")
+    if cut:
+        part = out.with_suffix(".part")
+        part.write_text("".join(line + "\n" for line in lines))
+        os.replace(part, out)
+    return [json.loads(line) for line in lines]
 
 
 def run(

@@ -58,7 +58,8 @@ class Answers:
         self.points = self.tokenizer.token_to_id(PLACES[0]) is not None
         watched, self.sides = data.pop("watch", None), Sides(data.pop("sides", None), config["seed"])
         self.source = sources.make(data)
-        if watched and watched.get("kind") not in ("painted", "synthetic"):
+        kinds = {part.get("kind") for part in watched.get("mixture", [watched])} if watched else set()
+        if kinds - {"painted", "synthetic"}:
             raise ValueError("data.watch asks about drawn scenes: kind = \"painted\" or \"synthetic\"")
         self.watched = sources.make(watched) if watched else None
         stored = getattr(self.source, "features", {})

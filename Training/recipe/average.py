@@ -7,6 +7,7 @@ time. States that do not come from one another lie too far apart: between them t
 import json
 import math
 import pathlib
+import shutil
 
 import torch
 
@@ -49,6 +50,9 @@ def write(runs: dict[pathlib.Path, float], out: pathlib.Path) -> None:
     *_, last = runs
     config = json.loads((last / "config.json").read_text())
     config["averaged"] = {str(run): part for run, part in runs.items()}
-    (out / "checkpoint").mkdir(parents=True)
-    torch.save(weights, out / "checkpoint" / "weights.pt")
-    (out / "config.json").write_text(json.dumps(config, indent=1))
+    part = out.with_name(out.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    (part / "checkpoint").mkdir(parents=True)
+    torch.save(weights, part / "checkpoint" / "weights.pt")
+    (part / "config.json").write_text(json.dumps(config, indent=1))
+    part.replace(out)

@@ -96,8 +96,7 @@ def differences(old: dict, new: dict) -> dict[str, list]:
 def arguments(description: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("config", type=pathlib.Path)
-    changes = {"nargs": "+", "action": "extend", "default": [], "metavar": "NAME=VALUE"}
-    parser.add_argument("--set", **changes, help="settings to change, one or several")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting")
     parser.add_argument(
         "--processes", type=int, default=1, help="CPU processes to start here (else torchrun)"
     )

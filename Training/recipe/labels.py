@@ -247,8 +247,9 @@ class Labels:
             state = torch.load(start / "checkpoint" / "weights.pt", map_location="cpu")
             own = self.module.state_dict()
             fits = {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
-            if missing := [k for k in own if k.startswith("encoder.") and k not in fits]:
-                raise ValueError(f"{start}: no {missing[0]} of this shape: another encoder, or another form of it")
+            parts = (k for k in own.keys() | state.keys() if k.startswith("encoder."))
+            if other := sorted(k for k in parts if k not in fits):
+                raise ValueError(f"{start}: another encoder, or another form of it: {other[0]}")
             self.module.load_state_dict(fits, strict=False)  # heads for other kinds begin anew
 
     def groups(self, trains: dict, decay: float) -> list[dict]:

@@ -17,7 +17,7 @@ class ShardError(Exception):
 class Scenes:
     """The first `shards` shards of a split; waits for one that is not painted yet."""
 
-    patience = (60, 1800)  # seconds to wait for a sign of the first shard, and for each shard
+    patience = (60, 1800)  # seconds to wait for a sign of any shard, and from one shard to the next
 
     def __init__(self, path, split: str, shards: int, size: int, side: int = 256):
         self.path, self.split = pathlib.Path(path), split
@@ -42,12 +42,12 @@ class Scenes:
         return self.open[number]
 
     def wait(self, path: pathlib.Path) -> None:
-        start = time.monotonic()
+        last = time.time()
         if not path.exists():
             print(f"waiting for {path}", file=sys.stderr, flush=True)
         while not path.exists():
-            begun = any(self.path.glob(f"{self.split}-*"))
-            if time.monotonic() - start > self.patience[begun]:
+            changed = [file.stat().st_mtime for file in self.path.glob(f"{self.split}-*")]
+            if time.time() - max([last, *changed]) > self.patience[bool(changed)]:
                 raise ShardError(f"{path} is not there: paint it with `python -m synth.shards`, before or meanwhile")
             time.sleep(2)
 

@@ -10,6 +10,7 @@ import json
 import math
 import pathlib
 import random
+import struct
 import tarfile
 
 import numpy as np
@@ -20,7 +21,12 @@ from recipe.shards import Scenes
 
 def square(image: Image.Image, side: int) -> np.ndarray:
     """Padded with black to a square and resized, as the runtime does for `image_aspect_ratio: pad`."""
-    image = ImageOps.exif_transpose(image).convert("RGB")
+    image.load()
+    try:
+        image = ImageOps.exif_transpose(image)
+    except (SyntaxError, struct.error, ValueError, TypeError, KeyError):
+        pass  # what is odd in the notes of a camera counts as upright, as in the runtime
+    image = image.convert("RGB")
     longest = max(image.size)
     if longest**2 > 2 * Image.MAX_IMAGE_PIXELS:  # Pillow's own limit, which a long strip keeps before it is padded
         raise ValueError(f"{image.width} x {image.height} pixels are too many for a square")
@@ -110,10 +116,11 @@ class WebDataset:
         parts = self.entries[index][1]
         image = next((k for k in ("jpg", "jpeg", "png", "webp") if k in parts), None)
         pixels = square(Image.open(io.BytesIO(self.read(index, image))), self.side) if image else None
-        if "json" in parts:
-            turns = turns_of(json.loads(self.read(index, "json"))["conversations"], image is not None)
+        told = json.loads(self.read(index, "json")) if "json" in parts else {}
+        if "conversations" in told:  # img2dataset writes other things there
+            turns = turns_of(told["conversations"], image is not None)
         elif image is None or "txt" not in parts:
-            raise ValueError(f"no image with a .txt or .json, only {', '.join(sorted(parts))}")
+            raise ValueError(f"no image with a .txt or with `conversations` in a .json, only {', '.join(sorted(parts))}")
         else:
             caption = [{"from": "human", "value": "Describe the image."}]
             caption.append({"from": "gpt", "value": self.read(index, "txt").decode()})

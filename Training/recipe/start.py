@@ -30,6 +30,8 @@ def fitted(state: dict, network: VisionLanguage, run: pathlib.Path) -> dict:
             f"{run}: no {missing[0]}: another form of encoder (model.encoder.branches), another kind of decoder, or "
             "adapters, which export.py merges"
         )
+    if extra := [k for k in state if k.partition(".")[0] in parts and k not in own]:
+        raise ValueError(f"{run}: the model has no place for {extra[0]}: fewer layers than the checkpoint?")
     return found
 
 

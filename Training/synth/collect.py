@@ -10,12 +10,12 @@ import argparse
 import itertools
 import os
 import pathlib
+import shutil
 
 
 def link(shard: pathlib.Path, out: pathlib.Path, name: str) -> None:
-    for kind in (".bin", ".jsonl"):  # the description last: it says that the shard is there
-        target = out / f"{name}{kind}"
-        target.symlink_to(os.path.relpath(shard.with_suffix(kind), out.resolve()))
+    for kind in (".bin", ".jsonl"):
+        (out / f"{name}{kind}").symlink_to(os.path.relpath(shard.with_suffix(kind), out.resolve()))
 
 
 def main() -> None:
@@ -32,12 +32,15 @@ def main() -> None:
         parser.error(f"no watched shards in {args.watch}")
     if args.out.exists():
         parser.error(f"{args.out} is there already")
-    args.out.mkdir(parents=True)
+    part = args.out.with_name(args.out.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
     shards = [shard for turn in itertools.zip_longest(*found) for shard in turn if shard]
     for number, shard in enumerate(shards):
-        link(shard, args.out, f"train-{number:03d}")
+        link(shard, part, f"train-{number:03d}")
     for number, shard in enumerate(watched):
-        link(shard, args.out, f"watch-{number:03d}")
+        link(shard, part, f"watch-{number:03d}")
+    part.replace(args.out)
     print(f"{len(shards)} training shards in {args.out}: data.path={args.out}, data.shards={len(shards)}")
 
 

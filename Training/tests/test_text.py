@@ -189,6 +189,8 @@ def test_a_picture_is_turned_as_its_camera_says_and_a_long_strip_is_refused():
     seen = square(Image.open(written), 64)
     assert seen[8, 32].tolist() == [0, 0, 255] and seen[56, 32].tolist() == [255, 0, 0]
     assert seen[32, 4].tolist() == [0, 0, 0]
+    picture.save(broken := io.BytesIO(), "PNG", exif=b"Exif\0\0garbage!")
+    assert square(Image.open(broken), 64)[32, 8].tolist() == [0, 0, 255]
     with pytest.raises(ValueError, match="60000 x 2 pixels"):
         square(Image.new("RGB", (60_000, 2)), 64)
 
@@ -196,7 +198,7 @@ def test_a_picture_is_turned_as_its_camera_says_and_a_long_strip_is_refused():
 def test_samples_of_a_tar_are_told_apart_by_the_names_of_their_files(tmp_path, llava):
     picture = (llava / "1.png").read_bytes()
     files = {"./v1.0/a.PNG": picture, "./v1.0/a.txt": b"one", "./v1.0/b.png": picture, "./v1.0/b.txt": b"two"}
-    files |= {"./v2.0/a.png": picture, "./v2.0/a.txt": b"three", "./v2.0/c.txt": b"alone"}
+    files |= {"./v2.0/a.png": picture, "./v2.0/a.txt": b"three", "./v2.0/a.json": b'{"width": 9}', "./v2.0/c.txt": b"alone"}
     with tarfile.open(tmp_path / "0.tar", "w") as tar:
         tar.add(llava, "./v1.0", recursive=False)
         for name, data in files.items():
