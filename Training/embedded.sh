@@ -92,6 +92,6 @@ collect data-last data-many data512 data-hard data-sheets data-group data-crowd 
 # shellcheck disable=SC2086
 stage 4-sizes runs/sizes-6 $deeper data.path=data-last data.watch.path=data-last data.shards=43 \
     start.checkpoint=runs/mean train.steps=2600 train.rate=5e-4 train.hold=0.15
-[ -d runs/mean-2 ] || $python average.py runs/mean=0.3 runs/sizes-6=0.7 --out runs/mean-2
+[ -d runs/mean-2 ] || $python average.py runs/mean=0.5 runs/sizes-6=0.5 --out runs/mean-2
 
 $python export.py runs/mean-2 runs/model --side 512
