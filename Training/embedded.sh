@@ -4,7 +4,7 @@
 # the order and the settings, not a replay to the bit.
 #
 #   sh embedded.sh                    the whole of it, into data*/ and runs/
-#   SIZE=100 STEPS=4 sh embedded.sh   a trial of every command in about ten minutes; that model knows nothing
+#   SIZE=50 STEPS=4 sh embedded.sh    a trial of every command, a quarter of an hour; that model knows nothing
 set -eu
 cd "$(dirname "$0")"
 python=${PYTHON:-.venv/bin/python}
