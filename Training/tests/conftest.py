@@ -1,16 +1,20 @@
 """Tiny models and data for the tests of the recipe."""
 
+import copy
 import json
 import os
 import pathlib
+import subprocess
 import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 ROOT = pathlib.Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 ENCODER = {"layers": [1, 1, 1, 1, 1], "embed_dims": [8, 16, 32, 64, 128], "mlp_ratios": [2, 2, 2, 2, 2]}
 DECODER = {
@@ -111,7 +115,6 @@ def go(write_config):
     """Runs a configuration in this process and returns the records of its log."""
 
     def run(config: dict, name: str = "config") -> list[dict]:
-        import torch
         from accelerate.state import AcceleratorState, GradientState, PartialState
         from recipe import config as configs
         from recipe.engine import Run
@@ -136,3 +139,43 @@ def records(config: dict, name: str = "log.jsonl") -> list[dict]:
 
 def losses(config: dict) -> list[tuple[int, float]]:
     return [(r["step"], r["loss"]) for r in records(config) if "loss" in r]
+
+
+@pytest.fixture
+def painted(tmp_path):
+    """Scenes to train on, and others to watch, some of them documents."""
+    for split, documents in (("train", "0"), ("watch", "0.3")):
+        command = [sys.executable, "-m", "synth.shards", "--split", split, "--shards", "1", "--size", "50"]
+        arguments = ["--side", "128", "--documents", documents, "--out", str(tmp_path / "data")]
+        subprocess.run([*command, *arguments], cwd=ROOT, check=True, env=ENVIRONMENT, capture_output=True)
+    shared = {"kind": "painted", "path": str(tmp_path / "data"), "shards": 1, "size": 50, "side": 128}
+    return shared | {"split": "train", "watch": shared | {"split": "watch"}}
+
+
+def elsewhere(config: dict, tmp_path, name: str, **train) -> dict:
+    config = copy.deepcopy(config)
+    config["out"] = str(tmp_path / name)
+    config["train"] |= train
+    return config
+
+
+def start(path: pathlib.Path, *arguments: str) -> subprocess.Popen:
+    command = [sys.executable, "train.py", str(path), *arguments]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, **pipes)
+
+
+def finish(process: subprocess.Popen) -> None:
+    output, _ = process.communicate(timeout=900)
+    assert process.returncode == 0, output[-3000:]
+
+
+def changed(config: dict) -> set[str]:
+    """The tensors that a run has changed."""
+    from recipe import config as configs
+    from recipe.objectives import make
+
+    after = torch.load(pathlib.Path(config["out"]) / "checkpoint" / "weights.pt")
+    torch.manual_seed(config["seed"])
+    before = make({**configs.DEFAULTS, **config, "train": configs.DEFAULTS["train"] | config["train"]})
+    return {k for k, v in before.module.state_dict().items() if not torch.equal(v, after[k])}
