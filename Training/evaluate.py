@@ -107,7 +107,7 @@ def scores(answers: dict[str, list[dict]]) -> dict[str, dict[str, float]]:
         if task in ("reading", "lines"):
             wrong = sum(distance(line["said"], line["answer"]) for line in lines)
             out[task]["characters"] = 100 * wrong / sum(len(line["answer"]) for line in lines)
-            # Numbers of one or two signs are in training as well: there are only a hundred.
+            # Numbers of one or two characters are in training as well: there are only a hundred.
             new = [line["right"] for line in lines if len(line["answer"]) > 2]
             out[task]["unseen"] = 100 * sum(new) / max(1, len(new))
     return out
@@ -230,7 +230,7 @@ def table(columns: dict, tasks: list[str]) -> str:
         for found in columns.values():
             cell = f"{found[task]['exact']:.1f} %"
             if "characters" in found[task]:
-                cell += f" (longer than two signs {found[task]['unseen']:.1f} %, "
+                cell += f" ({found[task]['unseen']:.1f} % right of those longer than two characters, "
                 cell += f"{found[task]['characters']:.1f} % of characters wrong)"
             cells.append(cell)
         wanted = f"{WANTED[task]} %" if task in WANTED else ""

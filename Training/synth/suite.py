@@ -1,6 +1,6 @@
 """Writes the held-out suite: SUITE/TASK.jsonl and SUITE/images/, the same pixels from the same versions.
 
-Words, numbers of three signs and more, layouts, phrasings and seeds are such as training never sees; so are turn,
+Words, numbers of three characters and more, layouts, phrasings and seeds are such as training never sees; so are turn,
 size, place and colour of a picture, but not its artwork. Each line is a
 question in LLaVA's question format with its answer: {"question_id", "image", "text", "category", "answer"};
 existence has POPE's `label` as well. The checksum covers questions, answers and pixels; the expected ones of
