@@ -40,9 +40,10 @@ import Testing
     func depthwise(_ s: Shape) throws {
         var random = Random()
         let outputs = s.channels * s.multiplier
-        let x = random.floats(s.height * s.width * s.channels)
-        let w = random.floats(outputs * s.kernel * s.kernel, scale: 1 / Float(s.kernel))
-        let b = random.floats(outputs)
+        let results = s.outHeight * s.outWidth * outputs
+        let x = random.floats(s.height * s.width * s.channels, for: results)
+        let w = random.floats(outputs * s.kernel * s.kernel, scale: 1 / Float(s.kernel), for: results)
+        let b = random.floats(outputs, for: results)
         var expected: [Double] = []
         for row in 0..<s.outHeight {
             for column in 0..<s.outWidth {
@@ -107,10 +108,11 @@ import Testing
         throws
     {
         var random = Random()
-        let x = random.floats(height * width * channels)
-        let w = random.floats(outputs * channels * kernel * kernel, scale: 0.3)
-        let b = random.floats(outputs)
         let (outHeight, outWidth) = ((height + stride - 1) / stride, (width + stride - 1) / stride)
+        let results = outHeight * outWidth * outputs
+        let x = random.floats(height * width * channels, for: results)
+        let w = random.floats(outputs * channels * kernel * kernel, scale: 0.3, for: results)
+        let b = random.floats(outputs, for: results)
         for set in InstructionSet.available {
             let compute = try Compute(threads: 2, instructionSet: set)
             for format in [WeightFormat.float32, .bfloat16] {

@@ -37,9 +37,10 @@ import Testing
     @Test("a linear layer equals float64 loops, with and without bias and activation", arguments: shapes)
     func linear(_ s: Shape) throws {
         var random = Random()
-        let x = random.floats(s.rows * s.inputs)
-        let w = random.floats(s.outputs * s.inputs, scale: 1 / Float(s.inputs).squareRoot())
-        let b = random.floats(s.outputs)
+        let results = s.rows * s.outputs
+        let x = random.floats(s.rows * s.inputs, for: results)
+        let w = random.floats(s.outputs * s.inputs, scale: 1 / Float(s.inputs).squareRoot(), for: results)
+        let b = random.floats(s.outputs, for: results)
         let input = Guarded(s.rows, s.inputs, gap: 3, values: x)
         for set in InstructionSet.available {
             let compute = try Compute(threads: 2, instructionSet: set)
@@ -73,11 +74,12 @@ import Testing
     @Test("adding a linear layer scales it and keeps what was there", arguments: shapes)
     func linearAdding(_ s: Shape) throws {
         var random = Random()
-        let x = random.floats(s.rows * s.inputs)
-        let w = random.floats(s.outputs * s.inputs, scale: 1 / Float(s.inputs).squareRoot())
-        let b = random.floats(s.outputs)
-        let scale = random.floats(s.outputs)
-        let start = random.floats(s.rows * s.outputs)
+        let results = s.rows * s.outputs
+        let x = random.floats(s.rows * s.inputs, for: results)
+        let w = random.floats(s.outputs * s.inputs, scale: 1 / Float(s.inputs).squareRoot(), for: results)
+        let b = random.floats(s.outputs, for: results)
+        let scale = random.floats(s.outputs, for: results)
+        let start = random.floats(results, for: results)
         let input = Guarded(s.rows, s.inputs, values: x)
         for set in InstructionSet.available {
             let compute = try Compute(threads: 2, instructionSet: set)

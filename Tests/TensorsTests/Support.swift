@@ -30,6 +30,13 @@ struct Random {
     mutating func floats(_ count: Int, scale: Float = 1) -> [Float] {
         (0..<count).map { _ in float() * scale }
     }
+
+    /// The same, without signs where no more than two results are made of them. Two results alone may cancel out, or lie
+    /// in the tail of gelu, and then rounding is all that is left of them; among many that is no matter.
+    mutating func floats(_ count: Int, scale: Float = 1, for results: Int) -> [Float] {
+        let signed = floats(count, scale: scale)
+        return results > 2 ? signed : signed.map(abs)
+    }
 }
 
 /// A float32 matrix between guard zones, its numbers NaN until they are written, its row gaps guarded too.
