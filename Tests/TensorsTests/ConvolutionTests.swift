@@ -40,15 +40,14 @@ import Testing
     func depthwise(_ s: Shape) throws {
         var random = Random()
         let outputs = s.channels * s.multiplier
-        let results = s.outHeight * s.outWidth * outputs
-        let x = random.floats(s.height * s.width * s.channels, for: results)
-        let w = random.floats(outputs * s.kernel * s.kernel, scale: 1 / Float(s.kernel), for: results)
-        let b = random.floats(outputs, for: results)
-        var expected: [Double] = []
+        let x = random.floats(s.height * s.width * s.channels)
+        let w = random.floats(outputs * s.kernel * s.kernel, scale: 1 / Float(s.kernel))
+        let b = random.floats(outputs)
+        var without: [Sum] = []
         for row in 0..<s.outHeight {
             for column in 0..<s.outWidth {
                 for o in 0..<outputs {
-                    var sum = Double(b[o])
+                    var sum = Sum()
                     for ky in 0..<s.kernel {
                         for kx in 0..<s.kernel {
                             let y = row * s.stride + ky - s.kernel / 2
@@ -59,10 +58,11 @@ import Testing
                                 * Double(w[(o * s.kernel + ky) * s.kernel + kx])
                         }
                     }
-                    expected.append(sum)
+                    without.append(sum)
                 }
             }
         }
+        let expected = without.indices.map { without[$0] + Double(b[$0 % outputs]) }
         let weight = try Tensor(w, shape: [outputs, 1, s.kernel, s.kernel])
         let weights = try DepthwiseWeights(
             weight: weight, bias: Tensor(b, shape: [outputs]), inputChannels: s.channels, stride: s.stride)
@@ -77,7 +77,8 @@ import Testing
                     input.map(s.height, s.width), weights, activation: activation,
                     into: output.map(s.outHeight, s.outWidth))
                 #expect(
-                    normalisedError(output.values, expected.map { apply(activation, $0) }) < 1e-7,
+                    normalisedError(output.values, expected.map { $0.activated { apply(activation, $0) } })
+                        < 1e-7,
                     "\(set) \(activation) seed \(random.seed)")
                 #expect(output.isIntact && input.isIntact)
             }
@@ -93,7 +94,6 @@ import Testing
                 alone.values == among.values, "\(set): other bits with other threads, seed \(random.seed)")
             let bare = Guarded(s.outHeight * s.outWidth, outputs)
             compute.depthwise(input.map(s.height, s.width), unbiased, into: bare.map(s.outHeight, s.outWidth))
-            let without = expected.indices.map { expected[$0] - Double(b[$0 % outputs]) }
             #expect(normalisedError(bare.values, without) < 1e-7)
         }
     }
@@ -109,18 +109,17 @@ import Testing
     {
         var random = Random()
         let (outHeight, outWidth) = ((height + stride - 1) / stride, (width + stride - 1) / stride)
-        let results = outHeight * outWidth * outputs
-        let x = random.floats(height * width * channels, for: results)
-        let w = random.floats(outputs * channels * kernel * kernel, scale: 0.3, for: results)
-        let b = random.floats(outputs, for: results)
+        let x = random.floats(height * width * channels)
+        let w = random.floats(outputs * channels * kernel * kernel, scale: 0.3)
+        let b = random.floats(outputs)
         for set in InstructionSet.available {
             let compute = try Compute(threads: 2, instructionSet: set)
             for format in [WeightFormat.float32, .bfloat16] {
-                var expected: [Double] = []
+                var expected: [Sum] = []
                 for row in 0..<outHeight {
                     for column in 0..<outWidth {
                         for o in 0..<outputs {
-                            var sum = Double(b[o])
+                            var sum = Sum(Double(b[o]))
                             for c in 0..<channels {
                                 for ky in 0..<kernel {
                                     for kx in 0..<kernel {
@@ -134,7 +133,7 @@ import Testing
                                     }
                                 }
                             }
-                            expected.append(gelu(sum))
+                            expected.append(sum.activated(gelu))
                         }
                     }
                 }

@@ -54,7 +54,7 @@ import Testing
         let one = try Affine(s, bits: bits, group: group, &random)
         let two = try Affine(s, bits: bits, group: group, &random)
         let expected = QuantisedTests.product(x, one.values, s)
-        let gated = zip(expected, QuantisedTests.product(x, two.values, s)).map { silu($0) * $1 }
+        let gated = zip(expected, QuantisedTests.product(x, two.values, s)).map { $0.activated(silu) * $1 }
         for set in InstructionSet.available {
             let compute = try Compute(threads: 2, instructionSet: set)
             guard compute.keepsIntegers(bits: bits) else { continue }

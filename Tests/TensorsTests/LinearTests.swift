@@ -23,12 +23,12 @@ import Testing
 
     /// x·Wᵀ + bias in float64 on weights as they are stored.
     static func product(_ x: [Float], _ w: [Float], _ bias: [Float]?, _ s: Shape, _ p: WeightFormat)
-        -> [Double]
+        -> [Sum]
     {
         let weights = w.map { Double(p == .bfloat16 ? rounded($0) : $0) }
         return (0..<s.rows * s.outputs).map { index in
             let (row, output) = (index / s.outputs, index % s.outputs)
-            var sum = 0.0
+            var sum = Sum()
             for k in 0..<s.inputs { sum += Double(x[row * s.inputs + k]) * weights[output * s.inputs + k] }
             return sum + (bias.map { Double($0[output]) } ?? 0)
         }
@@ -37,10 +37,9 @@ import Testing
     @Test("a linear layer equals float64 loops, with and without bias and activation", arguments: shapes)
     func linear(_ s: Shape) throws {
         var random = Random()
-        let results = s.rows * s.outputs
-        let x = random.floats(s.rows * s.inputs, for: results)
-        let w = random.floats(s.outputs * s.inputs, scale: 1 / Float(s.inputs).squareRoot(), for: results)
-        let b = random.floats(s.outputs, for: results)
+        let x = random.floats(s.rows * s.inputs)
+        let w = random.floats(s.outputs * s.inputs, scale: 1 / Float(s.inputs).squareRoot())
+        let b = random.floats(s.outputs)
         let input = Guarded(s.rows, s.inputs, gap: 3, values: x)
         for set in InstructionSet.available {
             let compute = try Compute(threads: 2, instructionSet: set)
@@ -61,7 +60,7 @@ import Testing
                         input.matrix, packed, bias: try Vector(b), activation: activation, into: result.matrix
                     )
                     #expect(
-                        normalisedError(result.values, biased.map { apply(activation, $0) })
+                        normalisedError(result.values, biased.map { $0.activated { apply(activation, $0) } })
                             < tolerance(set, format),
                         "\(set) \(format) \(activation) seed \(random.seed)")
                     #expect(result.isIntact)
@@ -74,12 +73,11 @@ import Testing
     @Test("adding a linear layer scales it and keeps what was there", arguments: shapes)
     func linearAdding(_ s: Shape) throws {
         var random = Random()
-        let results = s.rows * s.outputs
-        let x = random.floats(s.rows * s.inputs, for: results)
-        let w = random.floats(s.outputs * s.inputs, scale: 1 / Float(s.inputs).squareRoot(), for: results)
-        let b = random.floats(s.outputs, for: results)
-        let scale = random.floats(s.outputs, for: results)
-        let start = random.floats(results, for: results)
+        let x = random.floats(s.rows * s.inputs)
+        let w = random.floats(s.outputs * s.inputs, scale: 1 / Float(s.inputs).squareRoot())
+        let b = random.floats(s.outputs)
+        let scale = random.floats(s.outputs)
+        let start = random.floats(s.rows * s.outputs)
         let input = Guarded(s.rows, s.inputs, values: x)
         for set in InstructionSet.available {
             let compute = try Compute(threads: 2, instructionSet: set)
@@ -91,7 +89,7 @@ import Testing
                 compute.linearAdding(
                     input.matrix, packed, bias: try Vector(b), scale: try Vector(scale), to: output.matrix)
                 let expected = sums.indices.map {
-                    Double(start[$0]) + Double(scale[$0 % s.outputs]) * sums[$0]
+                    sums[$0] * Double(scale[$0 % s.outputs]) + Double(start[$0])
                 }
                 #expect(
                     normalisedError(output.values, expected) < tolerance(set, format),
@@ -100,7 +98,7 @@ import Testing
                 compute.linearAdding(input.matrix, packed, to: unscaled.matrix)
                 let bare = Self.product(x, w, nil, s, format)
                 #expect(
-                    normalisedError(unscaled.values, bare.indices.map { Double(start[$0]) + bare[$0] })
+                    normalisedError(unscaled.values, bare.indices.map { bare[$0] + Double(start[$0]) })
                         < tolerance(set, format))
                 #expect(output.isIntact && unscaled.isIntact)
             }
@@ -124,7 +122,7 @@ import Testing
                 compute.gatedLinear(input.matrix, packed, into: output.matrix)
                 let expected = zip(
                     Self.product(x, gate, nil, s, format), Self.product(x, up, nil, s, format)
-                ).map { silu($0) * $1 }
+                ).map { $0.activated(silu) * $1 }
                 #expect(
                     normalisedError(output.values, expected) < tolerance(set, format) * 4,
                     "\(set) \(format) seed \(random.seed)")
@@ -157,11 +155,11 @@ import Testing
         for set in InstructionSet.available {
             let compute = try Compute(threads: 2, instructionSet: set)
             for format in [WeightFormat.float32, .bfloat16] {
-                let middle = Self.product(x, w1, b1, s, format).map(gelu)
+                let middle = Self.product(x, w1, b1, s, format).map { Float(gelu($0.value)) }
                 let back = Shape(rows: s.rows, inputs: hidden, outputs: channels)
-                let sums = Self.product(middle.map { Float($0) }, w2, b2, back, format)
+                let sums = Self.product(middle, w2, b2, back, format)
                 let expected = sums.indices.map {
-                    Double(start[$0]) + Double(scale[$0 % channels]) * sums[$0]
+                    sums[$0] * Double(scale[$0 % channels]) + Double(start[$0])
                 }
                 let expand = try PackedMatrix(
                     Tensor(w1, shape: [hidden, channels, 1, 1]), format: format, compute: compute)
@@ -181,7 +179,7 @@ import Testing
                 compute.feedForwardAdding(
                     place.matrix, expand: expand, expandBias: try Vector(b1), project: project,
                     projectBias: try Vector(b2), scale: try Vector(scale), to: place.matrix)
-                let inPlace = sums.indices.map { Double(x[$0]) + Double(scale[$0 % channels]) * sums[$0] }
+                let inPlace = sums.indices.map { sums[$0] * Double(scale[$0 % channels]) + Double(x[$0]) }
                 #expect(normalisedError(place.values, inPlace) < tolerance(set, format))
             }
         }
@@ -194,7 +192,7 @@ import Testing
         let x = random.floats(s.rows * s.inputs)
         let w1 = random.floats(s.outputs * s.inputs, scale: 0.2)
         let w2 = random.floats(s.inputs * s.outputs, scale: 0.2)
-        let middle = Self.product(x, w1, nil, s, .float32).map { Float(gelu($0)) }
+        let middle = Self.product(x, w1, nil, s, .float32).map { Float(gelu($0.value)) }
         let sums = Self.product(
             middle, w2, nil, Shape(rows: s.rows, inputs: s.outputs, outputs: s.inputs), .float32)
         for set in InstructionSet.available {
@@ -208,7 +206,7 @@ import Testing
                 project: try PackedMatrix(
                     Tensor(w2, shape: [s.inputs, s.outputs]), format: .float32, compute: compute),
                 projectBias: nil, scale: nil, to: output.matrix)
-            let expected = zip(x, sums).map { Double($0) + $1 }
+            let expected = zip(x, sums).map { $1 + Double($0) }
             #expect(normalisedError(output.values, expected) < 1e-7)
         }
     }

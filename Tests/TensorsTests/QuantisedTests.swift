@@ -25,7 +25,7 @@ import Testing
     /// Bound of the normalised squared error that the activations' integers cause, on average over many numbers.
     static let activationError = 2e-4
 
-    /// The same for `count` numbers: few of them may cancel out, and then their error weighs more.
+    /// The same for `count` numbers: an error of a few strays further from the average.
     static func activationError(of count: Int) -> Double {
         count < 200 ? 10 * activationError : activationError
     }
@@ -60,10 +60,10 @@ import Testing
         return weights
     }
 
-    static func product(_ x: [Float], _ w: [Float], _ s: Shape) -> [Double] {
+    static func product(_ x: [Float], _ w: [Float], _ s: Shape) -> [Sum] {
         (0..<s.rows * s.outputs).map { index in
             let (row, output) = (index / s.outputs, index % s.outputs)
-            return (0..<s.inputs).reduce(0.0) {
+            return (0..<s.inputs).reduce(Sum()) {
                 $0 + Double(x[row * s.inputs + $1]) * Double(w[output * s.inputs + $1])
             }
         }
@@ -91,13 +91,13 @@ import Testing
                 compute.linear(
                     input.matrix, packed, bias: try Vector(bias), activation: .silu, into: output.matrix)
                 #expect(
-                    normalisedError(output.values, biased.map(silu)) < 4 * bound,
+                    normalisedError(output.values, biased.map { $0.activated(silu) }) < 4 * bound,
                     "\(set) \(format) seed \(random.seed)")
                 let added = Guarded(s.rows, s.outputs, gap: 2, values: start)
                 compute.linearAdding(
                     input.matrix, packed, bias: try Vector(bias), scale: try Vector(scale), to: added.matrix)
                 let expected = start.indices.map {
-                    Double(start[$0]) + Double(scale[$0 % s.outputs]) * biased[$0]
+                    biased[$0] * Double(scale[$0 % s.outputs]) + Double(start[$0])
                 }
                 #expect(
                     normalisedError(added.values, expected) < bound, "\(set) \(format) seed \(random.seed)")
@@ -121,7 +121,9 @@ import Testing
                 let compute = try Compute(threads: 2, instructionSet: set)
                 let gate = try Self.exact(s, format, compute, &random)
                 let up = try Self.exact(s, format, compute, &random)
-                let expected = zip(Self.product(x, gate, s), Self.product(x, up, s)).map { silu($0) * $1 }
+                let expected = zip(Self.product(x, gate, s), Self.product(x, up, s)).map {
+                    $0.activated(silu) * $1
+                }
                 let packed = try PackedGatedMatrix(
                     gate: Tensor(gate, shape: [s.outputs, s.inputs]),
                     up: Tensor(up, shape: [s.outputs, s.inputs]), format: format, compute: compute)
@@ -151,10 +153,12 @@ import Testing
             let compute = try Compute(threads: 2, instructionSet: set)
             let w1 = try Self.exact(up, format, compute, &random)
             let w2 = try Self.exact(down, format, compute, &random)
-            let middle = Self.product(x, w1, up).enumerated().map { gelu($1 + Double(b1[$0 % hidden])) }
-            let sums = Self.product(middle.map { Float($0) }, w2, down)
+            let middle = Self.product(x, w1, up).enumerated().map {
+                Float(gelu($1.value + Double(b1[$0 % hidden])))
+            }
+            let sums = Self.product(middle, w2, down)
             let expected = sums.indices.map {
-                Double(start[$0]) + Double(scale[$0 % outputs]) * (sums[$0] + Double(b2[$0 % outputs]))
+                (sums[$0] + Double(b2[$0 % outputs])) * Double(scale[$0 % outputs]) + Double(start[$0])
             }
             let output = Guarded(rows, outputs, gap: 1, values: start)
             compute.feedForwardAdding(

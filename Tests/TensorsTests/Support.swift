@@ -30,13 +30,6 @@ struct Random {
     mutating func floats(_ count: Int, scale: Float = 1) -> [Float] {
         (0..<count).map { _ in float() * scale }
     }
-
-    /// The same, without signs where no more than two results are made of them. Two results alone may cancel out, or lie
-    /// in the tail of gelu, and then rounding is all that is left of them; among many that is no matter.
-    mutating func floats(_ count: Int, scale: Float = 1, for results: Int) -> [Float] {
-        let signed = floats(count, scale: scale)
-        return results > 2 ? signed : signed.map(abs)
-    }
 }
 
 /// A float32 matrix between guard zones, its numbers NaN until they are written, its row gaps guarded too.
@@ -98,6 +91,66 @@ func normalisedError(_ got: [Float], _ expected: [Double]) -> Double {
         difference += (Double(a) - b) * (Double(a) - b)
         total += b * b
     }
+    guard difference.isFinite else { return .infinity }
+    return total == 0 ? difference : difference / total
+}
+
+/// A sum in float64, and the squares of its terms, which say how large a sum of such terms is as a rule.
+///
+/// Where terms cancel, or an activation leaves nothing of a sum, rounding is all that is left of a result. So the errors of
+/// sums are measured by the squares: a test of a few results would fail once in a thousand runs otherwise.
+struct Sum {
+    private(set) var value: Double
+    private(set) var squares: Double
+
+    init(_ term: Double = 0) {
+        value = term
+        squares = term * term
+    }
+
+    static func += (sum: inout Sum, term: Double) {
+        sum.value += term
+        sum.squares += term * term
+    }
+
+    static func + (sum: Sum, term: Double) -> Sum {
+        var result = sum
+        result += term
+        return result
+    }
+
+    static func * (sum: Sum, factor: Double) -> Sum {
+        var result = sum
+        result.value *= factor
+        result.squares *= factor * factor
+        return result
+    }
+
+    /// An error of either factor weighs as much as the other factor is large.
+    static func * (sum: Sum, other: Sum) -> Sum {
+        var result = sum
+        result.value *= other.value
+        result.squares =
+            sum.squares * other.squares + sum.squares * other.value * other.value
+            + other.squares * sum.value * sum.value
+        return result
+    }
+
+    /// What an activation, which is nowhere much steeper than 1, makes of the sum.
+    func activated(_ activation: (Double) -> Double) -> Sum {
+        var result = self
+        result.value = activation(value)
+        return result
+    }
+}
+
+/// Σ(got − expected)² / Σ squares of the terms; infinite when anything is not finite.
+func normalisedError(_ got: [Float], _ expected: [Sum]) -> Double {
+    guard got.count == expected.count else { return .infinity }
+    let difference = zip(got, expected).reduce(0) {
+        $0 + (Double($1.0) - $1.1.value) * (Double($1.0) - $1.1.value)
+    }
+    let total = expected.reduce(0) { $0 + $1.squares }
     guard difference.isFinite else { return .infinity }
     return total == 0 ? difference : difference / total
 }
