@@ -142,10 +142,11 @@ class Answers:
 
     def check(self, sample: dict) -> str | None:
         """Raises what cannot be learnt from, before it is part of a batch; tells of what is cut."""
-        if "turns" not in sample or "scene" in sample:
+        if "turns" not in sample:
             return None
         tokens = (len(sample["pixels"]) // 64) ** 2 if sample.get("pixels") is not None else 0
-        *_, learn = self.packer.whole(sample["turns"], tokens, sample["linked"])
+        tokens = max([tokens, *map(len, sample.get("features", {}).values())])
+        *_, learn = self.packer.whole(self.said(sample), tokens, sample["linked"])
         if not any(learn[: self.packer.longest]):
             raise ValueError(f"no answer within data.longest, {self.packer.longest} of {len(learn)} tokens")
         return f"cut from {len(learn)} tokens to {self.packer.longest}" if len(learn) > self.packer.longest else None

@@ -11,12 +11,12 @@ import math
 import pathlib
 import random
 import struct
-import tarfile
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from recipe.shards import Scenes
+from recipe.tars import Tars, part
 
 
 def square(image: Image.Image, side: int) -> np.ndarray:
@@ -87,47 +87,27 @@ class WebDataset:
     """Tar shards of KEY.jpg|png|webp with KEY.json (LLaVA's `conversations`) or KEY.txt (a caption)."""
 
     def __init__(self, path: str, side: int = 256):
-        self.side = side
-        self.entries: list[tuple[str, dict[str, tuple[int, int]]]] = []
-        folder = pathlib.Path(path)
-        for tar in sorted(folder.glob("*.tar")) if folder.is_dir() else [folder]:
-            members: dict[str, dict[str, tuple[int, int]]] = {}
-            with tarfile.open(tar) as file:
-                for member in filter(tarfile.TarInfo.isfile, file):
-                    folder_of, _, name = member.name.rpartition("/")
-                    key, _, kind = name.partition(".")
-                    parts = members.setdefault(f"{folder_of}/{key}", {})
-                    parts[kind.lower()] = (member.offset_data, member.size)
-            self.entries += [(str(tar), parts) for parts in members.values()]
-        if not self.entries:
-            raise ValueError(f"{path}: no sample in any .tar")
+        self.side, self.tars = side, Tars(path)
 
     def __len__(self) -> int:
-        return len(self.entries)
-
-    def read(self, index: int, kind: str) -> bytes:
-        tar, parts = self.entries[index]
-        offset, size = parts[kind]
-        with open(tar, "rb") as file:
-            file.seek(offset)
-            return file.read(size)
+        return len(self.tars)
 
     def sample(self, index: int, epoch: int = 0) -> dict:
-        parts = self.entries[index][1]
+        parts = self.tars.parts(index)
         image = next((k for k in ("jpg", "jpeg", "png", "webp") if k in parts), None)
-        pixels = square(Image.open(io.BytesIO(self.read(index, image))), self.side) if image else None
-        told = json.loads(self.read(index, "json")) if "json" in parts else {}
+        pixels = square(Image.open(io.BytesIO(part(parts[image]))), self.side) if image else None
+        told = json.loads(part(parts["json"])) if "json" in parts else {}
         if "conversations" in told:  # img2dataset writes other things there
             turns = turns_of(told["conversations"], image is not None)
         elif image is None or "txt" not in parts:
             raise ValueError(f"no image with a .txt or with `conversations` in a .json, only {', '.join(sorted(parts))}")
         else:
             caption = [{"from": "human", "value": "Describe the image."}]
-            caption.append({"from": "gpt", "value": self.read(index, "txt").decode()})
+            caption.append({"from": "gpt", "value": part(parts["txt"]).decode()})
             turns = turns_of(caption, True)
         found = {"pixels": pixels, "turns": turns, "linked": True, "text": turns[0][1]}
         if "npz" in parts:  # a teacher's embeddings of the image and its text
-            stored = np.load(io.BytesIO(self.read(index, "npz")))
+            stored = np.load(io.BytesIO(part(parts["npz"])))
             found |= {"teacher_image": stored["image"], "teacher_text": stored["text"]}
         return found
 

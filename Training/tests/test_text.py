@@ -1,13 +1,16 @@
 """What the packing of prompts and the data sources promise."""
 
+import gzip
 import io
 import json
 import random
 import tarfile
 
+import numpy as np
 import pytest
 import torch
 from conftest import DECODER, ENCODER
+from recipe import tars
 from recipe.model import VisionLanguage
 from recipe.sources import Llava, Mixture, Synthetic, WebDataset, square, turns_of
 from recipe.text import Packer
@@ -212,6 +215,59 @@ def test_samples_of_a_tar_are_told_apart_by_the_names_of_their_files(tmp_path, l
         source.sample(3)
 
 
+def tar_of(path, names: list[str]) -> None:
+    with tarfile.open(path, "w") as tar:
+        for name in names:
+            member = tarfile.TarInfo(name)
+            member.size = len(name)
+            tar.addfile(member, io.BytesIO(name.encode()))
+
+
+def contents_of(path) -> list[list[bytes]]:
+    held = tars.Tars(str(path))
+    return [[tars.part(place) for place in held.parts(i).values()] for i in range(len(held))]
+
+
+def test_headers_of_a_tar_are_read_once(tmp_path, monkeypatch):
+    tar_of(tmp_path / "0.tar", ["a.txt", "a.json", "b.txt"])
+    tar_of(tmp_path / "1.tar", [])
+    tar_of(tmp_path / "2.tar", ["c.txt", "d.jpg", "d.txt"])
+    wanted = [[b"a.txt", b"a.json"], [b"b.txt"], [b"c.txt"], [b"d.txt", b"d.jpg"]]
+    read, headers = [], tars.headers
+    monkeypatch.setattr(tars, "headers", lambda tar: read.append(tar.name) or headers(tar))
+    assert contents_of(tmp_path) == wanted and contents_of(tmp_path) == wanted
+    assert read == ["0.tar", "1.tar", "2.tar"]
+    # Again where the tar is another one, or what was kept is broken.
+    tar_of(tmp_path / "0.tar", ["e.txt", "f.txt", "g.txt"])
+    (tmp_path / "2.tar.index.npz").write_bytes(b"PK garbage")
+    assert contents_of(tmp_path) == [[b"e.txt"], [b"f.txt"], [b"g.txt"], *wanted[2:]]
+    assert contents_of(tmp_path / "2.tar") == wanted[2:]
+    assert read[3:] == ["0.tar", "2.tar"]
+
+
+def test_a_tar_where_nothing_can_be_written_is_read_all_the_same(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(tars.np, "savez", full)
+    tar_of(tmp_path / "0.tar", ["a.txt"])
+    assert contents_of(tmp_path) == [[b"a.txt"]] == contents_of(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["0.tar"]
+
+
+def test_half_a_tar_is_refused_by_its_name(tmp_path):
+    tar_of(tmp_path / "0.tar", ["a.txt", "b.txt"])
+    whole = (tmp_path / "0.tar").read_bytes()
+    odd = whole[:1024] + b"?" + whole[1025:]
+    for broken in (b"", b"no tar", whole[:100], whole[:514], whole[:1200], odd, gzip.compress(whole)):
+        (tmp_path / "1.tar").write_bytes(broken)
+        with pytest.raises(ValueError, match="1.tar: "):
+            tars.Tars(str(tmp_path))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="no sample in any .tar"):
+        tars.Tars(str(tmp_path / "empty"))
+
+
 def test_what_does_not_fit_into_a_sequence_is_told(tokenizer_file):
     objective = answers_of(tokenizer_file)
     sample = {"turns": TURNS, "linked": True, "pixels": None}
@@ -222,6 +278,15 @@ def test_what_does_not_fit_into_a_sequence_is_told(tokenizer_file):
     objective.packer.longest = 12
     with pytest.raises(ValueError, match="no answer within data.longest, 12 of"):
         objective.check(sample)
+    # Drawn scenes as well, with what is said to point at things, and with stored features.
+    drawn = next(s for s in map(Synthetic(length=50, side=128).sample, range(50)) if objective.said(s) != s["turns"])
+    shown = drawn | {"pixels": None, "features": {256: np.zeros((16, 4)), 512: np.zeros((64, 4))}}
+    for scene, tokens in ((drawn, 4), (shown, 64)):
+        whole = len(objective.packer.whole(objective.said(scene), tokens, scene["linked"])[0])
+        objective.packer.longest = whole
+        assert objective.check(scene) is None
+        objective.packer.longest = whole - 1
+        assert objective.check(scene) == f"cut from {whole} tokens to {whole - 1}"
 
 
 def test_a_tokenizer_without_the_prompts_tokens_is_refused(tokenizer_file, tmp_path):
