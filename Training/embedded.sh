@@ -1,6 +1,6 @@
 #!/bin/sh
-# Trains a model as the embedded one was trained: its data, stages and settings in their order; about 20 hours on two
-# cores, 85 GB of images. Started again it goes on where it was. Runs were stopped and changed on the way, so this is
+# Trains a model as the embedded one was trained: its data, stages and settings in their order; about 21 hours on two
+# cores, 105 GB of images. Started again it goes on where it was. Runs were stopped and changed on the way, so this is
 # the order and the settings, not a replay to the bit.
 #
 #   sh embedded.sh                    the whole of it, into data*/ and runs/
@@ -94,4 +94,18 @@ stage 4-sizes runs/sizes-6 $deeper data.path=data-last data.watch.path=data-last
     start.checkpoint=runs/mean train.steps=2600 train.rate=5e-4 train.hold=0.15
 [ -d runs/mean-2 ] || $python average.py runs/mean=0.5 runs/sizes-6=0.5 --out runs/mean-2
 
-$python export.py runs/mean-2 runs/model --side 512
+# Half of it documents and charts.
+paint --side 512 --shards 6 --seed 31000 --documents 1.0 --out data-sheets-2
+paint --side 512 --shards 3 --seed 32000 --most 12 --documents 0.25 --out data-both
+paint --side 512 --shards 2 --seed 33000 --invented 0.3 --out data-words \
+    --families group=0.3 word=0.5 lines=0.1 mixed=0.05 shapes=0.05
+paint --side 512 --shards 1 --seed 34000 --families group=0.85 crowd=0.15 --fewest 5 --most 12 --out data-many-3
+paint --side 512 --shards 1 --seed 38000 --families single=0.6 pair=0.4 --out data-single-2
+collect data-half data-sheets-2 data-both data-words data-many-3 data-single-2
+# shellcheck disable=SC2086
+stage 4-sizes runs/sizes-7 $deeper data.path=data-half data.watch.path=data-half data.shards=13 data.questions=8 \
+    'data.sides={"256":0.2,"512":0.8}' start.checkpoint=runs/mean-2 train.steps=1330 train.rate=6e-4 train.hold=0.15 \
+    naming=0.3
+[ -d runs/mean-3 ] || $python average.py runs/mean-2=0.5 runs/sizes-7=0.5 --out runs/mean-3
+
+$python export.py runs/mean-3 runs/model --side 512

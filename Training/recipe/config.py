@@ -60,10 +60,7 @@ def load(path: str | pathlib.Path, changes: list[str] = ()) -> dict:
         at = config
         for part in way:
             at = at.setdefault(part, {})
-        try:
-            at[last] = json.loads(value)
-        except json.JSONDecodeError:
-            at[last] = value
+        at[last] = value_of(name, value)
     for key in ("objective", "out"):
         if key not in config:
             raise ValueError(f"{path}: `{key}` is missing")
@@ -77,6 +74,18 @@ def load(path: str | pathlib.Path, changes: list[str] = ()) -> dict:
     if "steps" not in config["train"]:
         raise ValueError(f"{path}: `train.steps` is missing")
     return config
+
+
+def value_of(name: str, text: str):
+    """A setting's value as TOML has it, or as JSON has it, or, where it is neither, a text without its quotes."""
+    for read in (json.loads, lambda value: tomllib.loads(f"value = {value}")["value"]):
+        try:
+            return read(text)
+        except ValueError:
+            pass
+    if text.startswith(("{", "[", '"')):
+        raise ValueError(f"--set {name}: {text} is neither TOML nor JSON (mind the shell's quotes)")
+    return text
 
 
 def flat(parts: dict, prefix: str = "") -> dict[str, float]:

@@ -228,6 +228,26 @@ def test_every_stage_is_a_readable_configuration(path):
     assert config["objective"] in ("labels", "contrastive", "answers") and config["train"]["trains"]
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-3", 1e-3), ("runs/a", "runs/a"), ("true", True), ('{ "256" = 0.3, "512" = 0.7 }', {"256": 0.3, "512": 0.7}),
+        ('{"256": 0.3}', {"256": 0.3}), ("[1, 1, 3]", [1, 1, 3]), ('"a b"', "a b"), ("", ""), ("a = b", "a = b"),
+    ],
+)  # fmt: skip
+def test_a_setting_is_changed_as_it_is_written_in_a_file(text, value, answers, write_config):
+    from recipe import config as configs
+
+    assert configs.load(write_config(answers), [f"data.sides={text}"])["data"]["sides"] == value
+
+
+def test_a_changed_setting_that_lost_its_quotes_is_an_error(answers, write_config):
+    from recipe import config as configs
+
+    with pytest.raises(ValueError, match="--set data.sides: {256=0.3 is neither TOML nor JSON"):
+        configs.load(write_config(answers), ["data.sides={256=0.3"])
+
+
 def test_shards_that_nobody_paints_are_an_error_and_so_are_those_of_another_resolution(painted, tmp_path, monkeypatch):
     from recipe.engine import Samples
     from recipe.shards import Scenes, ShardError
