@@ -22,7 +22,6 @@ class Scenes:
     def __init__(self, path, split: str, shards: int, size: int, side: int = 256):
         self.path, self.split = pathlib.Path(path), split
         self.shards, self.size, self.side = shards, size, side
-        self.window = 2 * size
         self.open: dict[int, tuple[np.ndarray, list[str]]] = {}
 
     def __len__(self) -> int:

@@ -164,14 +164,17 @@ class Painted:
         seed: int = 1,
         linked: float = 0.2,
         features: str | dict[str, str] = "",
+        window: int = 2,
     ):
-        """features: the file of those at the resolution `side`, or a file for every resolution."""
+        """features: the file of those at the resolution `side`, or a file for every resolution. window: shards among which
+        the first epoch is shuffled, so that it can begin while others are painted; 0: all, for shards of several families."""
         self.scenes = Scenes(path, split, shards, size, side)
         self.questions, self.seed, self.linked = questions, seed, linked
         files = features if isinstance(features, dict) else {side: features} if features else {}
         self.features = {int(at): self.stored(pathlib.Path(file), (int(at) // 64) ** 2) for at, file in files.items()}
-        if not files:
-            self.window = self.scenes.window
+        if window < 0:
+            raise ValueError(f"data.window is {window}, expected a number of shards, or 0 for all")
+        self.window = window * size if window and not files else None
 
     def __len__(self) -> int:
         return len(self.scenes)

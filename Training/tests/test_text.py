@@ -12,7 +12,7 @@ import torch
 from conftest import DECODER, ENCODER
 from recipe import tars
 from recipe.model import VisionLanguage
-from recipe.sources import Llava, Mixture, Synthetic, WebDataset, square, turns_of
+from recipe.sources import Llava, Mixture, Painted, Synthetic, WebDataset, square, turns_of
 from recipe.text import Packer
 from PIL import Image
 from tokenizers import Tokenizer
@@ -302,6 +302,22 @@ def test_a_mixture_keeps_its_shares(llava):
     mixture = Mixture([(llava_source, 0.25), (Synthetic(length=36, side=128), 0.75)])
     kinds = ["scene" in mixture.sample(i) for i in range(len(mixture))]
     assert sum(kinds) == 3 * (len(kinds) - sum(kinds))
+
+
+def test_the_first_epoch_goes_from_window_to_window_or_over_all_shards():
+    from recipe.engine import Order
+
+    def halves(window):
+        source = Painted("nowhere", "train", 4, 50, 64, window=window)
+        order = Order(len(source), 20, 1, source.window)
+        steps = [[index for _, index in step] for step in order.steps(0, 10, 0, 1)]
+        assert sorted(sum(steps, [])) == list(range(200))
+        return [sum(index < 100 for index in step) for step in steps]
+
+    assert halves(2) == [20] * 5 + [0] * 5
+    assert all(2 < half < 18 for half in halves(0))
+    with pytest.raises(ValueError, match="data.window is -1"):
+        Painted("nowhere", "train", 4, 50, 64, window=-1)
 
 
 def test_a_sample_is_a_function_of_its_index_and_the_epoch():
