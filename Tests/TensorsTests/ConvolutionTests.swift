@@ -108,10 +108,10 @@ import Testing
         throws
     {
         var random = Random()
-        let (outHeight, outWidth) = ((height + stride - 1) / stride, (width + stride - 1) / stride)
         let x = random.floats(height * width * channels)
         let w = random.floats(outputs * channels * kernel * kernel, scale: 0.3)
         let b = random.floats(outputs)
+        let (outHeight, outWidth) = ((height + stride - 1) / stride, (width + stride - 1) / stride)
         for set in InstructionSet.available {
             let compute = try Compute(threads: 2, instructionSet: set)
             for format in [WeightFormat.float32, .bfloat16] {

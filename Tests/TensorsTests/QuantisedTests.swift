@@ -8,12 +8,7 @@ import Testing
 /// Weights that are integers times a power of two, with the largest integer in every group, lose nothing when they
 /// are packed, so that only the quantisation of the activations is left to tolerate.
 @Suite struct QuantisedTests {
-    struct Shape: Sendable, CustomTestStringConvertible {
-        let rows: Int
-        let inputs: Int
-        let outputs: Int
-        var testDescription: String { "\(rows)×\(inputs)→\(outputs)" }
-    }
+    typealias Shape = LinearTests.Shape
 
     static let shapes = [
         Shape(rows: 1, inputs: 1, outputs: 1), Shape(rows: 1, inputs: 896, outputs: 133),
@@ -61,12 +56,7 @@ import Testing
     }
 
     static func product(_ x: [Float], _ w: [Float], _ s: Shape) -> [Sum] {
-        (0..<s.rows * s.outputs).map { index in
-            let (row, output) = (index / s.outputs, index % s.outputs)
-            return (0..<s.inputs).reduce(Sum()) {
-                $0 + Double(x[row * s.inputs + $1]) * Double(w[output * s.inputs + $1])
-            }
-        }
+        LinearTests.product(x, w, nil, s, .float32)
     }
 
     @Test("exact weights give exact products up to the activations' integers", arguments: shapes)

@@ -60,7 +60,7 @@ def contents(tar: pathlib.Path) -> tuple[list[str], np.ndarray]:
     try:
         kinds, places = headers(tar)
     except tarfile.TarError as error:
-        raise ValueError(f"{tar}: {error}: no tar, or half of one") from None
+        raise ValueError(f"{tar}: {error}; expected a whole tar that is not compressed, fetch or pack it again") from None
     begun = kept.with_name(f"{kept.name}.{uuid.uuid4().hex}.npz")
     try:
         np.savez(begun, stamp=stamp, kinds=np.array(kinds, dtype=str), places=places)
