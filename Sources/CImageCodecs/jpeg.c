@@ -2,17 +2,19 @@
 // upsampling, both libjpeg's defaults.
 #include <setjmp.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include <jpeglib.h>
 #include <jerror.h>
 
-#include "failure.h"
+#include "reader.h"
 
 // A progressive file may name any number of scans, each a pass over the whole picture at the price of a
 // few bytes. Encoders write about ten.
 enum { FVC_JPEG_MAX_SCANS = 100 };
 
 typedef struct {
+    fvc_reader base;
     struct jpeg_decompress_struct info;
     struct jpeg_error_mgr errors;
     struct jpeg_source_mgr source;
@@ -20,13 +22,19 @@ typedef struct {
     jmp_buf jump;
     const uint8_t *bytes;
     size_t count;
+    fvc_options options;
     fvc_status status;
-    fvc_failure *failure;
+    fvc_failure *failure;     // of the call in progress
+    int started;
+    int ended;                // the file's bytes are used up, an end marker was put in
+    unsigned components;      // bit per component that some scan held
+    uint8_t *profile;
+    JSAMPARRAY inks;          // one row of CMYK
 } fv_jpeg_reader;
 
 static size_t fv_jpeg_offset(const fv_jpeg_reader *reader)
 {
-    return reader->count - reader->source.bytes_in_buffer;
+    return reader->ended ? reader->count : reader->count - reader->source.bytes_in_buffer;
 }
 
 static fvc_status fv_jpeg_status(int code)
@@ -49,21 +57,83 @@ static fvc_status fv_jpeg_status(int code)
     }
 }
 
+static void fv_jpeg_stop(fv_jpeg_reader *reader, fvc_status status, const char *text)
+{
+    reader->status = fvc_fail(reader->failure, status, fv_jpeg_offset(reader), text);
+    longjmp(reader->jump, 1);
+}
+
 static void fv_jpeg_error_exit(j_common_ptr info)
 {
     fv_jpeg_reader *reader = info->client_data;
     char text[JMSG_LENGTH_MAX];
     info->err->format_message(info, text);
     fvc_status status = fv_jpeg_status(info->err->msg_code);
-    reader->status = fvc_fail(reader->failure, status, fv_jpeg_offset(reader), text);
-    longjmp(reader->jump, 1);
+    // Whatever libjpeg makes of the end marker that was put in: the cause is that the file ends.
+    if (reader->ended && status == FVC_CORRUPT) {
+        fv_jpeg_stop(reader, FVC_TRUNCATED,
+                     reader->started ? "the file ends between two scans" : "the header is cut off");
+    }
+    fv_jpeg_stop(reader, status, text);
 }
 
-// Warnings (stray bytes between segments and the like) do not stop Pillow, so they do not stop us.
-static void fv_jpeg_ignore_message(j_common_ptr info, int level)
+// Row of the picture that the entropy decoder is at; of a file in several scans only the last one's matter.
+static unsigned fv_jpeg_row(const fv_jpeg_reader *reader)
 {
-    (void)info;
-    (void)level;
+    unsigned row = reader->info.input_iMCU_row * (unsigned)(reader->info.max_v_samp_factor * DCTSIZE);
+    return row < reader->info.image_height ? row : reader->info.image_height;
+}
+
+// Pixels cannot be decoded from here: an error, or grey and a remark where the caller wants that.
+static void fv_jpeg_lose_pixels(fv_jpeg_reader *reader, fvc_status status, const char *cause)
+{
+    if (reader->options.allow_truncated) {
+        fvc_note_missing_rows(&reader->base, fv_jpeg_row(reader), cause);
+        return;
+    }
+    char text[160];
+    snprintf(text, sizeof text, "%s in row %u of %u", cause, fv_jpeg_row(reader),
+             (unsigned)reader->info.image_height);
+    fv_jpeg_stop(reader, status, text);
+}
+
+// libjpeg goes on after a warning and makes pixels up. Those that mean that pixels of the picture are lost
+// count as errors; stray bytes between segments, odd Adobe markers and the like do not.
+static void fv_jpeg_warning(j_common_ptr info, int level)
+{
+    fv_jpeg_reader *reader = info->client_data;
+    if (level >= 0 || !reader->started) {
+        return;
+    }
+    switch (info->err->msg_code) {
+    case JWRN_HIT_MARKER:
+        if (reader->ended) {
+            fv_jpeg_lose_pixels(reader, FVC_TRUNCATED, "the file ends");
+        } else if (reader->info.unread_marker == JPEG_EOI) {
+            fv_jpeg_lose_pixels(reader, FVC_TRUNCATED, "an end marker comes too early,");
+        } else {
+            fv_jpeg_lose_pixels(reader, FVC_CORRUPT, "a stray marker");
+        }
+        break;
+    case JWRN_HUFF_BAD_CODE:
+    case JWRN_ARITH_BAD_CODE:
+        fv_jpeg_lose_pixels(reader, FVC_CORRUPT, "an impossible code");
+        break;
+    case JWRN_MUST_RESYNC:
+        fv_jpeg_lose_pixels(reader, FVC_CORRUPT, "a restart marker out of order");
+        break;
+    case JWRN_EXTRANEOUS_DATA: {
+        int marker = info->err->msg_parm.i[1];
+        if (marker >= JPEG_RST0 && marker <= JPEG_RST0 + 7) {
+            fv_jpeg_lose_pixels(reader, FVC_CORRUPT, "bytes that belong to no pixel");
+        } else {
+            fvc_note(&reader->base, "bytes that belong to no pixel follow a scan");
+        }
+        break;
+    }
+    default:
+        break;
+    }
 }
 
 static void fv_jpeg_ignore_output(j_common_ptr info)
@@ -76,12 +146,17 @@ static void fv_jpeg_source_stub(j_decompress_ptr info)
     (void)info;
 }
 
-// The whole file is in the buffer from the start: when more is asked for, the file is truncated. Returning
-// FALSE suspends the decoder instead of letting libjpeg invent an end marker and paint the rest grey.
+// The whole file is in the buffer from the start: when more is asked for, the file has ended. libjpeg asks
+// early, when it has bits left for the last pixels, so an end marker lets it use them up; its warning tells
+// when it would have needed more.
 static boolean fv_jpeg_source_fill(j_decompress_ptr info)
 {
-    (void)info;
-    return FALSE;
+    static const uint8_t end_marker[2] = {0xFF, JPEG_EOI};
+    fv_jpeg_reader *reader = info->client_data;
+    reader->ended = 1;
+    info->src->next_input_byte = end_marker;
+    info->src->bytes_in_buffer = sizeof end_marker;
+    return TRUE;
 }
 
 static void fv_jpeg_source_skip(j_decompress_ptr info, long wanted)
@@ -98,44 +173,71 @@ static void fv_jpeg_source_skip(j_decompress_ptr info, long wanted)
 static void fv_jpeg_watch_scans(j_common_ptr common)
 {
     fv_jpeg_reader *reader = common->client_data;
-    if (reader->info.input_scan_number > FVC_JPEG_MAX_SCANS) {
+    struct jpeg_decompress_struct *info = &reader->info;
+    if (info->input_scan_number > FVC_JPEG_MAX_SCANS) {
         char text[96];
         snprintf(text, sizeof text, "more than %d progressive scans", FVC_JPEG_MAX_SCANS);
-        reader->status = fvc_fail(reader->failure, FVC_OVER_LIMIT, fv_jpeg_offset(reader), text);
-        longjmp(reader->jump, 1);
+        fv_jpeg_stop(reader, FVC_OVER_LIMIT, text);
+    }
+    for (int i = 0; i < info->comps_in_scan; i++) {
+        reader->components |= 1u << info->cur_comp_info[i]->component_index;
     }
 }
 
-// Everything up to the first scan. Called below a setjmp on reader->jump.
-static fvc_status fv_jpeg_open(fv_jpeg_reader *reader)
+// Coefficients of the whole picture, which libjpeg keeps when the file has several scans.
+static size_t fv_jpeg_working_bytes(struct jpeg_decompress_struct *info)
 {
-    reader->info.err = jpeg_std_error(&reader->errors);
-    reader->errors.error_exit = fv_jpeg_error_exit;
-    reader->errors.emit_message = fv_jpeg_ignore_message;
-    reader->errors.output_message = fv_jpeg_ignore_output;
-    reader->info.client_data = reader;
-    jpeg_create_decompress(&reader->info);
-    reader->source = (struct jpeg_source_mgr){
-        .next_input_byte = reader->bytes,
-        .bytes_in_buffer = reader->count,
-        .init_source = fv_jpeg_source_stub,
-        .fill_input_buffer = fv_jpeg_source_fill,
-        .skip_input_data = fv_jpeg_source_skip,
-        .resync_to_restart = jpeg_resync_to_restart,
-        .term_source = fv_jpeg_source_stub,
-    };
-    reader->info.src = &reader->source;
-    reader->progress.progress_monitor = fv_jpeg_watch_scans;
-    reader->info.progress = &reader->progress;
-    if (jpeg_read_header(&reader->info, TRUE) != JPEG_HEADER_OK) {
-        return fvc_fail(reader->failure, FVC_TRUNCATED, fv_jpeg_offset(reader), "the header is cut off");
+    uint64_t blocks = 0;
+    for (int i = 0; jpeg_has_multiple_scans(info) && i < info->num_components; i++) {
+        const jpeg_component_info *component = &info->comp_info[i];
+        uint64_t across = component->width_in_blocks + (uint64_t)component->h_samp_factor;
+        uint64_t down = component->height_in_blocks + (uint64_t)component->v_samp_factor;
+        blocks += across * down;
     }
-    int components = reader->info.num_components;
+    return (size_t)(blocks * DCTSIZE2 * sizeof(JCOEF));
+}
+
+static void fv_jpeg_take_profile(fv_jpeg_reader *reader)
+{
+    JOCTET *profile = NULL;
+    unsigned length = 0;
+    if (!jpeg_read_icc_profile(&reader->info, &profile, &length)) {
+        return;
+    }
+    reader->profile = profile;
+    if (length > FVC_PROFILE_BYTES) {
+        fvc_note(&reader->base, "the colour profile is too long and was left out");
+        return;
+    }
+    reader->base.header.profile = profile;
+    reader->base.header.profile_bytes = length;
+}
+
+static fvc_status fv_jpeg_read_header(fv_jpeg_reader *reader)
+{
+    struct jpeg_decompress_struct *info = &reader->info;
+    jpeg_create_decompress(info);
+    info->src = &reader->source;
+    info->progress = &reader->progress;
+    jpeg_save_markers(info, JPEG_APP0 + 2, 0xFFFF);
+    if (jpeg_read_header(info, TRUE) != JPEG_HEADER_OK || reader->ended) {
+        fv_jpeg_stop(reader, FVC_TRUNCATED, "the header is cut off");
+    }
+    int components = info->num_components;
     if (components != 1 && components != 3 && components != 4) {
         char text[64];
         snprintf(text, sizeof text, "%d colour components", components);
-        return fvc_fail(reader->failure, FVC_UNSUPPORTED, fv_jpeg_offset(reader), text);
+        fv_jpeg_stop(reader, FVC_UNSUPPORTED, text);
     }
+    reader->base.header = (fvc_header){
+        .width = (int32_t)info->image_width,
+        .height = (int32_t)info->image_height,
+        .channels = 3,
+        .is_grey = components == 1,
+        .is_cmyk = components == 4,
+        .working_bytes = fv_jpeg_working_bytes(info),
+    };
+    fv_jpeg_take_profile(reader);
     return FVC_OK;
 }
 
@@ -153,68 +255,130 @@ static void fv_jpeg_cmyk_row(const uint8_t *cmyk, uint8_t *rgb, size_t width)
     }
 }
 
-static fvc_status fv_jpeg_read_rows(fv_jpeg_reader *reader, uint8_t *rgb)
+// 1 when every scan that the picture needs was read: no component and no bit of a coefficient is missing.
+static int fv_jpeg_has_all_scans(const fv_jpeg_reader *reader)
+{
+    const struct jpeg_decompress_struct *info = &reader->info;
+    if (reader->components != (1u << info->num_components) - 1) {
+        return 0;
+    }
+    for (int i = 0; info->coef_bits != NULL && i < info->num_components; i++) {
+        for (int k = 0; k < DCTSIZE2; k++) {
+            if (info->coef_bits[i][k] != 0) {
+                return 0;
+            }
+        }
+    }
+    return 1;
+}
+
+// Decodes every scan of a file that has several; of others nothing yet.
+static void fv_jpeg_start(fv_jpeg_reader *reader)
 {
     struct jpeg_decompress_struct *info = &reader->info;
-    int inks = info->num_components == 4;
-    info->out_color_space = inks ? JCS_CMYK : JCS_RGB;
-    if (!jpeg_start_decompress(info)) {
-        return fvc_fail(reader->failure, FVC_TRUNCATED, fv_jpeg_offset(reader),
-                        "the file ends before its last scan");
+    reader->started = 1;
+    info->out_color_space = reader->base.header.is_cmyk ? JCS_CMYK : JCS_RGB;
+    jpeg_start_decompress(info);
+    if (reader->base.header.is_cmyk) {
+        reader->inks
+            = info->mem->alloc_sarray((j_common_ptr)info, JPOOL_IMAGE, info->output_width * 4, 1);
     }
-    size_t width = info->output_width;
-    JSAMPARRAY scratch = NULL;
-    if (inks) {
-        scratch = info->mem->alloc_sarray((j_common_ptr)info, JPOOL_IMAGE, (JDIMENSION)(width * 4), 1);
+    if (info->buffered_image || !jpeg_has_multiple_scans(info) || !reader->ended
+        || fv_jpeg_has_all_scans(reader)) {
+        return;
     }
-    while (info->output_scanline < info->output_height) {
-        JSAMPROW row = rgb + (size_t)info->output_scanline * width * 3;
-        if (jpeg_read_scanlines(info, inks ? scratch : &row, 1) != 1) {
-            char text[96];
-            snprintf(text, sizeof text, "the file ends in row %u of %u", (unsigned)info->output_scanline,
-                     (unsigned)info->output_height);
-            return fvc_fail(reader->failure, FVC_TRUNCATED, fv_jpeg_offset(reader), text);
+    if (!reader->options.allow_truncated) {
+        fv_jpeg_stop(reader, FVC_TRUNCATED, "the file ends before its last scan");
+    }
+    fvc_note(&reader->base, "the file ends before its last scan, so the picture is coarse");
+}
+
+static fvc_status fv_jpeg_read_rows(fvc_reader *base, uint8_t *rows, int32_t count, fvc_failure *failure)
+{
+    fv_jpeg_reader *reader = (fv_jpeg_reader *)base;
+    reader->failure = failure;
+    if (setjmp(reader->jump)) {
+        return reader->status;
+    }
+    if (!reader->started) {
+        fv_jpeg_start(reader);
+    }
+    size_t width = (size_t)base->header.width;
+    for (int32_t y = 0; y < count; y++) {
+        JSAMPROW row = rows + (size_t)y * width * 3;
+        if (jpeg_read_scanlines(&reader->info, reader->inks != NULL ? reader->inks : &row, 1) != 1) {
+            fv_jpeg_stop(reader, FVC_CORRUPT, "no more rows can be decoded");
         }
-        if (inks) {
-            fv_jpeg_cmyk_row(scratch[0], row, width);
+        if (reader->inks != NULL) {
+            fv_jpeg_cmyk_row(reader->inks[0], row, width);
         }
     }
     return FVC_OK;
 }
 
-fvc_status fvc_jpeg_header(const uint8_t *bytes, size_t count, fvc_header *header, fvc_failure *failure)
+static fvc_status fv_jpeg_finish(fvc_reader *base, fvc_failure *failure)
 {
-    fv_jpeg_reader reader = {.bytes = bytes, .count = count, .failure = failure};
-    if (setjmp(reader.jump)) {
-        jpeg_destroy_decompress(&reader.info);
-        return reader.status;
+    fv_jpeg_reader *reader = (fv_jpeg_reader *)base;
+    reader->failure = failure;
+    if (setjmp(reader->jump)) {
+        // What follows the last row is damaged. Who accepts missing rows accepts that too.
+        if (reader->options.allow_truncated) {
+            fvc_note(base, failure->text);
+            return FVC_OK;
+        }
+        return reader->status;
     }
-    fvc_status status = fv_jpeg_open(&reader);
-    if (status == FVC_OK) {
-        header->width = (int32_t)reader.info.image_width;
-        header->height = (int32_t)reader.info.image_height;
+    jpeg_finish_decompress(&reader->info);
+    if (reader->ended && base->remark[0] == 0) {
+        fvc_note(base, "the end marker is missing, but no pixel is");
     }
-    jpeg_destroy_decompress(&reader.info);
-    return status;
+    return FVC_OK;
 }
 
-fvc_status fvc_jpeg_decode(const uint8_t *bytes, size_t count, fvc_header header, uint8_t *rgb,
-                           size_t capacity, fvc_failure *failure)
+static void fv_jpeg_close(fvc_reader *base)
 {
-    fv_jpeg_reader reader = {.bytes = bytes, .count = count, .failure = failure};
-    if (setjmp(reader.jump)) {
-        jpeg_destroy_decompress(&reader.info);
-        return reader.status;
+    fv_jpeg_reader *reader = (fv_jpeg_reader *)base;
+    jpeg_destroy_decompress(&reader->info);
+    free(reader->profile);
+    free(reader);
+}
+
+fvc_status fvc_jpeg_open(const uint8_t *bytes, size_t count, fvc_options options, fvc_reader **opened,
+                         fvc_header *header, fvc_failure *failure)
+{
+    static const fvc_operations operations = {fv_jpeg_read_rows, fv_jpeg_finish, fv_jpeg_close};
+    *opened = NULL;
+    fv_jpeg_reader *reader = calloc(1, sizeof *reader);
+    if (reader == NULL) {
+        return fvc_fail(failure, FVC_OUT_OF_MEMORY, 0, "no memory to open the file");
     }
-    fvc_status status = fv_jpeg_open(&reader);
-    if (status == FVC_OK) {
-        if ((int64_t)reader.info.image_width != header.width
-            || (int64_t)reader.info.image_height != header.height || !fvc_fits(header, capacity)) {
-            status = fvc_fail(failure, FVC_MISMATCH, 0, "the buffer does not fit the picture");
-        } else {
-            status = fv_jpeg_read_rows(&reader, rgb);
-        }
+    reader->base.operations = &operations;
+    reader->bytes = bytes;
+    reader->count = count;
+    reader->options = options;
+    reader->failure = failure;
+    reader->info.err = jpeg_std_error(&reader->errors);
+    reader->errors.error_exit = fv_jpeg_error_exit;
+    reader->errors.emit_message = fv_jpeg_warning;
+    reader->errors.output_message = fv_jpeg_ignore_output;
+    reader->info.client_data = reader;
+    reader->source = (struct jpeg_source_mgr){
+        .next_input_byte = bytes,
+        .bytes_in_buffer = count,
+        .init_source = fv_jpeg_source_stub,
+        .fill_input_buffer = fv_jpeg_source_fill,
+        .skip_input_data = fv_jpeg_source_skip,
+        .resync_to_restart = jpeg_resync_to_restart,
+        .term_source = fv_jpeg_source_stub,
+    };
+    reader->progress.progress_monitor = fv_jpeg_watch_scans;
+    if (setjmp(reader->jump)) {
+        fvc_status status = reader->status;
+        fv_jpeg_close(&reader->base);
+        return status;
     }
-    jpeg_destroy_decompress(&reader.info);
+    fvc_status status = fv_jpeg_read_header(reader);
+    *header = reader->base.header;
+    *opened = &reader->base;
     return status;
 }

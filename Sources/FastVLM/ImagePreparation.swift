@@ -11,7 +11,7 @@ struct ImagePreparation: Sendable {
     }
 
     let limits: ImageLimits
-    let appliesOrientation: Bool
+    let options: ImageOptions
     let preprocessor: ImagePreprocessor
 
     /// The checkpoint's way from picture to pixels.
@@ -57,7 +57,7 @@ struct ImagePreparation: Sendable {
     func prepare(_ bytes: Data, durations: inout Durations) throws -> PixelTensor {
         let clock = ContinuousClock()
         let start = clock.now
-        let image = try ImageDecoder.decode(bytes, limits: limits, applyOrientation: appliesOrientation)
+        let image = try ImageDecoder.decode(bytes, limits: limits, options: options)
         let decoded = clock.now
         let pixels = try preprocessor(image)
         durations.decode += decoded - start

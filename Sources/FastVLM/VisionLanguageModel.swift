@@ -136,7 +136,7 @@ public final class VisionLanguageModel: Sendable {
         let preparation = ImagePreparation(
             limits: ImageLimits(
                 pixels: options.maximumPixels, fileBytes: options.maximumFileBytes, side: options.maximumSide),
-            appliesOrientation: options.appliesOrientation,
+            options: ImageOptions(appliesOrientation: options.appliesOrientation),
             preprocessor: try ImagePreparation.preprocessor(configuration, geometry: geometry))
         // A large vocabulary takes a third of a second on one thread, and a photograph a fifth, so they are read beside
         // the weights. What is wrong with the vocabulary is told soon: leaving this scope cancels the rest.

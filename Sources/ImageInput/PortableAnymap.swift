@@ -1,7 +1,6 @@
 /// The netpbm formats P1 to P6 as Pillow reads them.
 ///
-/// Samples are scaled to 0...255 by rounding half to even. Grey with more than 8 bits is scaled to
-/// 0...65535 and then clipped to 255, because that is what Pillow's `convert("RGB")` does to it.
+/// Samples are scaled to 0...255 by rounding half to even.
 enum PortableAnymap {
     struct Header {
         let isPlain: Bool
@@ -31,118 +30,153 @@ enum PortableAnymap {
         }
 
         var isWide: Bool { maximum > 255 }
-        var samples: Int { width * height * channels }
-    }
-
-    static func decode(_ bytes: ByteView, limits: ImageLimits) throws(ImageInputError) -> RGBImage {
-        let header = try Header(bytes)
-        try limits.check(width: header.width, height: header.height, format: .portableAnymap)
-        let body = bytes.dropping(header.start)
-        try checkLength(of: body, header, fileBytes: bytes.count)
-        let table = scale(header)
-        var failure: ImageInputError?
-        let pixels = [UInt8](unsafeUninitializedCapacity: header.width * header.height * 3) { buffer, count in
-            do throws(ImageInputError) {
-                if header.isPlain {
-                    try readPlain(bytes, header, table, into: buffer)
-                } else if header.isBitmap {
-                    readBits(body, header, into: buffer)
-                } else {
-                    readBinary(body, header, table, into: buffer)
-                }
-                count = buffer.count
-            } catch {
-                failure = error
-                count = 0
-            }
-        }
-        if let failure { throw failure }
-        return RGBImage(checkedWidth: header.width, height: header.height, pixels: pixels)
+        var samples: Int { width.saturatingProduct(height).saturatingProduct(channels) }
+        /// Of a row in a binary file.
+        var rowBytes: Int { isBitmap ? (width + 7) / 8 : width * channels * (isWide ? 2 : 1) }
     }
 
     /// Space, tab, line feed, vertical tab, form feed, carriage return.
     static func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || (0x09...0x0D).contains(byte) }
+}
 
-    /// Refuses a short file before the picture is allocated.
-    private static func checkLength(
-        of body: ByteView, _ header: Header, fileBytes: Int
-    ) throws(ImageInputError) {
-        let needed: Int
-        if header.isPlain {
-            // One digit a sample; all but bitmaps need a space between two.
-            needed = header.isBitmap ? header.samples : header.samples * 2 - 1
-        } else if header.isBitmap {
-            needed = (header.width + 7) / 8 * header.height
-        } else {
-            needed = header.samples * (header.isWide ? 2 : 1)
-        }
-        guard body.count >= needed else {
+/// The rows of a netpbm file.
+final class PortableAnymapReader: RowSource {
+    let header: RowHeader
+    private let bytes: ByteView
+    private let shape: PortableAnymap.Header
+    /// Sample value to 8 bits, for 0...maximum.
+    private let table: [UInt8]
+    private let allowsTruncated: Bool
+    private var tokens: TokenReader
+    private var row = 0
+    private var remark: String?
+
+    init(_ bytes: ByteView, limits: ImageLimits, options: ImageOptions) throws(ImageInputError) {
+        shape = try PortableAnymap.Header(bytes)
+        try limits.check(width: shape.width, height: shape.height, format: .portableAnymap)
+        header = RowHeader(width: shape.width, height: shape.height, isGrey: shape.channels == 1)
+        self.bytes = bytes
+        allowsTruncated = options.allowsTruncated
+        table = Self.scale(shape, clips: options.referenceDepth)
+        tokens = TokenReader(bytes: bytes, offset: shape.start)
+        if !allowsTruncated { try checkLength() }
+    }
+
+    /// Refuses a short file before the first row.
+    private func checkLength() throws(ImageInputError) {
+        let body = bytes.count - shape.start
+        // One digit a sample; all but bitmaps need a space between two.
+        let needed =
+            shape.isPlain
+            ? (shape.isBitmap ? shape.samples : shape.samples.saturatingProduct(2) - 1)
+            : shape.rowBytes.saturatingProduct(shape.height)
+        guard body >= needed else {
             throw .truncated(
-                format: .portableAnymap, offset: fileBytes, fileBytes: fileBytes,
-                detail: "\(needed) bytes of samples expected after byte \(header.start), found \(body.count)")
+                format: .portableAnymap, offset: bytes.count, fileBytes: bytes.count,
+                detail: "\(needed) bytes of samples expected after byte \(shape.start), found \(body)")
         }
     }
 
-    /// Sample value to 8 bits, for 0...maximum.
-    private static func scale(_ header: Header) -> [UInt8] {
-        let top: Double = header.isWide && header.channels == 1 ? 65_535 : 255
-        return (0...header.maximum).map { value in
-            let scaled = (Double(value) / Double(header.maximum) * top).rounded(.toNearestOrEven)
+    /// - Parameter clips: grey with more than 8 bits is scaled to 0...65535 and then clipped to 255, as
+    ///   Pillow's `convert("RGB")` does it.
+    private static func scale(_ shape: PortableAnymap.Header, clips: Bool) -> [UInt8] {
+        let top: Double = clips && shape.isWide && shape.channels == 1 ? 65_535 : 255
+        return (0...shape.maximum).map { value in
+            let scaled = (Double(value) / Double(shape.maximum) * top).rounded(.toNearestOrEven)
             return UInt8(min(scaled, 255))
         }
     }
 
-    private static func readBinary(
-        _ body: ByteView, _ header: Header, _ table: [UInt8], into buffer: UnsafeMutableBufferPointer<UInt8>
-    ) {
-        let raw = body.raw
-        let repeats = 3 / header.channels
+    func read(_ count: Int, into destination: UnsafeMutableBufferPointer<UInt8>) throws(ImageInputError) {
+        let length = shape.width * 3
+        for y in 0..<count {
+            let part = UnsafeMutableBufferPointer(rebasing: destination[y * length..<(y + 1) * length])
+            if remark == nil {
+                try readRow(into: part)
+            } else {
+                part.update(repeating: 128)
+            }
+            row += 1
+        }
+    }
+
+    func finish() throws(ImageInputError) -> [String] {
+        remark.map { ["\(ImageFormat.portableAnymap): \($0)"] } ?? []
+    }
+
+    private func readRow(into destination: UnsafeMutableBufferPointer<UInt8>) throws(ImageInputError) {
+        do throws(ImageInputError) {
+            if shape.isPlain {
+                try readPlain(into: destination)
+            } else {
+                let start = shape.start + row * shape.rowBytes
+                guard let samples = bytes.part(at: start, length: shape.rowBytes) else {
+                    throw ImageInputError.truncated(
+                        format: .portableAnymap, offset: bytes.count, fileBytes: bytes.count,
+                        detail: "the file ends in row \(row) of \(shape.height)")
+                }
+                if shape.isBitmap {
+                    readBits(samples, into: destination)
+                } else {
+                    readBinary(samples, into: destination)
+                }
+            }
+        } catch {
+            guard allowsTruncated else { throw error }
+            remark = "the file ends or is damaged in row \(row) of \(shape.height), the rest is grey"
+            destination.update(repeating: 128)
+        }
+    }
+
+    private func readBinary(_ samples: ByteView, into destination: UnsafeMutableBufferPointer<UInt8>) {
+        let raw = samples.raw
+        let repeats = 3 / shape.channels
         var at = 0
-        for sample in 0..<header.samples {
+        for sample in 0..<shape.width * shape.channels {
             let value =
-                header.isWide ? Int(raw[2 * sample]) << 8 | Int(raw[2 * sample + 1]) : Int(raw[sample])
+                shape.isWide ? Int(raw[2 * sample]) << 8 | Int(raw[2 * sample + 1]) : Int(raw[sample])
             // Values above the maximum count as the maximum.
-            let byte = table[min(value, header.maximum)]
+            let byte = table[min(value, shape.maximum)]
             for _ in 0..<repeats {
-                buffer[at] = byte
+                destination[at] = byte
                 at += 1
             }
         }
     }
 
     /// One bit a pixel, 1 is black, rows begin on a byte.
-    private static func readBits(
-        _ body: ByteView, _ header: Header, into buffer: UnsafeMutableBufferPointer<UInt8>
-    ) {
-        let rowBytes = (header.width + 7) / 8
-        for y in 0..<header.height {
-            for x in 0..<header.width {
-                let bit = body.raw[y * rowBytes + x / 8] >> UInt8(7 - x % 8) & 1
-                let at = (y * header.width + x) * 3
-                for channel in 0..<3 { buffer[at + channel] = bit == 1 ? 0 : 255 }
-            }
+    private func readBits(_ samples: ByteView, into destination: UnsafeMutableBufferPointer<UInt8>) {
+        for x in 0..<shape.width {
+            let bit = samples.raw[x / 8] >> UInt8(7 - x % 8) & 1
+            for channel in 0..<3 { destination[3 * x + channel] = bit == 1 ? 0 : 255 }
         }
     }
 
-    private static func readPlain(
-        _ bytes: ByteView, _ header: Header, _ table: [UInt8], into buffer: UnsafeMutableBufferPointer<UInt8>
-    ) throws(ImageInputError) {
-        var reader = TokenReader(bytes: bytes, offset: header.start)
-        let repeats = 3 / header.channels
+    private func readPlain(into destination: UnsafeMutableBufferPointer<UInt8>) throws(ImageInputError) {
+        let repeats = 3 / shape.channels
+        let first = row * shape.width * shape.channels
         var at = 0
-        for sample in 0..<header.samples {
-            let value = header.isBitmap ? try reader.bit() : try reader.number("sample \(sample)")
-            guard value <= header.maximum else {
+        for sample in 0..<shape.width * shape.channels {
+            let value = shape.isBitmap ? try tokens.bit() : try tokens.number("sample \(first + sample)")
+            guard value <= shape.maximum else {
                 throw .corrupt(
-                    format: .portableAnymap, offset: reader.offset,
-                    detail: "sample \(sample) is \(value), above the maximum \(header.maximum)")
+                    format: .portableAnymap, offset: tokens.offset,
+                    detail: "sample \(first + sample) is \(value), above the maximum \(shape.maximum)")
             }
-            let byte = header.isBitmap ? (value == 1 ? 0 : 255) : table[value]
+            let byte = shape.isBitmap ? (value == 1 ? 0 : 255) : table[value]
             for _ in 0..<repeats {
-                buffer[at] = byte
+                destination[at] = byte
                 at += 1
             }
         }
+    }
+}
+
+extension Int {
+    /// The product, or the largest number when it is larger than that; for factors of at least 0.
+    func saturatingProduct(_ other: Int) -> Int {
+        let (product, overflow) = multipliedReportingOverflow(by: other)
+        return overflow ? .max : product
     }
 }
 

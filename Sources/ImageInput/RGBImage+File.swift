@@ -4,10 +4,10 @@ extension RGBImage {
     /// Reads and decodes an image file, never more of it than the limit allows.
     /// - Throws: `ImageInputError`.
     package static func load(
-        path: String, limits: ImageLimits = .standard, applyOrientation: Bool = true
+        path: String, limits: ImageLimits = .standard, options: ImageOptions = .standard
     ) throws(ImageInputError) -> RGBImage {
         let bytes = try readBytes(path: path, limits: limits)
-        return try ImageDecoder.decode(bytes, limits: limits, applyOrientation: applyOrientation)
+        return try ImageDecoder.decode(bytes, limits: limits, options: options)
     }
 
     /// The bytes of a file, at most `limits.fileBytes`.

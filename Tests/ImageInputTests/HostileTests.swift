@@ -48,13 +48,16 @@ struct HostileTests {
     func cutAnywhere(_ name: String) throws {
         let example = try DecodeCase.named(name)
         let whole = [UInt8](example.file)
+        var options = ImageOptions.reference
+        options.appliesOrientation = false
         for length in 0..<whole.count {
             let cut = Array(whole[..<length])
             do throws(ImageInputError) {
-                let image = try ImageDecoder.decode(cut, applyOrientation: false)
+                let image = try ImageDecoder.decode(cut, options: options)
                 // Only what follows the pixels (an end marker, EXIF, one more frame) may be missing.
                 #expect(image.pixels == [UInt8](example.rgb), "\(name) cut at \(length)")
-                #expect(length >= whole.count - 140, "\(name) cut at \(length)")
+                let after = name == "webp-animation-offset" ? whole.count / 2 : 140
+                #expect(length >= whole.count - after, "\(name) cut at \(length)")
             } catch {
                 #expect(isAboutDamage(error), "\(name) cut at \(length): \(error)")
             }
@@ -155,7 +158,7 @@ struct HostileTests {
         let bombs = try JSONDecoder().decode([Bomb].self, from: Fixture.data("images/bombs.json"))
         #expect(bombs.count == 5)
         for bomb in bombs {
-            let image = try ImageDecoder.decode(bomb.file)
+            let image = try ImageDecoder.decode(bomb.file, options: .reference)
             #expect(image.pixels == [UInt8](bomb.rgb), "\(bomb.name)")
         }
     }

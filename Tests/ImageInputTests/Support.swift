@@ -15,6 +15,9 @@ struct DecodeCase: Decodable, Sendable, CustomStringConvertible {
 
     var description: String { name }
 
+    /// Pillow fills missing rows without a word; here they have to be allowed.
+    var isIncomplete: Bool { name == "jpeg-early-end-marker" }
+
     static func all() throws -> [DecodeCase] {
         try JSONDecoder().decode([DecodeCase].self, from: Fixture.data("images/decode.json"))
     }

@@ -1,12 +1,13 @@
-// Compressed images in memory -> 8-bit RGB, in a buffer that the caller owns.
+// Compressed images in memory -> rows of 8-bit RGB or RGBA, pulled by the caller.
 //
-// Every codec has the same two calls. The first reads only the header and reports the dimensions, so the
-// caller can apply its limits before anything the size of the picture is allocated. The second decodes
-// into `rgb`, width * height * 3 bytes, rows from top to bottom without padding, and refuses to work when
-// the file disagrees with the dimensions it is given.
+// Every codec has one function of its own, `fvc_<codec>_open`, which reads only the header. Between opening
+// and the first `fvc_read_rows` the caller applies its limits: until then a codec allocates nothing of the
+// picture's size, and `working_bytes` says what it will allocate. Rows come from top to bottom, as stored,
+// so a picture can be resized while it is decoded and never exists as a whole. `fvc_finish` runs the checks
+// that a codec makes after the last row.
 //
-// The functions keep no state between calls, print nothing, and never leave through longjmp: libjpeg's
-// and libpng's jumps end inside. What they cannot decode they say in `failure`.
+// The file's bytes must outlive the reader. A reader is used by one thread at a time. The functions print
+// nothing and never leave through longjmp: libjpeg's and libpng's jumps end inside each call.
 #ifndef FV_CIMAGECODECS_H
 #define FV_CIMAGECODECS_H
 
@@ -24,35 +25,60 @@ typedef enum {
     FVC_UNSUPPORTED = 3,    // a legal variant that this decoder does not know
     FVC_OVER_LIMIT = 4,     // legal, but built to be expensive
     FVC_OUT_OF_MEMORY = 5,  // the codec's own working memory could not be had
-    FVC_MISMATCH = 6,       // width, height or capacity passed do not fit the file
+    FVC_MISMATCH = 6,       // the caller asked for more rows than are left
 } fvc_status;
+
+typedef struct {
+    int reference_depth;  // 16-bit grey is clipped at 255 as Pillow's convert("RGB") does, not scaled
+    int allow_truncated;  // what is missing or unreadable becomes grey and a remark instead of an error
+} fvc_options;
 
 typedef struct {
     int32_t width;
     int32_t height;
+    int32_t channels;        // bytes per pixel delivered: 3 RGB, or 4 RGBA with straight alpha
+    int32_t is_grey;         // R = G = B: a profile, if any, is one of grey
+    int32_t is_cmyk;         // was CMYK: its profile does not apply to the RGB delivered
+    size_t working_bytes;    // what the codec will allocate of the picture's size (whole frame, coefficients)
+    const uint8_t *profile;  // ICC, owned by the reader or part of the file; NULL if there is none
+    size_t profile_bytes;    // at most FVC_PROFILE_BYTES
 } fvc_header;
+
+// A profile longer than this counts as absent, with a remark. Monitors' and printers' have up to 3 MB, but
+// those of RGB pictures a few kilobytes.
+#define FVC_PROFILE_BYTES ((size_t)4 << 20)
 
 typedef struct {
     size_t offset;    // bytes of the file taken in when it happened; 0 where the codec cannot tell
-    char text[200];   // the reason, zero-terminated, ASCII
+    char text[200];   // the reason, zero-terminated, printable ASCII
 } fvc_failure;
+
+typedef struct fvc_reader fvc_reader;
 
 // JPEG: baseline, extended and progressive, 8 bits; grey, YCbCr, RGB, CMYK and YCCK. CMYK is taken as
 // inverted (Adobe's convention) whether or not the file says so, as Pillow does.
-fvc_status fvc_jpeg_header(const uint8_t *bytes, size_t count, fvc_header *header, fvc_failure *failure);
-fvc_status fvc_jpeg_decode(const uint8_t *bytes, size_t count, fvc_header header, uint8_t *rgb,
-                           size_t capacity, fvc_failure *failure);
+fvc_status fvc_jpeg_open(const uint8_t *bytes, size_t count, fvc_options options, fvc_reader **reader,
+                         fvc_header *header, fvc_failure *failure);
 
-// PNG: every colour type and depth, interlaced or not. Alpha and tRNS are dropped, not blended; 16-bit
-// colour keeps the high byte; 16-bit grey is clipped to 0...255, which is what Pillow's convert does.
-fvc_status fvc_png_header(const uint8_t *bytes, size_t count, fvc_header *header, fvc_failure *failure);
-fvc_status fvc_png_decode(const uint8_t *bytes, size_t count, fvc_header header, uint8_t *rgb,
-                          size_t capacity, fvc_failure *failure);
+// PNG: every colour type and depth, interlaced or not; of an APNG the default image. Of 16 bits the high
+// byte is kept.
+fvc_status fvc_png_open(const uint8_t *bytes, size_t count, fvc_options options, fvc_reader **reader,
+                        fvc_header *header, fvc_failure *failure);
 
-// WebP: lossy and lossless, alpha dropped. Of an animation the first frame, on a black canvas.
-fvc_status fvc_webp_header(const uint8_t *bytes, size_t count, fvc_header *header, fvc_failure *failure);
-fvc_status fvc_webp_decode(const uint8_t *bytes, size_t count, fvc_header header, uint8_t *rgb,
-                           size_t capacity, fvc_failure *failure);
+// WebP: lossy and lossless. Of an animation the first frame, on a transparent canvas.
+fvc_status fvc_webp_open(const uint8_t *bytes, size_t count, fvc_options options, fvc_reader **reader,
+                         fvc_header *header, fvc_failure *failure);
+
+// The next `count` rows, width * channels bytes each, without padding. After a failure nothing more can be
+// read.
+fvc_status fvc_read_rows(fvc_reader *reader, uint8_t *rows, int32_t count, fvc_failure *failure);
+
+// After the last row: the codec's own checks of the end. FVC_OK with a text in `remark` when something about
+// the file is worth telling; otherwise `remark` says what is wrong.
+fvc_status fvc_finish(fvc_reader *reader, fvc_failure *remark);
+
+// May be called at any time, with NULL too.
+void fvc_close(fvc_reader *reader);
 
 #ifdef __cplusplus
 }

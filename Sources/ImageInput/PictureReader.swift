@@ -1,0 +1,101 @@
+/// One picture, read row by row as RGB: transparency is resolved here, so whoever takes the rows sees only
+/// colours. The rows are as stored; `orientation` says how they have to be turned.
+///
+/// Valid only as long as the file's bytes.
+package final class PictureReader {
+    package let format: ImageFormat
+    /// As stored, before any turn.
+    package let width: Int
+    package let height: Int
+    /// Upright when the options leave orientation alone.
+    package let orientation: ImageOrientation
+    /// Memory of the picture's size that the codec takes beside the rows, in bytes.
+    package let workingBytes: Int
+
+    private let source: any RowSource
+    private let background: ImageOptions.Background
+    private var remarks: [String] = []
+
+    /// Opens the file and checks the limits; nothing of the picture's size is allocated yet.
+    package init(
+        _ bytes: UnsafeRawBufferPointer, limits: ImageLimits = .standard, options: ImageOptions = .standard
+    ) throws(ImageInputError) {
+        guard bytes.count <= limits.fileBytes else {
+            throw .fileTooLarge(bytes: bytes.count, limit: limits.fileBytes)
+        }
+        let view = ByteView(bytes)
+        let format = try ImageFormat.detect(view)
+        let source: any RowSource =
+            format == .portableAnymap
+            ? try PortableAnymapReader(view, limits: limits, options: options)
+            : try CodecReader(bytes, format: format, options: options)
+        try limits.check(width: source.header.width, height: source.header.height, format: format)
+        self.source = source
+        self.format = format
+        width = source.header.width
+        height = source.header.height
+        workingBytes = source.header.workingBytes
+        background = options.background
+        orientation =
+            options.appliesOrientation ? ImageOrientation.find(in: view, format: format) : .upright
+    }
+
+    /// The next rows.
+    /// - Parameters:
+    ///   - count: no more than are left.
+    ///   - destination: [count, width, 3], uint8.
+    package func read(
+        _ count: Int, into destination: UnsafeMutableBufferPointer<UInt8>
+    ) throws(ImageInputError) {
+        precondition(destination.count == count * width * 3, "destination is not [count, width, 3]")
+        if source.header.channels == 3 {
+            try source.read(count, into: destination)
+            return
+        }
+        var failure: ImageInputError?
+        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: width * 4) { row in
+            for y in 0..<count {
+                do throws(ImageInputError) {
+                    try source.read(1, into: row)
+                } catch {
+                    failure = error
+                    return
+                }
+                resolve(row, into: destination, at: y * width * 3)
+            }
+        }
+        if let failure { throw failure }
+    }
+
+    /// After the last row.
+    /// - Returns: what is worth telling about the file, in sentences.
+    package func finish() throws(ImageInputError) -> [String] {
+        try source.finish() + remarks
+    }
+
+    /// RGBA over the background: (colour * alpha + background * (255 - alpha)) / 255, rounded, as Pillow's
+    /// `paste` with a mask.
+    private func resolve(
+        _ row: UnsafeMutableBufferPointer<UInt8>, into destination: UnsafeMutableBufferPointer<UInt8>,
+        at start: Int
+    ) {
+        guard case .color(let color) = background else {
+            for x in 0..<width {
+                for channel in 0..<3 { destination[start + 3 * x + channel] = row[4 * x + channel] }
+            }
+            return
+        }
+        let behind = (UInt32(color.red), UInt32(color.green), UInt32(color.blue))
+        func blend(_ value: UInt8, _ behind: UInt32, _ alpha: UInt32) -> UInt8 {
+            let sum = UInt32(value) * alpha + behind * (255 - alpha) + 128
+            return UInt8(truncatingIfNeeded: (sum + sum >> 8) >> 8)
+        }
+        for x in 0..<width {
+            let alpha = UInt32(row[4 * x + 3])
+            let to = start + 3 * x
+            destination[to] = blend(row[4 * x], behind.0, alpha)
+            destination[to + 1] = blend(row[4 * x + 1], behind.1, alpha)
+            destination[to + 2] = blend(row[4 * x + 2], behind.2, alpha)
+        }
+    }
+}
