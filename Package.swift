@@ -8,7 +8,7 @@ let strict: [SwiftSetting] = [
     .enableUpcomingFeature("MemberImportVisibility"),
 ]
 
-func room(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .target(name: name, dependencies: dependencies, swiftSettings: strict)
 }
 
@@ -29,7 +29,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     ],
     targets: [
-        // The rooms, lowest first. A room imports only what stands in its own line.
+        // The modules, lowest first. A module imports only what its own line lists; `make lint` checks it.
         .target(name: "CKernels", exclude: ["README.md"]),
         .systemLibrary(
             name: "CJPEG", pkgConfig: "libjpeg", providers: [.apt(["libjpeg62-turbo-dev"])]),
@@ -39,24 +39,24 @@ let package = Package(
         .systemLibrary(
             name: "CWebPDemux", pkgConfig: "libwebpdemux", providers: [.apt(["libwebp-dev"])]),
         .target(name: "CImageCodecs", dependencies: ["CJPEG", "CPNG", "CWebP", "CWebPDemux"]),
-        room("Tensors", ["CKernels"]),
-        room("StrictJSON", []),
-        room("Checkpoints", ["Tensors", "StrictJSON"]),
-        room("ImageInput", ["Tensors", "CImageCodecs"]),
-        room(
+        module("Tensors", ["CKernels"]),
+        module("StrictJSON", []),
+        module("Checkpoints", ["Tensors", "StrictJSON"]),
+        module("ImageInput", ["Tensors", "CImageCodecs"]),
+        module(
             "Tokenization",
             ["StrictJSON", .product(name: "HeapModule", package: "swift-collections")]),
-        room("Models", ["Tensors", "Checkpoints"]),
-        room("Generation", ["Models", "Tokenization", "ImageInput", "Tensors"]),
-        room(
+        module("Models", ["Tensors", "Checkpoints"]),
+        module("Generation", ["Models", "Checkpoints", "Tokenization", "ImageInput", "Tensors"]),
+        module(
             "FastVLM",
             [
                 "Generation", "Models", "Tokenization", "ImageInput", "Checkpoints", "Tensors",
                 "EmbeddedModel",
                 .product(name: "Logging", package: "swift-log"),
             ]),
-        room("Benchmarking", ["Models", "Checkpoints", "Tensors"]),
-        room("Plotting", []),
+        module("Benchmarking", ["Models", "Checkpoints", "Tensors"]),
+        module("Plotting", []),
         // Resources only: the small model that the package carries.
         .target(
             name: "EmbeddedModel", path: "Models", exclude: [], sources: ["EmbeddedModel.swift"],
@@ -80,8 +80,10 @@ let package = Package(
         tests("ImageInputTests", ["ImageInput", "Tensors"]),
         tests("TokenizationTests", ["Tokenization"]),
         tests("ModelsTests", ["Models", "Checkpoints", "Tensors"]),
-        tests("GenerationTests", ["Generation", "Models", "Tokenization", "Checkpoints", "Tensors"]),
-        tests("FastVLMTests", ["FastVLM", "Checkpoints", "ImageInput", "Tensors"]),
+        tests(
+            "GenerationTests",
+            ["Generation", "Models", "Tokenization", "ImageInput", "Checkpoints", "Tensors"]),
+        tests("FastVLMTests", ["FastVLM", "Tensors"]),
         tests(
             "BenchmarkingTests",
             ["Benchmarking", "Checkpoints", "Models", "Tensors", "AllocationCounter"]),
