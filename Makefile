@@ -1,17 +1,24 @@
 # The two commands of the README are `make demo` and `make test`; each installs what is missing by itself.
 
 SWIFT_TEST = swift test -c release -Xswiftc -enable-testing --scratch-path .build-test
+# The same random numbers and the same order of sets and dictionaries in every run.
+FIXED = env -u FASTVLM_TEST_SEED SWIFT_DETERMINISTIC_HASHING=1
 PYTHON_ENVIRONMENT = .venv
 PYTHON = $(PYTHON_ENVIRONMENT)/bin/python
 
-.PHONY: demo test test-training suite build setup format lint fixtures bench bench-library peers peer-models verify-full \
+.PHONY: demo test test-random test-training suite build setup format lint fixtures bench bench-library peers peer-models verify-full \
     verify-avx512 verify-neon sanitize clean
 
 demo: build ## Build, then answer questions about the sample images with the embedded model
 	@Tools/demo.sh
 
-test: setup ## Build and run every test
-	$(SWIFT_TEST)
+test: setup ## Build and run every test, the same in every run
+	$(FIXED) $(SWIFT_TEST)
+
+test-random: setup ## Run every test with other random numbers, before a release; SEED=<number> repeats a run
+	@seed=$(or $(SEED),$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')); echo "seed $$seed"; \
+	FASTVLM_TEST_SEED=$$seed $(SWIFT_TEST) && Tests/KernelCheck/run.sh $$seed \
+	    || { echo "failed with seed $$seed; repeat with: make test-random SEED=$$seed" >&2; exit 1; }
 
 build: setup ## Build the library and the command line in release mode
 	swift build -c release
@@ -22,8 +29,11 @@ setup: ## Install missing Debian packages
 format: ## Rewrite sources in the project's format
 	swift format -i -p -r --configuration .swift-format Package.swift Sources Tests
 
-lint: ## Fail when a source is not in the project's format
+# The compiler's own check of imports (--explicit-target-dependency-import-check) accepts what a dependency depends on.
+lint: ## Fail on another format, on undeclared imports, and on tests with random numbers that no seed repeats
 	swift format lint -s -p -r --configuration .swift-format Package.swift Sources Tests
+	Tools/imports.py
+	Tools/unseeded.sh
 
 $(PYTHON): Tools/reference/requirements.txt
 	python3 -m venv $(PYTHON_ENVIRONMENT)
@@ -68,11 +78,11 @@ bench-library: setup ## Loading, first tokens and tokenizing through the library
 
 verify-avx512: ## Check the AVX-512 kernels and AMX through an emulation of their instructions (libsimde-dev)
 	@[ -e /usr/include/simde ] || apt-get install -y -qq libsimde-dev
-	SIMDE=1 Tests/KernelCheck/run.sh
+	SIMDE=1 Tests/KernelCheck/run.sh $(SEED)
 
 verify-neon: ## Check the NEON kernels, cross-compiled and run by qemu as three processors (four minutes)
 	@Tools/setup-aarch64.sh
-	NEON=1 Tests/KernelCheck/run.sh
+	NEON=1 Tests/KernelCheck/run.sh $(SEED)
 
 sanitize: setup ## Run the tests under the address sanitizer (builds for about ten minutes)
 	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \

@@ -88,7 +88,7 @@ struct LayoutTests {
         where name.hasSuffix("_proj.weight") || name.hasSuffix("embed_tokens.weight") {
             let module = String(name.dropLast(".weight".count))
             let packed = try Quantized(
-                outputs: tensor.shape[0], inputs: tensor.shape[1], bits: bits, group: group)
+                outputs: tensor.shape[0], inputs: tensor.shape[1], bits: bits, group: group, module: module)
             tiny.tensors[name] = packed.words
             tiny.tensors["\(module).scales"] = packed.scales
             tiny.tensors["\(module).biases"] = packed.biases
@@ -198,17 +198,21 @@ struct Quantized {
     let biases: Tensor
     let values: [Float]
 
-    init(outputs: Int, inputs: Int, bits: Int, group: Int) throws {
+    /// - Parameter module: its numbers differ from those of other modules.
+    init(outputs: Int, inputs: Int, bits: Int, group: Int, module: String = "") throws {
         let perWord = 32 / bits
-        let scaleValues = (0..<outputs * inputs / group).map { _ in Float(Int.random(in: 1...64)) / 256 }
-        let biasValues = scaleValues.map { _ in Float(Int.random(in: -64...64)) / 64 }
+        var generator = SeededGenerator("\(outputs) \(inputs) \(bits) \(group) \(module)")
+        let scaleValues = (0..<outputs * inputs / group).map { _ in
+            Float(Int.random(in: 1...64, using: &generator)) / 256
+        }
+        let biasValues = scaleValues.map { _ in Float(Int.random(in: -64...64, using: &generator)) / 64 }
         var bytes: [UInt8] = []
         var expected: [Float] = []
         for row in 0..<outputs {
             for word in 0..<inputs / perWord {
                 var packed: UInt32 = 0
                 for index in 0..<perWord {
-                    let code = UInt32.random(in: 0..<(1 << UInt32(bits)))
+                    let code = UInt32.random(in: 0..<(1 << UInt32(bits)), using: &generator)
                     packed |= code << UInt32(index * bits)
                     let at = row * (inputs / group) + (word * perWord + index) / group
                     expected.append(scaleValues[at] * Float(code) + biasValues[at])
@@ -242,34 +246,47 @@ func bfloat16(_ tensor: Tensor) throws -> Tensor {
     return try Tensor(bytes: bytes, .bfloat16, shape: tensor.shape)
 }
 
-func random(_ shape: [Int]) throws -> Tensor {
-    try Tensor((0..<shape.reduce(1, *)).map { _ in Float.random(in: -1...1) }, shape: shape)
+/// Numbers within ±1, the same for the same shape and line of the sources.
+func random(
+    _ shape: [Int], fileID: String = #fileID, function: String = #function, line: Int = #line
+) throws -> Tensor {
+    var generator = SeededGenerator("\(shape) \(line)", fileID: fileID, function: function)
+    return try random(shape, using: &generator)
+}
+
+/// Numbers within ±1.
+func random(_ shape: [Int], using generator: inout SeededGenerator) throws -> Tensor {
+    try Tensor(
+        (0..<shape.reduce(1, *)).map { _ in Float.random(in: -1...1, using: &generator) }, shape: shape)
 }
 
 extension TinyCheckpoint {
     /// Another decoder, of quantisable size, under MLX's names; two heads of query, one of key and value.
     mutating func replaceDecoder(hidden: Int, intermediate: Int, vocabulary: Int) throws {
+        var generator = SeededGenerator()
         tensors = tensors.filter {
             !$0.key.hasPrefix("language_model.") && !$0.key.hasPrefix("mm_projector.")
         }
-        tensors["mm_projector.0.weight"] = try random([hidden, 64])
-        tensors["mm_projector.0.bias"] = try random([hidden])
-        tensors["mm_projector.2.weight"] = try random([hidden, hidden])
-        tensors["mm_projector.2.bias"] = try random([hidden])
-        tensors["language_model.model.embed_tokens.weight"] = try random([vocabulary, hidden])
-        tensors["language_model.model.norm.weight"] = try random([hidden])
+        tensors["mm_projector.0.weight"] = try random([hidden, 64], using: &generator)
+        tensors["mm_projector.0.bias"] = try random([hidden], using: &generator)
+        tensors["mm_projector.2.weight"] = try random([hidden, hidden], using: &generator)
+        tensors["mm_projector.2.bias"] = try random([hidden], using: &generator)
+        tensors["language_model.model.embed_tokens.weight"] = try random(
+            [vocabulary, hidden], using: &generator)
+        tensors["language_model.model.norm.weight"] = try random([hidden], using: &generator)
         for layer in 0..<2 {
             let prefix = "language_model.model.layers.\(layer)"
-            tensors["\(prefix).input_layernorm.weight"] = try random([hidden])
-            tensors["\(prefix).post_attention_layernorm.weight"] = try random([hidden])
+            tensors["\(prefix).input_layernorm.weight"] = try random([hidden], using: &generator)
+            tensors["\(prefix).post_attention_layernorm.weight"] = try random([hidden], using: &generator)
             for (name, rows) in [("q", hidden), ("k", hidden / 2), ("v", hidden / 2)] {
-                tensors["\(prefix).self_attn.\(name)_proj.weight"] = try random([rows, hidden])
-                tensors["\(prefix).self_attn.\(name)_proj.bias"] = try random([rows])
+                tensors["\(prefix).self_attn.\(name)_proj.weight"] = try random(
+                    [rows, hidden], using: &generator)
+                tensors["\(prefix).self_attn.\(name)_proj.bias"] = try random([rows], using: &generator)
             }
-            tensors["\(prefix).self_attn.o_proj.weight"] = try random([hidden, hidden])
-            tensors["\(prefix).mlp.gate_proj.weight"] = try random([intermediate, hidden])
-            tensors["\(prefix).mlp.up_proj.weight"] = try random([intermediate, hidden])
-            tensors["\(prefix).mlp.down_proj.weight"] = try random([hidden, intermediate])
+            tensors["\(prefix).self_attn.o_proj.weight"] = try random([hidden, hidden], using: &generator)
+            tensors["\(prefix).mlp.gate_proj.weight"] = try random([intermediate, hidden], using: &generator)
+            tensors["\(prefix).mlp.up_proj.weight"] = try random([intermediate, hidden], using: &generator)
+            tensors["\(prefix).mlp.down_proj.weight"] = try random([hidden, intermediate], using: &generator)
         }
         config["hidden_size"] = hidden
         config["intermediate_size"] = intermediate

@@ -11,10 +11,11 @@ struct SafetensorsTests {
         try withTemporaryFolder { folder in
             let url = folder.appending(path: "a.safetensors")
             var tensors: [(String, Tensor)] = []
+            var generator = SeededGenerator()
             for (index, type) in DataType.allCases.enumerated() {
                 let shape = [[3], [2, 3], [], [0, 4], [5, 1, 1]][index % 5]
                 let count = shape.reduce(1, *) * type.byteWidth
-                let bytes = (0..<count).map { _ in UInt8.random(in: 0...255) }
+                let bytes = (0..<count).map { _ in UInt8.random(in: 0...255, using: &generator) }
                 tensors.append(("tensor \"\(index)\"\n\\é😀", try Tensor(bytes: bytes, type, shape: shape)))
             }
             let metadata = ["format": "pt", "note\t": "\"quoted\""]
@@ -63,9 +64,13 @@ struct SafetensorsTests {
             try SafetensorsWriter.write(
                 [("a", random([3, 2])), ("b", random([2]))], metadata: ["k": "v"], to: url)
             let whole = try Data(contentsOf: url)
+            let meaningful: [UInt8] = [0, 0x22, 0x2D, 0x39, 0x5B, 0x7B, 0x80, 0xFF]
+            var generator = SeededGenerator()
             for index in whole.indices {
-                let meaningful: [UInt8] = [0, 0x22, 0x2D, 0x39, 0x5B, 0x7B, 0x80, 0xFF]
-                for byte in [meaningful.randomElement() ?? 0, UInt8.random(in: 0...255)] {
+                for byte in [
+                    meaningful.randomElement(using: &generator) ?? 0,
+                    UInt8.random(in: 0...255, using: &generator),
+                ] {
                     var changed = whole
                     changed[index] = byte
                     try changed.write(to: url)

@@ -1,16 +1,7 @@
 import Foundation
 import Generation
+import TestSupport
 import Testing
-
-/// A small seeded generator, so that a failure repeats.
-private struct Seeded: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-        return (state >> 33) | (state << 31)
-    }
-}
 
 @Suite("Stop strings")
 struct StopMatcherTests {
@@ -49,7 +40,7 @@ struct StopMatcherTests {
 
     @Test("Random pieces of random text give what a search of the whole text gives")
     func random() throws {
-        var random = Seeded(state: 20)
+        var random = SeededGenerator()
         for _ in 0..<500 {
             let letters = (0..<40).map { _ in ["a", "b", "é", "👍"].randomElement(using: &random) ?? "a" }
             let stop = (0..<3).map { _ in ["a", "b", "é"].randomElement(using: &random) ?? "a" }.joined()

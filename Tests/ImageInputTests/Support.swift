@@ -48,16 +48,3 @@ func largestDifference(_ a: some Collection<UInt8>, _ b: some Collection<UInt8>)
     guard a.count == b.count else { return nil }
     return zip(a, b).reduce(0) { max($0, abs(Int($1.0) - Int($1.1))) }
 }
-
-/// Seeded numbers for the hostile corpora (SplitMix64).
-struct SeededGenerator: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
-    }
-}

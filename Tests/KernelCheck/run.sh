@@ -15,7 +15,7 @@ sources=$here/../../Sources
 kernels=$sources/CKernels
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-seed=${1:-$(date +%s)}
+seed=${1:-1}
 echo "seed $seed"
 flags="-std=gnu11 -O2 -Wall -Wextra -Werror -Wno-psabi -I$kernels -I$kernels/include"
 common="$kernels/pack.c $kernels/pack_quantised.c $kernels/reference/*.c $here/check_kernels.c"

@@ -1,24 +1,19 @@
+import TestSupport
 import Testing
 
 @testable import Tensors
 
-/// Fresh random numbers whose seed stands in the failure message.
+/// Random numbers of a test, whose seed stands in the failure message.
 struct Random {
-    let seed: UInt64
-    private var state: UInt64
+    /// Of all tests of this run.
+    let seed = SeededGenerator.runSeed
+    private var generator: SeededGenerator
 
-    init(seed: UInt64 = UInt64.random(in: 1...UInt64.max)) {
-        self.seed = seed
-        state = seed
+    init(fileID: String = #fileID, function: String = #function) {
+        generator = SeededGenerator(fileID: fileID, function: function)
     }
 
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ z >> 30) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ z >> 27) &* 0x94D0_49BB_1331_11EB
-        return z ^ z >> 31
-    }
+    mutating func next() -> UInt64 { generator.next() }
 
     /// Roughly normal, variance 1.
     mutating func float() -> Float {

@@ -126,7 +126,7 @@ struct HostileFileTests {
     @Test("random damage to a valid file never traps")
     func randomDamage() throws {
         let original = Array(Self.json())
-        var generator = SystemRandomNumberGenerator()
+        var generator = SeededGenerator()
         try TokenizerFixture.withFolder([:]) { folder in
             for _ in 0..<500 {
                 var bytes = original
