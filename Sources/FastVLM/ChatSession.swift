@@ -9,14 +9,16 @@ internal import Tensors
 /// let more = try await session.answer("What colour is it?")
 /// ```
 ///
-/// Turns asked at the same time are answered one after the other. A turn that fails or is cancelled leaves the
-/// conversation as it was before it.
+/// Turns asked at the same time are answered one after the other, in the order of the calls. A turn that fails or is
+/// cancelled leaves the conversation as it was before it.
 public final class ChatSession: Sendable {
     private let actor: InferenceActor
+    private let preparation: TurnPreparation
     private let conversation: Conversation
 
-    init(actor: InferenceActor, conversation: Conversation) {
+    init(actor: InferenceActor, preparation: TurnPreparation, conversation: Conversation) {
         self.actor = actor
+        self.preparation = preparation
         self.conversation = conversation
     }
 
@@ -30,26 +32,18 @@ public final class ChatSession: Sendable {
         progress: @escaping @Sendable (Double) -> Void = { _ in }
     ) -> AsyncThrowingStream<AnswerPiece, any Error> {
         let turn = Turn(text: prompt, images: images, options: options)
-        let cancellation = Cancellation()
-        let (stream, continuation) = AsyncThrowingStream.makeStream(of: AnswerPiece.self)
-        continuation.onTermination = { reason in
-            if case .cancelled = reason { cancellation.cancel() }
-        }
-        let actor = actor
-        let conversation = conversation
-        Task {
-            do {
-                guard !cancellation.isCancelled else { throw CancellationError() }
-                let answer = try await actor.answer(
-                    turn, in: conversation, cancellation: cancellation, progress: progress
-                ) { continuation.yield($0) }
-                continuation.yield(AnswerPiece(text: "", token: nil, answer: answer))
-                continuation.finish()
-            } catch {
-                continuation.finish(throwing: FastVLMError.translating(error))
+        let place = conversation.line.join()
+        return abandonable { [actor, preparation, conversation] cancellation, yield in
+            defer { place.release() }
+            try await place.granted()
+            let prepared = try await preparation.prepare(turn, in: conversation)
+            defer { prepared.release() }
+            let answer = try await actor.inOrder {
+                try await actor.answer(
+                    prepared, in: conversation, cancellation: cancellation, progress: progress, emit: yield)
             }
+            yield(AnswerPiece(text: "", token: nil, answer: answer))
         }
-        return stream
     }
 
     /// The whole answer of the next turn at once.
@@ -61,5 +55,40 @@ public final class ChatSession: Sendable {
         }
         // A stream ends without its answer only when the iterating task was cancelled.
         throw CancellationError()
+    }
+}
+
+/// A stream whose elements come from work that ends when nobody reads the stream any more: when the iterating task is
+/// cancelled or the loop is left.
+/// - Parameter work: runs in a task of its own, which is then cancelled; so is its first argument, for what computes
+///   without looking at tasks. Its second takes the elements.
+func abandonable<Element: Sendable>(
+    _ work: @escaping @Sendable (Cancellation, @escaping @Sendable (Element) -> Void) async throws -> Void
+) -> AsyncThrowingStream<Element, any Error> {
+    let cancellation = Cancellation()
+    let (stream, continuation) = AsyncThrowingStream.makeStream(of: Element.self)
+    let task = Task {
+        do {
+            try await work(cancellation) { continuation.yield($0) }
+            continuation.finish()
+        } catch {
+            continuation.finish(throwing: FastVLMError.translating(error))
+        }
+    }
+    continuation.onTermination = { reason in
+        guard case .cancelled = reason else { return }
+        cancellation.cancel()
+        task.cancel()
+    }
+    return stream
+}
+
+extension InferenceActor {
+    /// Waits for the requests that became ready earlier, then runs one.
+    nonisolated func inOrder<Value: Sendable>(_ request: () async throws -> Value) async throws -> Value {
+        let place = line.join()
+        defer { place.release() }
+        try await place.granted()
+        return try await request()
     }
 }

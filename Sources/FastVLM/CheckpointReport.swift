@@ -2,8 +2,9 @@ internal import Checkpoints
 internal import Foundation
 internal import Tensors
 
-/// What a checkpoint folder holds. Making one checks configuration, headers, names and shapes as loading does, but
-/// reads neither weights nor the tokenizer's files.
+/// What a checkpoint folder holds. Making one checks configuration, headers, names and shapes as loading does. It does
+/// not read the tokenizer's files, and of the weights only an output matrix that is stored beside the embedding, to see
+/// whether the two are the same.
 ///
 /// ```swift
 /// print(try CheckpointReport(contentsOf: .directory(url)))

@@ -5,7 +5,7 @@ internal import Tensors
 
 /// Image files to pixels at the model's resolution, with the checkpoint's geometry and the caller's limits.
 struct ImagePreparation: Sendable {
-    struct Durations {
+    struct Durations: Sendable {
         var decode: Duration = .zero
         var preprocess: Duration = .zero
     }
@@ -25,14 +25,31 @@ struct ImagePreparation: Sendable {
             size: configuration.imageSize, mean: mean, std: configuration.imageStandardDeviation)
     }
 
+    /// Bytes of the pixels of one image.
+    var pixelBytes: Int { preprocessor.size * preprocessor.size * 3 * MemoryLayout<Float>.stride }
+
+    /// Most bytes that decoding an image takes beside its file and its pixels.
+    /// - Throws: `ImageInputError` for what is no image or beyond the limits.
+    func decodingBytes(_ bytes: Data) throws(ImageInputError) -> Int {
+        try bytes.withUnsafeBytes { raw in
+            Result { () throws(ImageInputError) in
+                let reader = try PictureReader(raw, limits: limits, options: options)
+                return reader.width * reader.height * 3 + reader.workingBytes
+            }
+        }.get()
+    }
+
     /// The bytes of an image's file, within the limits.
-    /// - Throws: `ImageInputError`.
-    func read(_ source: ImageSource, durations: inout Durations) throws -> Data {
+    /// - Throws: `ImageInputError`; `CancellationError` once the flag is raised, also while a pipe has nothing to give.
+    func read(_ source: ImageSource, durations: inout Durations, cancellation: Cancellation) throws -> Data {
         let clock = ContinuousClock()
         let start = clock.now
         defer { durations.decode += clock.now - start }
         switch source {
-        case .file(let url): return try RGBImage.readBytes(path: url.path, limits: limits)
+        case .file(let url):
+            guard let bytes = try ImageFile(path: url.path).read(limits: limits, cancellation: cancellation)
+            else { throw CancellationError() }
+            return bytes
         case .data(let data): return data
         }
     }
@@ -44,7 +61,7 @@ struct ImagePreparation: Sendable {
         var durations = Durations()
         for source in sources.prefix(PreparedImage.most) where source.canBeReadTwice {
             guard !cancellation.isCancelled else { break }
-            guard let bytes = try? read(source, durations: &durations),
+            guard let bytes = try? read(source, durations: &durations, cancellation: cancellation),
                 !found.contains(where: { $0.bytes == bytes }),
                 let pixels = try? prepare(bytes, durations: &durations)
             else { continue }
@@ -70,10 +87,8 @@ extension ImageSource {
     /// A pipe gives its bytes once, and may keep its reader waiting.
     fileprivate var canBeReadTwice: Bool {
         switch self {
-        case .file(let url):
-            let kind = try? url.resolvingSymlinksInPath().resourceValues(forKeys: [.isRegularFileKey])
-            return kind?.isRegularFile == true
-        case .data: return true
+        case .file(let url): ImageFile(path: url.path).size != nil
+        case .data: true
         }
     }
 }

@@ -1,11 +1,9 @@
 internal import Checkpoints
 internal import Dispatch
-internal import Foundation
 internal import Generation
 internal import ImageInput
 internal import Models
 internal import Tensors
-internal import Tokenization
 
 /// Runs an actor's jobs on one thread of their own: inference computes for seconds, which must not occupy the
 /// threads that Swift's tasks share.
@@ -20,25 +18,21 @@ final class InferenceExecutor: SerialExecutor {
 
 /// What a conversation keeps between turns.
 ///
-/// Only ``InferenceActor`` reads and writes it after its creation, one job at a time; that is what makes
-/// `@unchecked Sendable` true.
+/// Its turns are taken one after the other: whoever holds `line` may read and change it, the preparation of a turn first
+/// and ``InferenceActor`` after it. Other requests only read its cache and symbols, on the actor, which is where those
+/// change; that is what makes `@unchecked Sendable` true.
 final class Conversation: @unchecked Sendable {
+    /// Turns in the order in which they were asked.
+    let line = WeightedSemaphore(1)
     let cache: KeyValueCache
-    /// What the positions of the cache stand for.
+    /// What the positions of the cache mean.
     var symbols: [PromptSymbol] = []
     /// Generated token whose keys and values are not in the cache yet and that the next turn starts with.
-    fileprivate var pending: [Int] = []
+    fileprivate(set) var pending: [Int] = []
     fileprivate var history: [Int] = []
-    fileprivate var hasAnswered = false
+    fileprivate(set) var hasAnswered = false
 
     init(_ cache: KeyValueCache) { self.cache = cache }
-}
-
-/// One turn to answer.
-struct Turn: Sendable {
-    var text: String
-    var images: [ImageSource]
-    var options: GenerationOptions
 }
 
 /// Owns the networks' scratch memory and does one thing at a time.
@@ -46,94 +40,75 @@ actor InferenceActor {
     private let executor = InferenceExecutor()
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
+    /// Requests that are ready, in the order in which they became so. One that is cancelled leaves it at once, which
+    /// it could not do among the actor's jobs.
+    nonisolated let line = WeightedSemaphore(1)
     private let engine: GenerationEngine
-    private let preparation: ImagePreparation
-    private let template: ChatTemplate
-    private var images: ImageMemory
+    private let images: ImageMemory
     private var prompts: PromptMemory
-    /// Images that were expected while loading and not asked about yet.
-    private var prepared: [PreparedImage]
 
-    init(
-        engine: sending GenerationEngine, preparation: ImagePreparation, template: ChatTemplate,
-        images: ImageMemory, prompts: PromptMemory, prepared: [PreparedImage]
-    ) {
+    init(engine: sending GenerationEngine, images: ImageMemory, prompts: PromptMemory) {
         self.engine = engine
-        self.preparation = preparation
-        self.template = template
         self.images = images
         self.prompts = prompts
-        self.prepared = prepared
     }
 
     /// Answers the next turn of a conversation; on an error the conversation is as it was before.
     func answer(
-        _ turn: Turn, in conversation: Conversation, cancellation: Cancellation,
+        _ turn: PreparedTurn, in conversation: Conversation, cancellation: Cancellation,
         progress: @Sendable (Double) -> Void, emit: (AnswerPiece) -> Void
     ) throws -> Answer {
         let isNew = conversation.symbols.isEmpty
+        let cached = conversation.cache.count
         do {
             return try answer(
                 turn, in: conversation, isNew: isNew, cancellation: cancellation, progress: progress,
                 emit: emit)
         } catch {
+            conversation.cache.truncate(to: cached)
             // What a new conversation took over from another one.
-            if isNew {
-                conversation.cache.truncate(to: 0)
-                conversation.symbols = []
-            }
+            if isNew { conversation.symbols = [] }
             throw error
         }
     }
 
     private func answer(
-        _ turn: Turn, in conversation: Conversation, isNew: Bool, cancellation: Cancellation,
+        _ turn: PreparedTurn, in conversation: Conversation, isNew: Bool, cancellation: Cancellation,
         progress: @Sendable (Double) -> Void, emit: (AnswerPiece) -> Void
     ) throws -> Answer {
+        try cancellation.check()
         let clock = ContinuousClock()
         let start = clock.now
-        let prompt = try prompt(for: turn, in: conversation)
-        var request = GenerationRequest(prompt: prompt)
-        turn.options.apply(to: &request)
-        request.history = conversation.history
-        // Everything about the request that can be refused is refused before images are decoded.
-        try request.validate()
-        try checkContext(prompt, cached: conversation.cache.count)
-
-        var stages = ImagePreparation.Durations()
-        var known: [ImageMemory.Known] = []
-        for source in turn.images {
-            try cancellation.check()
-            let bytes = try preparation.read(source, durations: &stages)
-            let image = images.find(bytes)
-            known.append(image)
-            let ready = takePrepared(bytes)
-            request.images.append(
-                try image.tokens.map { .encoded($0) }
-                    ?? .pixels(ready ?? preparation.prepare(bytes, durations: &stages)))
-        }
-        let symbols = symbols(prompt, known)
+        let pictures = turn.images.map(lookAgain)
+        let symbols = symbols(turn.prompt, pictures)
         if isNew { try prompts.fill(conversation, from: symbols) }
         let shared = isNew ? conversation.symbols.count : 0
-        request.prompt = prompt.dropping(shared)
-        request.history += symbols.prefix(shared).compactMap {
-            if case .token(let id) = $0 { id } else { nil }
-        }
+        var request = GenerationRequest(prompt: turn.prompt.dropping(shared))
+        turn.options.apply(to: &request)
+        request.images = pictures.map(\.content)
+        request.history =
+            conversation.history
+            + symbols.prefix(shared).compactMap { if case .token(let id) = $0 { id } else { nil } }
         var text = ""
         var tokens: [AnswerToken] = []
         var first: ContinuousClock.Instant?
         let cached = conversation.cache.count
         let outcome = try engine.generate(
-            request, cache: conversation.cache, cancellation: cancellation, progress: progress
-        ) { piece in
-            first = first ?? clock.now
-            text += piece.text
-            let token = AnswerToken(piece)
-            if let token { tokens.append(token) }
-            emit(AnswerPiece(text: piece.text, token: token, answer: nil))
-        }
-        for (index, tokens) in outcome.encoded { images.keep(tokens, of: known[index]) }
-        remember(outcome, prompt: prompt, symbols: symbols.dropFirst(shared), in: conversation)
+            request, cache: conversation.cache, cancellation: cancellation, progress: progress,
+            encoded: { index, tokens in
+                images.keep(tokens, of: pictures[index].bytes, identity: pictures[index].identity)
+            },
+            emit: { piece in
+                first = first ?? clock.now
+                text += piece.text
+                let token = AnswerToken(piece)
+                if let token { tokens.append(token) }
+                emit(AnswerPiece(text: piece.text, token: token, answer: nil))
+            })
+        // Nobody has seen the end of an answer that was left before it.
+        try cancellation.check()
+        remember(
+            outcome, prompt: turn.prompt, symbols: symbols.dropFirst(shared), in: conversation)
         // A token that ends the turn is chosen but never shown.
         if let ending = outcome.ending, let token = AnswerToken(ending) { tokens.append(token) }
         let end = clock.now
@@ -143,29 +118,32 @@ actor InferenceActor {
                 promptTokens: outcome.promptPositions, imageTokens: outcome.imagePositions,
                 cachedTokens: cached, completionTokens: outcome.ids.count),
             timings: Timings(
-                decodeImage: stages.decode.seconds, preprocess: stages.preprocess.seconds,
+                decodeImage: turn.durations.decode.seconds, preprocess: turn.durations.preprocess.seconds,
                 encode: outcome.durations.encode.seconds, project: outcome.durations.project.seconds,
                 prefill: outcome.durations.prefill.seconds,
-                timeToFirstToken: ((first ?? end) - start).seconds,
-                perToken: outcome.durations.decode.map(\.seconds), total: (end - start).seconds))
+                timeToFirstToken: (turn.elapsed + ((first ?? end) - start)).seconds,
+                perToken: outcome.durations.decode.map(\.seconds),
+                total: (turn.elapsed + (end - start)).seconds))
     }
 
-    private func takePrepared(_ bytes: Data) -> PixelTensor? {
-        guard let place = prepared.firstIndex(where: { $0.bytes == bytes }) else { return nil }
-        return prepared.remove(at: place).pixels
+    /// A request that ran meanwhile may have encoded the same image.
+    private func lookAgain(_ image: TurnImage) -> TurnImage {
+        guard case .pixels = image.content, let known = images.find(image.bytes) else { return image }
+        var image = image
+        image.identity = known.identity
+        image.content = .encoded(known.tokens)
+        return image
     }
 
     func forget() {
-        prepared = []
         images.forget()
         prompts.forget()
     }
 
     /// Encodes an image without a prompt.
-    func encode(_ source: ImageSource, cancellation: Cancellation) throws -> ImageFeatures {
-        var stages = ImagePreparation.Durations()
-        let bytes = try preparation.read(source, durations: &stages)
-        let pixels = try takePrepared(bytes) ?? preparation.prepare(bytes, durations: &stages)
+    func encode(
+        _ pixels: PixelTensor, durations stages: ImagePreparation.Durations, cancellation: Cancellation
+    ) throws -> ImageFeatures {
         var durations = StageDurations()
         let (features, projected) = try engine.encode(
             pixels, durations: &durations, cancellation: cancellation)
@@ -176,28 +154,8 @@ actor InferenceActor {
                 encode: durations.encode.seconds, project: durations.project.seconds))
     }
 
-    private func prompt(for turn: Turn, in conversation: Conversation) throws -> Prompt {
-        guard !turn.text.isEmpty || !turn.images.isEmpty else { throw GenerationError.emptyPrompt }
-        let message =
-            turn.options.placesImages
-            ? try Message.user(placing: turn.text, images: turn.images.indices)
-            : Message.user(turn.text, images: turn.images.indices)
-        let pieces = template.render(
-            next: message, system: turn.options.system, answered: conversation.hasAnswered)
-        return try Prompt(
-            pieces, tokenizer: engine.tokenizer, template: template,
-            startsSequence: !conversation.hasAnswered, leading: conversation.pending)
-    }
-
-    private func checkContext(_ prompt: Prompt, cached: Int) throws {
-        let needed = cached + prompt.length(tokensPerImage: engine.network.tokensPerImage)
-        guard needed <= engine.contextLimit else {
-            throw GenerationError.contextExceeded(needed: needed, limit: engine.contextLimit)
-        }
-    }
-
     /// One per token or image of a prompt.
-    private func symbols(_ prompt: Prompt, _ images: [ImageMemory.Known]) -> [PromptSymbol] {
+    private func symbols(_ prompt: Prompt, _ images: [TurnImage]) -> [PromptSymbol] {
         prompt.elements.flatMap { element -> [PromptSymbol] in
             switch element {
             case .tokens(let ids): ids.map { .token($0) }

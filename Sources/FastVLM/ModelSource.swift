@@ -123,6 +123,8 @@ public struct LoadOptions: Sendable {
     /// How many images the model remembers the visual tokens of: another question about one of them, in whatever
     /// conversation, needs no encoder. 0 remembers none.
     public var rememberedImages = 8
+    /// Most bytes that the files of these images and their visual tokens take together.
+    public var rememberedImageBytes = 128 << 20
     /// Most bytes of keys and values that are kept of earlier prompts, so that prompts with the same beginning (system
     /// prompt, image) need not compute it again. 0 keeps none.
     public var rememberedPromptBytes = 256 << 20

@@ -1,57 +1,92 @@
 internal import Foundation
 internal import Models
+internal import Synchronization
 internal import Tensors
 
-/// Visual tokens of the images seen last, so that another question about one of them needs no encoder.
+/// Visual tokens of the images encoded last, so that another question about one of them needs no encoder.
 ///
-/// Images are told apart by the bytes of their files, all of them: a digest of a stranger's file could be made to
-/// collide.
-struct ImageMemory {
-    /// A file that was seen.
-    struct Known {
+/// Images are told apart by the bytes of their files, all of them: a digest of an untrusted file could be made to
+/// collide. Only what was encoded is remembered, so files that are no images push nothing out.
+final class ImageMemory: Sendable {
+    /// An image that was encoded.
+    struct Known: Sendable {
         /// Differs for different bytes.
         let identity: Int
-        /// [tokens, hidden size]; nil until the image has been encoded.
-        fileprivate(set) var tokens: Tensor?
+        /// [tokens, hidden size].
+        let tokens: Tensor
     }
 
-    private struct Entry {
+    private struct Entry: Sendable {
         let bytes: Data
-        var known: Known
+        let known: Known
+
+        var byteCount: Int { bytes.count + known.tokens.byteCount }
+    }
+
+    private struct State {
+        /// The one used last is the last one.
+        var entries: [Entry] = []
+        var next = 0
     }
 
     /// Larger files are not kept.
     static let largestFile = 16 << 20
 
     private let capacity: Int
-    /// The one used last stands last.
-    private var entries: [Entry] = []
-    private var next = 0
+    private let byteLimit: Int
+    private let state = Mutex(State())
 
-    init(capacity: Int) { self.capacity = capacity }
-
-    /// What is known of a file; remembers it if it is new.
-    mutating func find(_ bytes: Data) -> Known {
-        if let place = entries.firstIndex(where: { $0.bytes == bytes }) {
-            entries.append(entries.remove(at: place))
-            return entries[entries.count - 1].known
-        }
-        let known = Known(identity: next)
-        next += 1
-        if capacity > 0, bytes.count <= Self.largestFile {
-            entries.append(Entry(bytes: bytes, known: known))
-            if entries.count > capacity { entries.removeFirst() }
-        }
-        return known
+    /// - Parameters:
+    ///   - capacity: most images
+    ///   - byteLimit: most bytes of their files and visual tokens
+    init(capacity: Int, byteLimit: Int) {
+        self.capacity = capacity
+        self.byteLimit = byteLimit
     }
 
-    mutating func keep(_ tokens: Tensor, of known: Known) {
-        guard let place = entries.firstIndex(where: { $0.known.identity == known.identity }) else { return }
-        entries[place].known.tokens = tokens
+    /// Bytes held.
+    var byteCount: Int { state.withLock { $0.entries.reduce(0) { $0 + $1.byteCount } } }
+
+    /// What is known of a file; an image that is found counts as used.
+    func find(_ bytes: Data) -> Known? {
+        // Compared without the lock: megabytes, while other requests look for theirs.
+        let entries = state.withLock { $0.entries }
+        guard let found = entries.last(where: { $0.bytes == bytes }) else { return nil }
+        state.withLock { state in
+            guard let place = state.entries.firstIndex(where: { $0.known.identity == found.known.identity })
+            else { return }
+            state.entries.append(state.entries.remove(at: place))
+        }
+        return found.known
+    }
+
+    /// For an image that is not known.
+    func newIdentity() -> Int {
+        state.withLock { state in
+            defer { state.next += 1 }
+            return state.next
+        }
+    }
+
+    func keep(_ tokens: Tensor, of bytes: Data, identity: Int) {
+        guard capacity > 0, bytes.count <= Self.largestFile, bytes.count + tokens.byteCount <= byteLimit,
+            find(bytes) == nil
+        else { return }
+        // A copy: the caller's bytes may be a part of something larger, or a mapped file that changes.
+        let copy = bytes.withUnsafeBytes { raw in
+            raw.baseAddress.map { Data(bytes: $0, count: raw.count) } ?? Data()
+        }
+        state.withLock { state in
+            state.entries.append(Entry(bytes: copy, known: Known(identity: identity, tokens: tokens)))
+            var held = state.entries.reduce(0) { $0 + $1.byteCount }
+            while state.entries.count > capacity || held > byteLimit {
+                held -= state.entries.removeFirst().byteCount
+            }
+        }
     }
 
     /// Identities are not given again: conversations that go on still hold the old ones.
-    mutating func forget() { entries = [] }
+    func forget() { state.withLock { $0.entries = [] } }
 }
 
 /// What stands at a place of a sequence.

@@ -16,15 +16,15 @@ internal import Tokenization
 /// }
 /// ```
 ///
-/// Safe to use from many tasks at once: requests wait for each other. Cancelling the task that iterates a stream
-/// ends the work within a layer.
+/// Safe to use from many tasks at once: images of several requests are read and decoded side by side, the networks
+/// work for one request after the other. Cancelling the task that iterates a stream, or leaving its loop, ends the work
+/// within a layer, and at once where the request waits for others or for a file.
 public final class VisionLanguageModel: Sendable {
     /// What was loaded.
     public let information: ModelInformation
     private let actor: InferenceActor
+    private let preparation: TurnPreparation
     private let network: VisionLanguageNetwork
-    private let tokenizer: Tokenizer
-    private let template: ChatTemplate
 
     /// Reads, checks and packs a checkpoint.
     /// - Throws: `FastVLMError` of kind `model` that names file, tensor, expected and got; `CancellationError`.
@@ -32,15 +32,15 @@ public final class VisionLanguageModel: Sendable {
         let loaded = try await Self.load(source, options)
         information = loaded.information
         network = loaded.network
-        tokenizer = loaded.tokenizer
-        template = loaded.template
+        let memory = ImageMemory(
+            capacity: options.rememberedImages, byteLimit: options.rememberedImageBytes)
+        preparation = TurnPreparation(
+            images: loaded.preparation, template: loaded.template, tokenizer: loaded.tokenizer,
+            network: loaded.network, memory: memory, expected: loaded.prepared)
         actor = InferenceActor(
             engine: GenerationEngine(
                 network: loaded.network, tokenizer: loaded.tokenizer, compute: loaded.compute),
-            preparation: loaded.preparation, template: loaded.template,
-            images: ImageMemory(capacity: options.rememberedImages),
-            prompts: PromptMemory(byteLimit: options.rememberedPromptBytes),
-            prepared: loaded.prepared)
+            images: memory, prompts: PromptMemory(byteLimit: options.rememberedPromptBytes))
     }
 
     /// Answers as it thinks. The last piece carries the whole ``Answer`` with its timings.
@@ -70,12 +70,14 @@ public final class VisionLanguageModel: Sendable {
 
     /// A conversation that remembers its turns. Starting one costs nothing.
     public func chat() -> ChatSession {
-        ChatSession(actor: actor, conversation: Conversation(network.decoder.makeCache()))
+        ChatSession(
+            actor: actor, preparation: preparation, conversation: Conversation(network.decoder.makeCache()))
     }
 
     /// Forgets every image and prompt that was remembered for reuse (``LoadOptions/rememberedImages``). Conversations
     /// that were begun keep their own turns.
     public func forget() async {
+        preparation.forget()
         await actor.forget()
     }
 
@@ -86,16 +88,18 @@ public final class VisionLanguageModel: Sendable {
     /// print(encoded.tokens, encoded.featureChannels)
     /// ```
     public func encode(_ image: ImageSource) async throws -> ImageFeatures {
-        let cancellation = Cancellation()
-        return try await withTaskCancellationHandler {
-            do {
-                return try await actor.encode(image, cancellation: cancellation)
-            } catch {
-                throw FastVLMError.translating(error)
-            }
-        } onCancel: {
-            cancellation.cancel()
+        let encoded: AsyncThrowingStream<ImageFeatures, any Error> = abandonable {
+            [actor, preparation] cancellation, yield in
+            let (pixels, durations, turn) = try await preparation.pixels(of: image)
+            defer { turn.release() }
+            yield(
+                try await actor.inOrder {
+                    try await actor.encode(pixels, durations: durations, cancellation: cancellation)
+                })
         }
+        for try await features in encoded { return features }
+        // The stream ends without them only when this task was cancelled.
+        throw CancellationError()
     }
 
     // MARK: - Loading
@@ -140,7 +144,7 @@ public final class VisionLanguageModel: Sendable {
             preprocessor: try ImagePreparation.preprocessor(configuration, geometry: geometry))
         // A large vocabulary takes a third of a second on one thread, and a photograph a fifth, so they are read beside
         // the weights. What is wrong with the vocabulary is told soon: leaving this scope cancels the rest.
-        async let prepared = offTaskThreads { cancellation in
+        async let prepared = onOwnThread { cancellation in
             preparation.prepareAhead(options.expectedImages, cancellation: cancellation)
         }
         async let packing = offTaskThreads { cancellation in

@@ -82,8 +82,6 @@ package struct GenerationOutcome: Sendable {
     package var promptPositions = 0
     package var imagePositions = 0
     package var durations = StageDurations()
-    /// Visual tokens of the images that were encoded, by index: [tokens, hidden size].
-    package var encoded: [Int: Tensor] = [:]
     /// The token that ended the answer; it is the last of `ids` and never emitted. Nil for other endings.
     package var ending: GeneratedPiece?
 }
@@ -165,16 +163,20 @@ package final class GenerationEngine {
     /// - Parameters:
     ///   - cache: keys and values of earlier turns; afterwards also of this prompt and answer
     ///   - progress: fraction of the prefill done
-    ///   - emit: told each piece as it comes; returning false ends generation
+    ///   - encoded: receives the visual tokens of an image, [tokens, hidden size], and its index as soon as it has been
+    ///     encoded, whatever becomes of the answer
+    ///   - emit: receives each piece as it comes; raising the flag in it ends generation
     /// - Throws: `GenerationError`, `TensorError.cancelled`.
     package func generate(
         _ request: GenerationRequest, cache: KeyValueCache, cancellation: Cancellation,
-        progress: (Double) -> Void = { _ in }, emit: (GeneratedPiece) -> Void
+        progress: (Double) -> Void = { _ in }, encoded: (Int, Tensor) -> Void = { _, _ in },
+        emit: (GeneratedPiece) -> Void
     ) throws -> GenerationOutcome {
         let before = cache.count
         do {
             return try run(
-                request, cache: cache, cancellation: cancellation, progress: progress, emit: emit)
+                request, cache: cache, cancellation: cancellation, progress: progress, encoded: encoded,
+                emit: emit)
         } catch {
             cache.truncate(to: before)
             throw error
@@ -183,7 +185,7 @@ package final class GenerationEngine {
 
     private func run(
         _ request: GenerationRequest, cache: KeyValueCache, cancellation: Cancellation,
-        progress: (Double) -> Void, emit: (GeneratedPiece) -> Void
+        progress: (Double) -> Void, encoded: (Int, Tensor) -> Void, emit: (GeneratedPiece) -> Void
     ) throws -> GenerationOutcome {
         let mark = workspace.mark()
         defer { workspace.release(to: mark) }
@@ -197,7 +199,8 @@ package final class GenerationEngine {
         // Sized to what is needed soon; a longer answer makes it grow.
         try cache.reserve(cache.count + outcome.promptPositions + min(limit, 256))
         try prefill(
-            request, cache: cache, logits: logits, outcome: &outcome, compute: compute, progress: progress)
+            request, cache: cache, logits: logits, outcome: &outcome, compute: compute, progress: progress,
+            encoded: encoded)
 
         let scores = UnsafeMutableBufferPointer(start: logits.pointer, count: usableVocabulary)
         let stopIDs = request.stopIDs.union(network.configuration.endOfSequenceIDs)
@@ -277,13 +280,15 @@ package final class GenerationEngine {
     /// Puts the projected images between the text embeddings and runs the decoder over all of it.
     private func prefill(
         _ request: GenerationRequest, cache: KeyValueCache, logits: Matrix,
-        outcome: inout GenerationOutcome, compute: Compute, progress: (Double) -> Void
+        outcome: inout GenerationOutcome, compute: Compute, progress: (Double) -> Void,
+        encoded: (Int, Tensor) -> Void
     ) throws {
         let mark = workspace.mark()
         defer { workspace.release(to: mark) }
         let embeddings = try workspace.matrix(
             outcome.promptPositions, network.configuration.text.hiddenSize)
         var row = 0
+        var tokensOfImages: [Int: Tensor] = [:]
         for element in request.prompt.elements {
             switch element {
             case .tokens(let ids):
@@ -291,13 +296,15 @@ package final class GenerationEngine {
                 row += ids.count
             case .image(let index):
                 let target = embeddings.rows(row..<row + imagePositions(request, index))
-                switch request.images[index] {
-                case .pixels(let pixels):
+                switch (request.images[index], tokensOfImages[index]) {
+                case (.encoded(let tokens), _), (_, let tokens?): target.copy(tokens)
+                case (.pixels(let pixels), nil):
                     try encode(
                         pixels, features: nil, projected: target, durations: &outcome.durations,
                         cancellation: compute.cancellation ?? Cancellation())
-                    outcome.encoded[index] = try target.copied()
-                case .encoded(let tokens): target.copy(tokens)
+                    let tokens = try target.copied()
+                    tokensOfImages[index] = tokens
+                    encoded(index, tokens)
                 }
                 row += target.rows
             }

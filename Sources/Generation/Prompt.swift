@@ -77,6 +77,14 @@ package struct Prompt: Sendable, Hashable {
         return Prompt(elements: rest)
     }
 
+    /// The prompt with its images under other indices.
+    package func replacingImages(_ index: (Int) -> Int) -> Prompt {
+        Prompt(
+            elements: elements.map { element in
+                if case .image(let old) = element { .image(index(old)) } else { element }
+            })
+    }
+
     /// Text tokens, without the images.
     package var tokenIDs: [Int] {
         elements.flatMap { if case .tokens(let ids) = $0 { ids } else { [Int]() } }

@@ -326,6 +326,40 @@ struct TinyModelTests {
         #expect(attention == 4 * seen * text.queryWidth)
     }
 
+    @Test(
+        "An image that stands several times in a prompt is encoded once, and each place answers as if it were not"
+    )
+    func imageTwice() throws {
+        let model = try TinyModel("tiny-hf", precision: .float32)
+        func outcome(_ indices: [Int]) throws -> (ids: [Int], stems: Int, encoded: [Int]) {
+            let log = OperationLog()
+            let engine = GenerationEngine(
+                network: model.network, tokenizer: model.engine.tokenizer,
+                compute: model.compute.recording(to: log))
+            var request = GenerationRequest(
+                prompt: Prompt(
+                    elements: indices.flatMap { [.tokens([5, 17, 42]), .image($0)] } + [.tokens([80, 3])]),
+                images: [model.images[1], model.images[1], model.images[0]])
+            request.maximumTokens = 12
+            var encoded: [Int] = []
+            let outcome = try engine.generate(
+                request, cache: model.network.decoder.makeCache(), cancellation: Cancellation(),
+                encoded: { index, tokens in
+                    #expect(tokens.shape == [9, 64])
+                    encoded.append(index)
+                }, emit: { _ in })
+            #expect(outcome.imagePositions == 9 * indices.count)
+            let stems = log.entries.filter { $0.kind == .stem }.reduce(0) { $0 + $1.calls }
+            return (outcome.ids, stems, encoded)
+        }
+        // Indices 0 and 1 are two images with the same pixels.
+        let apart = try outcome([0, 2, 1])
+        let shared = try outcome([0, 2, 0])
+        #expect(apart.stems == 3 && apart.encoded == [0, 2, 1])
+        #expect(shared.stems == 2 && shared.encoded == [0, 2])
+        #expect(shared.ids == apart.ids)
+    }
+
     @Test("A prompt longer than the context is refused before any work")
     func contextLimit() throws {
         let model = try TinyModel("tiny-hf", precision: .float32)

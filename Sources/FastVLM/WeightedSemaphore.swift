@@ -1,0 +1,124 @@
+internal import Synchronization
+
+/// Shares out an amount of something (bytes, processors, a turn) in the order in which it is asked for.
+///
+/// Whoever asks for more than there is gets all of it, once nobody else has any. Nobody may wait for a second claim
+/// on the same semaphore while holding a first one: two of them could wait for each other for ever.
+final class WeightedSemaphore: Sendable {
+    private struct Waiting {
+        let id: Int
+        let amount: Int
+        var continuation: CheckedContinuation<Void, any Error>?
+    }
+
+    private struct State {
+        var free: Int
+        var nextID = 0
+        var line: [Waiting] = []
+        /// Amounts by id.
+        var granted: [Int: Int] = [:]
+
+        /// Grants what can be granted from the head of the line.
+        mutating func admit() -> [CheckedContinuation<Void, any Error>] {
+            var admitted: [CheckedContinuation<Void, any Error>] = []
+            while let first = line.first, first.amount <= free {
+                line.removeFirst()
+                free -= first.amount
+                granted[first.id] = first.amount
+                if let continuation = first.continuation { admitted.append(continuation) }
+            }
+            return admitted
+        }
+    }
+
+    /// A place in the line, later a part of the amount, until it is released.
+    struct Claim: Sendable {
+        fileprivate let semaphore: WeightedSemaphore
+        fileprivate let id: Int
+
+        /// Waits until the claim is granted.
+        /// - Throws: `CancellationError` when the task is cancelled before that; the place in the line is then given up.
+        func granted() async throws { try await semaphore.wait(id) }
+
+        /// Gives back what goes beyond an amount.
+        func reduce(to amount: Int) { semaphore.reduce(id, to: amount) }
+
+        /// Gives everything back; again, it does nothing.
+        func release() { semaphore.release(id) }
+    }
+
+    private let total: Int
+    private let state: Mutex<State>
+
+    init(_ total: Int) {
+        self.total = total
+        state = Mutex(State(free: total))
+    }
+
+    /// What nobody has.
+    var free: Int { state.withLock { $0.free } }
+    /// How many wait.
+    var waiting: Int { state.withLock { $0.line.count } }
+
+    /// Joins the line at once, so that the order of calls is the order of grants.
+    func join(_ amount: Int = 1) -> Claim {
+        let id = state.withLock { state in
+            let id = state.nextID
+            state.nextID += 1
+            state.line.append(Waiting(id: id, amount: min(max(amount, 0), total)))
+            // Whoever could be granted before has been: only the new one may be, and it does not wait yet.
+            _ = state.admit()
+            return id
+        }
+        return Claim(semaphore: self, id: id)
+    }
+
+    private func wait(_ id: Int) async throws {
+        try await withTaskCancellationHandler {
+            try await withCheckedThrowingContinuation { continuation in
+                let result: Result<Void, any Error>? = state.withLock { state in
+                    if state.granted[id] != nil { return .success(()) }
+                    guard let place = state.line.firstIndex(where: { $0.id == id }) else {
+                        return .failure(CancellationError())
+                    }
+                    state.line[place].continuation = continuation
+                    return nil
+                }
+                if let result { continuation.resume(with: result) }
+            }
+        } onCancel: {
+            leaveLine(id)
+        }
+    }
+
+    /// What has been granted stays granted.
+    private func leaveLine(_ id: Int) {
+        typealias Continuation = CheckedContinuation<Void, any Error>
+        let (left, admitted): (Continuation?, [Continuation]) = state.withLock { state in
+            guard let place = state.line.firstIndex(where: { $0.id == id }) else { return (nil, []) }
+            return (state.line.remove(at: place).continuation, state.admit())
+        }
+        left?.resume(throwing: CancellationError())
+        for continuation in admitted { continuation.resume() }
+    }
+
+    private func reduce(_ id: Int, to amount: Int) {
+        let admitted: [CheckedContinuation<Void, any Error>] = state.withLock { state in
+            guard let had = state.granted[id], amount < had else { return [] }
+            state.granted[id] = max(amount, 0)
+            state.free += had - max(amount, 0)
+            return state.admit()
+        }
+        for continuation in admitted { continuation.resume() }
+    }
+
+    private func release(_ id: Int) {
+        leaveLine(id)
+        let admitted: [CheckedContinuation<Void, any Error>] = state.withLock { state in
+            guard let had = state.granted.removeValue(forKey: id) else { return [] }
+            state.free += had
+            return state.admit()
+        }
+        for continuation in admitted { continuation.resume() }
+    }
+}

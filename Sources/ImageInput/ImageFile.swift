@@ -1,0 +1,64 @@
+package import Foundation
+package import Tensors
+
+/// A file, a pipe or a device that an image is read from.
+package struct ImageFile: Sendable {
+    package let path: String
+
+    package init(path: String) { self.path = path }
+
+    /// Bytes of a regular file; nil for a pipe or a device, whose end nobody knows, and for what is not there.
+    package var size: Int? {
+        var status = stat()
+        guard stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return nil }
+        return Int(status.st_size)
+    }
+
+    /// Everything up to the end, never more than the limit allows.
+    ///
+    /// Waits for the writer of a pipe, and looks at `cancellation` several times a second meanwhile.
+    /// - Returns: nil once cancelled.
+    package func read(
+        limits: ImageLimits = .standard, cancellation: Cancellation = Cancellation()
+    ) throws(ImageInputError) -> Data? {
+        // Without O_NONBLOCK the call would wait for a pipe's writer, and nothing could end that.
+        let descriptor = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
+        guard descriptor >= 0 else { throw unreadable() }
+        defer { close(descriptor) }
+        var bytes = Data()
+        if let size {
+            guard size <= limits.fileBytes else {
+                throw .fileTooLarge(bytes: size, limit: limits.fileBytes)
+            }
+            bytes.reserveCapacity(size)
+        }
+        let part = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 16)
+        defer { part.deallocate() }
+        while !cancellation.isCancelled {
+            var waiting = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+            guard poll(&waiting, 1, 100) != 0 else { continue }
+            let count = Foundation.read(descriptor, part.baseAddress, part.count)
+            guard count >= 0 else {
+                if errno == EAGAIN || errno == EINTR { continue }
+                throw unreadable()
+            }
+            if count == 0 { return bytes }
+            guard count <= limits.fileBytes - bytes.count else {
+                throw .fileTooLarge(bytes: size, limit: limits.fileBytes)
+            }
+            bytes.append(contentsOf: UnsafeRawBufferPointer(rebasing: part[..<count]))
+        }
+        return nil
+    }
+
+    /// What the system last refused.
+    private func unreadable() -> ImageInputError {
+        let reason =
+            switch errno {
+            case ENOENT: "no such file"
+            case EACCES: "permission denied"
+            default: String(cString: strerror(errno))
+            }
+        return .unreadable(path: path, reason: reason)
+    }
+}

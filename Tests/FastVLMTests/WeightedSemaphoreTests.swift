@@ -1,0 +1,118 @@
+import Foundation
+import Synchronization
+import Testing
+
+@testable import FastVLM
+
+@Suite("What requests share is given in order", .timeLimit(.minutes(1)))
+struct WeightedSemaphoreTests {
+    /// Waits in a task of its own, and notes its number when it is granted.
+    private func waiter(_ claim: WeightedSemaphore.Claim, _ number: Int, _ log: Log) -> Task<Void, any Error>
+    {
+        Task {
+            try await claim.granted()
+            log.numbers.withLock { $0.append(number) }
+        }
+    }
+
+    private final class Log: Sendable {
+        let numbers = Mutex([Int]())
+        var all: [Int] { numbers.withLock { $0 } }
+    }
+
+    @Test("Claims are granted in the order in which they joined, not in that in which they are waited for")
+    func order() async throws {
+        let semaphore = WeightedSemaphore(10)
+        let log = Log()
+        let first = semaphore.join(6)
+        try await first.granted()
+        let large = semaphore.join(5)
+        let small = semaphore.join(1)
+        // The small one would fit, but then a large one could wait for ever.
+        let last = waiter(small, 2, log)
+        #expect(semaphore.waiting == 2 && semaphore.free == 4)
+        first.reduce(to: 5)
+        try await waiter(large, 1, log).value
+        #expect(log.all == [1] && semaphore.free == 0 && semaphore.waiting == 1)
+        large.release()
+        try await last.value
+        #expect(log.all == [1, 2] && semaphore.free == 4)
+        for claim in [first, large, small, first] { claim.release() }
+        #expect(semaphore.free == 10)
+    }
+
+    @Test("More than there is at all is granted once nobody has any")
+    func tooMuch() async throws {
+        let semaphore = WeightedSemaphore(3)
+        let first = semaphore.join(1)
+        let all = semaphore.join(1 << 40)
+        #expect(semaphore.waiting == 1)
+        first.release()
+        try await all.granted()
+        #expect(semaphore.free == 0)
+        all.release()
+        #expect(semaphore.free == 3)
+    }
+
+    @Test("Whoever is cancelled leaves the line at once, and those behind move up")
+    func cancellation() async throws {
+        let semaphore = WeightedSemaphore(2)
+        let first = semaphore.join(1)
+        let large = semaphore.join(2)
+        let small = semaphore.join(1)
+        let waiting = Task { try await large.granted() }
+        waiting.cancel()
+        await #expect(throws: CancellationError.self) { try await waiting.value }
+        try await small.granted()
+        #expect(semaphore.free == 0 && semaphore.waiting == 0)
+        // A place that was given up is not granted later.
+        await #expect(throws: CancellationError.self) { try await large.granted() }
+        // One that was released before it was waited for neither.
+        let unused = semaphore.join(1)
+        unused.release()
+        await #expect(throws: CancellationError.self) { try await unused.granted() }
+        first.release()
+        small.release()
+        #expect(semaphore.free == 2)
+    }
+
+    @Test("What has been granted stays granted when its task is cancelled")
+    func grantedStays() async throws {
+        let semaphore = WeightedSemaphore(1)
+        let claim = semaphore.join()
+        let task = Task {
+            withUnsafeCurrentTask { $0?.cancel() }
+            try await claim.granted()
+        }
+        try await task.value
+        #expect(semaphore.free == 0)
+    }
+
+    @Test("Many tasks at once never have more than there is")
+    func contention() async throws {
+        let semaphore = WeightedSemaphore(5)
+        let (held, most) = (Log(), Log())
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for number in 0..<200 {
+                group.addTask {
+                    let claim = semaphore.join(1 + number % 5)
+                    defer { claim.release() }
+                    do {
+                        if number % 7 == 0 { withUnsafeCurrentTask { $0?.cancel() } }
+                        try await claim.granted()
+                    } catch is CancellationError { return }
+                    let now = held.numbers.withLock { held in
+                        held.append(1 + number % 5)
+                        return held.reduce(0, +)
+                    }
+                    most.numbers.withLock { $0.append(now) }
+                    await Task.yield()
+                    held.numbers.withLock { $0.append(-1 - number % 5) }
+                }
+            }
+            try await group.waitForAll()
+        }
+        #expect(most.all.allSatisfy { $0 <= 5 } && most.all.count >= 200 - 29)
+        #expect(semaphore.free == 5 && semaphore.waiting == 0)
+    }
+}
