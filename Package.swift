@@ -23,6 +23,13 @@ let package = Package(
         .library(name: "FastVLM", targets: ["FastVLM"]),
         .executable(name: "fastvlm", targets: ["FastVLMCommand"]),
     ],
+    // Image formats that need a library beyond those of the web's formats; all are built unless
+    // --disable-default-traits is given, and a caller of the library still has to allow them.
+    traits: [
+        .trait(name: "GIF", description: "Decode GIF through giflib."),
+        .trait(name: "TIFF", description: "Decode TIFF through libtiff."),
+        .default(enabledTraits: ["GIF", "TIFF"]),
+    ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
@@ -38,7 +45,16 @@ let package = Package(
             name: "CWebP", pkgConfig: "libwebp", providers: [.apt(["libwebp-dev"])]),
         .systemLibrary(
             name: "CWebPDemux", pkgConfig: "libwebpdemux", providers: [.apt(["libwebp-dev"])]),
-        .target(name: "CImageCodecs", dependencies: ["CJPEG", "CPNG", "CWebP", "CWebPDemux"]),
+        .target(
+            name: "CImageCodecs", dependencies: ["CJPEG", "CPNG", "CWebP", "CWebPDemux"],
+            // Linked by name: pkg-config would be asked, and complain, even where the trait is off.
+            cSettings: [
+                .define("FVC_GIF", .when(traits: ["GIF"])), .define("FVC_TIFF", .when(traits: ["TIFF"])),
+            ],
+            linkerSettings: [
+                .linkedLibrary("gif", .when(traits: ["GIF"])),
+                .linkedLibrary("tiff", .when(traits: ["TIFF"])),
+            ]),
         module("Tensors", ["CKernels"]),
         module("StrictJSON", []),
         module("Checkpoints", ["Tensors", "StrictJSON"]),

@@ -120,6 +120,9 @@ public struct LoadOptions: Sendable {
     public var maximumSide = 30_000
     /// Most bytes an image file may have.
     public var maximumFileBytes = 64 << 20
+    /// The formats that are looked at; files of others are refused by their signature. ``ImageFormat/web`` unless more
+    /// are asked for: a service that takes files from strangers should leave it at that.
+    public var imageFormats = ImageFormat.web
     /// How many images the model remembers the visual tokens of: another question about one of them, in whatever
     /// conversation, needs no encoder. 0 remembers none.
     public var rememberedImages = 8
@@ -148,7 +151,7 @@ public struct LoadOptions: Sendable {
     }
 }
 
-/// An image to look at. The format (JPEG, PNG, WebP, PPM) is recognised by content.
+/// An image to look at. The format is recognised by content; ``LoadOptions/imageFormats`` says which are accepted.
 ///
 /// ```swift
 /// let answer = try await model.answer("What changed?", images: [.file(before), .data(bytesOfAfter)])

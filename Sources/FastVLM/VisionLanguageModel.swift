@@ -139,7 +139,8 @@ public final class VisionLanguageModel: Sendable {
             options.geometry.map { $0 == .pad ? .pad : .crop } ?? configuration.geometry
         let preparation = ImagePreparation(
             limits: ImageLimits(
-                pixels: options.maximumPixels, fileBytes: options.maximumFileBytes, side: options.maximumSide),
+                pixels: options.maximumPixels, fileBytes: options.maximumFileBytes, side: options.maximumSide,
+                formats: Set(options.imageFormats.map(\.decoded))),
             options: ImageOptions(appliesOrientation: options.appliesOrientation),
             preprocessor: try ImagePreparation.preprocessor(configuration, geometry: geometry))
         // A large vocabulary takes a third of a second on one thread, and a photograph a fifth, so they are read beside

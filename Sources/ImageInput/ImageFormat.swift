@@ -1,11 +1,51 @@
-/// The formats decoded here.
-package enum ImageFormat: String, Equatable, Sendable, CustomStringConvertible {
+/// The formats decoded here. Which of them a build holds and which a caller allows are two further questions.
+package enum ImageFormat: String, Equatable, Sendable, CaseIterable, CustomStringConvertible {
     case jpeg = "JPEG"
     case png = "PNG"
     case webp = "WebP"
     case portableAnymap = "PPM"
+    case gif = "GIF"
+    case bmp = "BMP"
+    case tiff = "TIFF"
 
     package var description: String { rawValue }
+
+    /// What browsers send and decoders have long been hardened for: the default where others choose the files.
+    package static let web: Set<ImageFormat> = [.jpeg, .png, .webp, .portableAnymap]
+
+    /// Whether this build can decode the format.
+    package var isBuilt: Bool {
+        switch self {
+        case .jpeg, .png, .webp, .portableAnymap, .bmp: true
+        case .gif:
+            #if GIF
+                true
+            #else
+                false
+            #endif
+        case .tiff:
+            #if TIFF
+                true
+            #else
+                false
+            #endif
+        }
+    }
+
+    /// The package trait that builds the format; nil for those that are always built.
+    var trait: String? {
+        switch self {
+        case .jpeg, .png, .webp, .portableAnymap, .bmp: nil
+        case .gif: "GIF"
+        case .tiff: "TIFF"
+        }
+    }
+
+    /// With an article, as in "this is a GIF image".
+    var imageName: String { "a \(self) image" }
+
+    /// Its name in `LoadOptions.imageFormats`.
+    var optionName: String { self == .portableAnymap ? "portableAnymap" : rawValue.lowercased() }
 
     /// Tells the format from the content; a file's name is never looked at.
     static func detect(_ bytes: ByteView) throws(ImageInputError) -> ImageFormat {
@@ -18,6 +58,9 @@ package enum ImageFormat: String, Equatable, Sendable, CustomStringConvertible {
         {
             return .portableAnymap
         }
+        if bytes.starts(with: "GIF87a") || bytes.starts(with: "GIF89a") { return .gif }
+        if bytes.starts(with: "BM") { return .bmp }
+        if tiffSignatures.contains(where: { bytes.starts(with: $0) }) { return .tiff }
         if let cut = cutOffSignature(bytes) {
             throw .truncated(
                 format: cut, offset: bytes.count, fileBytes: bytes.count,
@@ -27,6 +70,9 @@ package enum ImageFormat: String, Equatable, Sendable, CustomStringConvertible {
         throw .unknownFormat(start: bytes.excerpt)
     }
 
+    /// Either byte order, TIFF and BigTIFF.
+    private static let tiffSignatures = ["II*\0", "MM\0*", "II+\0", "MM\0+"]
+
     /// A file of a few bytes may be the beginning of a signature.
     private static func cutOffSignature(_ bytes: ByteView) -> ImageFormat? {
         let png: [UInt8] = [0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A]
@@ -34,14 +80,13 @@ package enum ImageFormat: String, Equatable, Sendable, CustomStringConvertible {
         if bytes.count < 8, bytes.isPrefix(of: png) { return .png }
         if bytes.count < 12, bytes.isPrefix(of: Array("RIFF".utf8)) { return .webp }
         if bytes.count < 12, bytes.starts(with: "RIFF") { return .webp }
+        if bytes.count >= 3, bytes.count < 6, bytes.isPrefix(of: Array("GIF89a".utf8)) { return .gif }
         return nil
     }
 
     /// The usual things people pass by mistake, named so that the error can say what they are.
     private static func nameOfUndecoded(_ bytes: ByteView) -> String? {
         let prefixes: [(String, String)] = [
-            ("GIF87a", "a GIF image"), ("GIF89a", "a GIF image"), ("BM", "a BMP image"),
-            ("II*\0", "a TIFF image"), ("MM\0*", "a TIFF image"), ("II+\0", "a BigTIFF image"),
             ("8BPS", "a Photoshop document"), ("%PDF", "a PDF document"), ("%!PS", "a PostScript document"),
             ("qoif", "a QOI image"), ("DDS ", "a DDS texture"), ("gimp xcf", "a GIMP document"),
             ("SIMPLE  =", "a FITS image"), ("PF\n", "a floating-point PFM image"),

@@ -8,6 +8,10 @@ package enum ImageInputError: Error, Equatable, Sendable {
     case fileTooLarge(bytes: Int?, limit: Int)
     /// The content is a known kind of file that is not decoded here.
     case unsupportedFormat(name: String)
+    /// The format is decoded here, but the caller has not allowed it (`ImageLimits.formats`).
+    case formatNotEnabled(ImageFormat)
+    /// The format is decoded here, but this build leaves it out.
+    case formatNotBuilt(ImageFormat)
     /// The content begins like nothing known; `start` shows its first bytes.
     case unknownFormat(start: String)
     /// A supported format in a variant that is not decoded.
@@ -42,6 +46,12 @@ extension ImageInputError: CustomStringConvertible {
                 + "shrink the image or raise the file size limit"
         case .unsupportedFormat(let name):
             "this is \(name), which is not decoded here; convert it to JPEG, PNG, WebP or PPM"
+        case .formatNotEnabled(let format):
+            "this is \(format.imageName), and \(format) is not among the formats allowed here; add "
+                + ".\(format.optionName) to LoadOptions.imageFormats, or convert the image to JPEG or PNG"
+        case .formatNotBuilt(let format):
+            "this is \(format.imageName), and this program was built without \(format); build it with the "
+                + "package trait \(format.trait ?? "\(format)"), or convert the image to JPEG or PNG"
         case .unknownFormat(let start):
             "not an image: the content begins with \(start); pass a JPEG, PNG, WebP or PPM file"
         case .unsupportedVariant(let format, let detail):

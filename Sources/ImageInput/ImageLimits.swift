@@ -6,14 +6,25 @@ package struct ImageLimits: Equatable, Sendable {
     package var fileBytes: Int
     /// Longest side a header may promise.
     package var side: Int
+    /// The formats that are looked at; others are refused by their signature.
+    package var formats: Set<ImageFormat>
 
-    package init(pixels: Int = 100_000_000, fileBytes: Int = 64 << 20, side: Int = 30_000) {
+    package init(
+        pixels: Int = 100_000_000, fileBytes: Int = 64 << 20, side: Int = 30_000,
+        formats: Set<ImageFormat> = ImageFormat.web
+    ) {
+        self.formats = formats
         self.pixels = pixels
         self.fileBytes = fileBytes
         self.side = side
     }
 
     package static let standard = ImageLimits()
+
+    func check(format: ImageFormat) throws(ImageInputError) {
+        guard format.isBuilt else { throw .formatNotBuilt(format) }
+        guard formats.contains(format) else { throw .formatNotEnabled(format) }
+    }
 
     /// Decoded memory is 3 bytes a pixel here; a progressive JPEG takes up to 6 more inside libjpeg, a
     /// lossless WebP 4 more inside libwebp.

@@ -61,7 +61,9 @@ extension ImageOrientation {
             case .jpeg: exifBlock(inJPEG: bytes)
             case .png: exifBlock(inPNG: bytes)
             case .webp: exifBlock(inWebP: bytes)
-            case .portableAnymap: ByteView?.none
+            // The whole file is built like the block that others carry.
+            case .tiff: bytes
+            case .portableAnymap, .gif, .bmp: ByteView?.none
             }
         return block.flatMap { parse($0) } ?? .upright
     }
@@ -122,7 +124,31 @@ extension ImageOrientation {
         block.starts(with: "Exif\0\0") ? block.dropping(6) : block
     }
 
-    /// Orientation from a TIFF block: byte order, 42, offset of the first directory, entries of 12 bytes.
+    /// Where the entries of a TIFF block's first directory are: of 12 bytes, or of 20 in BigTIFF.
+    private struct Directory {
+        let start: Int
+        let count: Int
+        let entryBytes: Int
+        let valueOffset: Int
+
+        init?(_ tiff: ByteView, bigEndian: Bool) {
+            func number<T: FixedWidthInteger>(_ type: T.Type, at offset: Int) -> Int? {
+                tiff.integer(type, at: offset, bigEndian: bigEndian).flatMap { Int(exactly: $0) }
+            }
+            let magic = number(UInt16.self, at: 2)
+            let isBig = magic == 43
+            guard magic == 42 || isBig,
+                let offset = isBig ? number(UInt64.self, at: 8) : number(UInt32.self, at: 4),
+                let entries = isBig
+                    ? number(UInt64.self, at: offset) : number(UInt16.self, at: offset)
+            else { return nil }
+            (entryBytes, valueOffset) = isBig ? (20, 12) : (12, 8)
+            start = offset + (isBig ? 8 : 2)
+            count = min(entries, tiff.count / entryBytes)
+        }
+    }
+
+    /// Orientation from a TIFF block: byte order, 42 (43 in BigTIFF), offset of the first directory, its entries.
     /// Only the first directory is read and nothing is followed further, so loops cannot happen.
     static func parse(_ tiff: ByteView) -> ImageOrientation? {
         let bigEndian: Bool
@@ -133,20 +159,18 @@ extension ImageOrientation {
         } else {
             return nil
         }
-        guard tiff.integer(UInt16.self, at: 2, bigEndian: bigEndian) == 42,
-            let directory = tiff.integer(UInt32.self, at: 4, bigEndian: bigEndian).map(Int.init),
-            let entries = tiff.integer(UInt16.self, at: directory, bigEndian: bigEndian)
-        else { return nil }
-        for index in 0..<Int(entries) {
-            let entry = directory + 2 + index * 12
+        guard let directory = Directory(tiff, bigEndian: bigEndian) else { return nil }
+        for index in 0..<directory.count {
+            let entry = directory.start + index * directory.entryBytes
             guard let tag = tiff.integer(UInt16.self, at: entry, bigEndian: bigEndian) else { return nil }
             guard tag == 0x0112 else { continue }
             let type = tiff.integer(UInt16.self, at: entry + 2, bigEndian: bigEndian)
+            let at = entry + directory.valueOffset
             let value: Int? =
                 switch type {
-                case 1: tiff.byte(at: entry + 8).map(Int.init)
-                case 3: tiff.integer(UInt16.self, at: entry + 8, bigEndian: bigEndian).map(Int.init)
-                case 4: tiff.integer(UInt32.self, at: entry + 8, bigEndian: bigEndian).map(Int.init)
+                case 1: tiff.byte(at: at).map(Int.init)
+                case 3: tiff.integer(UInt16.self, at: at, bigEndian: bigEndian).map(Int.init)
+                case 4: tiff.integer(UInt32.self, at: at, bigEndian: bigEndian).map(Int.init)
                 default: nil
                 }
             return value.flatMap(ImageOrientation.init(rawValue:))

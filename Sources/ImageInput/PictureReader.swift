@@ -25,10 +25,13 @@ package final class PictureReader {
         }
         let view = ByteView(bytes)
         let format = try ImageFormat.detect(view)
+        try limits.check(format: format)
         let source: any RowSource =
-            format == .portableAnymap
-            ? try PortableAnymapReader(view, limits: limits, options: options)
-            : try CodecReader(bytes, format: format, options: options)
+            switch format {
+            case .portableAnymap: try PortableAnymapReader(view, limits: limits, options: options)
+            case .bmp: try WindowsBitmapReader(view, limits: limits, options: options)
+            default: try CodecReader(bytes, format: format, options: options)
+            }
         try limits.check(width: source.header.width, height: source.header.height, format: format)
         self.source = source
         self.format = format

@@ -51,7 +51,7 @@ final class CodecReader: RowSource {
         _ bytes: UnsafeRawBufferPointer, format: ImageFormat, options: ImageOptions
     ) throws(ImageInputError) {
         guard let open = Self.opener(format) else {
-            throw .unsupportedFormat(name: "a \(format) image")
+            throw .formatNotBuilt(format)
         }
         let flags = fvc_options(
             reference_depth: options.referenceDepth ? 1 : 0, allow_truncated: options.allowsTruncated ? 1 : 0)
@@ -81,7 +81,19 @@ final class CodecReader: RowSource {
         case .jpeg: fvc_jpeg_open
         case .png: fvc_png_open
         case .webp: fvc_webp_open
-        case .portableAnymap: nil
+        case .portableAnymap, .bmp: nil
+        case .gif:
+            #if GIF
+                fvc_gif_open
+            #else
+                nil
+            #endif
+        case .tiff:
+            #if TIFF
+                fvc_tiff_open
+            #else
+                nil
+            #endif
         }
     }
 

@@ -15,7 +15,7 @@ struct Chat: AsyncParsableCommand {
             """)
 
     @Argument(
-        help: "Images to talk about.", completion: .file(extensions: ["png", "jpg", "jpeg", "webp", "ppm"]))
+        help: "Images to talk about.", completion: .file(extensions: imageExtensions))
     var images: [String] = []
 
     @OptionGroup var model: ModelOptions

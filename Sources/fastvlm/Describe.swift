@@ -17,7 +17,7 @@ struct Describe: AsyncParsableCommand {
 
     @Argument(
         help: "Image files ('-' for stdin), then the question.",
-        completion: .file(extensions: ["png", "jpg", "jpeg", "webp", "ppm"]))
+        completion: .file(extensions: imageExtensions))
     var arguments: [String] = []
 
     @Option(name: .shortAndLong, help: "The question; all arguments are images then.")
@@ -70,7 +70,7 @@ struct Describe: AsyncParsableCommand {
         if argument == "-" || FileManager.default.fileExists(atPath: argument) { return true }
         let name = argument.lowercased()
         return !argument.contains(" ")
-            && ["png", "jpg", "jpeg", "webp", "ppm", "pgm", "pnm"].contains { name.hasSuffix("." + $0) }
+            && imageExtensions.contains { name.hasSuffix("." + $0) }
     }
 }
 

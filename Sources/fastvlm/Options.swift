@@ -6,6 +6,9 @@ import Logging
 extension LoadOptions.Precision: ExpressibleByArgument {}
 extension LoadOptions.Geometry: ExpressibleByArgument {}
 
+/// What names of image files end with, whether or not this build decodes them: none of them is a question.
+let imageExtensions = LoadOptions.ImageFormat.allCases.flatMap(\.fileExtensions)
+
 /// Throws an error for the user when a number is out of its range.
 func check(_ name: String, _ value: Int, in range: ClosedRange<Int>) throws {
     guard range.contains(value) else {
@@ -99,6 +102,8 @@ struct ModelOptions: ParsableArguments {
         options.maximumPixels = maxMegapixels * 1_000_000
         options.maximumSide = maxSide
         options.maximumFileBytes = fileLimit
+        // Whoever types a file's name chose the file.
+        options.imageFormats = LoadOptions.ImageFormat.built
         if verbosity.verbose {
             options.logger = Logger(label: "fastvlm") { StreamLogHandler.standardError(label: $0) }
         }

@@ -69,6 +69,15 @@ fvc_status fvc_png_open(const uint8_t *bytes, size_t count, fvc_options options,
 fvc_status fvc_webp_open(const uint8_t *bytes, size_t count, fvc_options options, fvc_reader **reader,
                          fvc_header *header, fvc_failure *failure);
 
+// GIF: the first picture, on a transparent canvas. Compiled with FVC_GIF.
+fvc_status fvc_gif_open(const uint8_t *bytes, size_t count, fvc_options options, fvc_reader **reader,
+                        fvc_header *header, fvc_failure *failure);
+
+// TIFF and BigTIFF: the first page; strips, tiles and planes; 1, 2, 4, 8 and 16 bits; grey, palette, RGB, CMYK and
+// YCbCr; uncompressed, CCITT, LZW, Deflate, PackBits and JPEG. Compiled with FVC_TIFF.
+fvc_status fvc_tiff_open(const uint8_t *bytes, size_t count, fvc_options options, fvc_reader **reader,
+                         fvc_header *header, fvc_failure *failure);
+
 // The next `count` rows, width * channels bytes each, without padding. After a failure nothing more can be
 // read.
 fvc_status fvc_read_rows(fvc_reader *reader, uint8_t *rows, int32_t count, fvc_failure *failure);
