@@ -44,7 +44,9 @@ fixtures: $(PYTHON) ## Make the committed fixtures anew (needs PyTorch; download
 	$(PYTHON) Tools/reference/image_fixtures.py
 	$(PYTHON) Tools/reference/tokenizer_fixtures.py --wheel $$(ls downloads/dashscope-*.whl | tail -1)
 	$(PYTHON) Tools/reference/checkpoint_fixtures.py --output Tests/Fixtures/checkpoints
+	$(PYTHON) Tools/reference/precedence_fixtures.py
 	$(PYTHON) Tools/reference/model_fixtures.py
+	$(PYTHON) Tools/reference/adapter_fixtures.py
 
 TRAINING_PYTHON = Training/.venv/bin/python
 

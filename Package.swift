@@ -57,11 +57,15 @@ let package = Package(
             ]),
         module("Tensors", ["CKernels"]),
         module("StrictJSON", []),
-        module("Checkpoints", ["Tensors", "StrictJSON"]),
+        module("CheckpointFiles", ["StrictJSON"]),
+        module("Checkpoints", ["Tensors", "StrictJSON", "CheckpointFiles"]),
         module("ImageInput", ["Tensors", "CImageCodecs"]),
         module(
             "Tokenization",
-            ["StrictJSON", .product(name: "HeapModule", package: "swift-collections")]),
+            [
+                "StrictJSON", "CheckpointFiles",
+                .product(name: "HeapModule", package: "swift-collections"),
+            ]),
         module("Models", ["Tensors", "Checkpoints"]),
         module("Generation", ["Models", "Checkpoints", "Tokenization", "ImageInput", "Tensors"]),
         module(
@@ -92,7 +96,7 @@ let package = Package(
         .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
         tests("TensorsTests", ["Tensors", "CKernels"]),
         tests("StrictJSONTests", ["StrictJSON"]),
-        tests("CheckpointsTests", ["Checkpoints", "Tensors"]),
+        tests("CheckpointsTests", ["Checkpoints", "CheckpointFiles", "Tensors"]),
         tests("ImageInputTests", ["ImageInput", "Tensors"]),
         tests("TokenizationTests", ["Tokenization"]),
         tests("ModelsTests", ["Models", "Checkpoints", "Tensors"]),

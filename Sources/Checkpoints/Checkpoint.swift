@@ -16,22 +16,29 @@ package import Foundation
 /// counters, the tower's classifier (`head.*`), and `rotary_emb.inv_freq`, which follows from the
 /// configuration.
 ///
-/// The files stay mapped while the weights live; they must not be changed meanwhile.
+/// The files stay mapped while the weights live; they must not be changed meanwhile. ``checkUnchanged()`` finds most
+/// such changes afterwards; a file that is cut short ends the process with SIGBUS when a page beyond its end is read.
 package struct Checkpoint: Sendable {
     package let layout: CheckpointLayout
     package let configuration: ModelConfiguration
     package let weights: CanonicalWeights
-    /// The folder, as given.
+    /// The folder with config.json: the one given, or the snapshot of a Hugging Face cache in it.
     package let directory: URL
-    /// Things worth telling that are no errors: values assumed, contradictions that change nothing.
-    package let remarks: [String]
+    /// Values assumed and places that disagree.
+    package let remarks: [CheckpointRemark]
+    private let generationReaders: [ConfigurationReader]
 
     /// Opens a checkpoint folder.
+    /// - Parameters:
+    ///   - folder: with config.json, or `models--org--name` of a Hugging Face cache.
+    ///   - adapters: folders of LoRA adapters, merged in this order.
     /// - Throws: `CheckpointError` naming the file, the tensor or key, what was expected and what was found.
-    package init(directory: URL) throws(CheckpointError) {
-        self.directory = directory
-        _ = try FileAccess.names(in: directory)
+    package init(directory folder: URL, adapters: [URL] = []) throws(CheckpointError) {
+        directory = try CheckpointFolder.resolve(folder)
         let files = try ConfigurationFiles(directory: directory)
+        generationReaders =
+            files.generation.map { [$0] } ?? (files.hasTextSection ? [files.root, files.text] : [files.root])
+        try LowRankAdapter.refuseInPlaceOfModel(directory)
         let catalog = try TensorCatalog(directory: directory)
         let location = catalog.files.count == 1 ? catalog.files[0].name : directory.lastPathComponent
         var remarks = catalog.remarks
@@ -45,7 +52,11 @@ package struct Checkpoint: Sendable {
             remarks: &remarks)
         let isHuggingFace = files.modelType == "fast_vlm"
         configuration = try ModelConfiguration(
-            files: files, vision: vision, text: text, isHuggingFace: isHuggingFace, remarks: &remarks)
+            files: files, vision: vision, text: text, isHuggingFace: isHuggingFace,
+            storesOutput: ["decoder.output.weight", "decoder.scores.weight"].contains {
+                sources.tensors[$0] != nil
+            },
+            remarks: &remarks)
 
         var assembly = WeightAssembly(
             sources: sources.tensors, order: sources.order, quantization: try QuantizationRule(files.root),
@@ -53,12 +64,25 @@ package struct Checkpoint: Sendable {
         try assembly.addVision(vision)
         try assembly.addProjector(features: vision.finalChannels, hidden: text.hiddenSize)
         try assembly.addDecoder(text)
-        weights = try assembly.finished(catalog: catalog)
+        var weights = try assembly.finished(catalog: catalog)
+        let names = SourceNames(storedNames: catalog.tensors.keys)
+        for folder in adapters {
+            try weights.merge(LowRankAdapter(directory: folder), names: names, isTied: isTied)
+        }
+        if adapters.isEmpty,
+            try FileAccess.isPresent(directory.appending(path: LowRankAdapter.configurationFile))
+        {
+            remarks.append(
+                .changesAnswers(
+                    "\(LowRankAdapter.configurationFile) is beside whole weights: its adapter is not applied; give the "
+                        + "folder with --adapter as well if it is not merged yet"))
+        }
+        self.weights = weights
 
         let quantization = assembly.quantizations.max { ($0.value, $0.key.bits) < ($1.value, $1.key.bits) }?
             .key
         if quantization == nil, sources.packed == nil, assembly.quantization.global != nil {
-            remarks.append("config.json has a quantization, but no tensor is quantised")
+            remarks.append(.notice("config.json has a quantization, but no tensor is quantised"))
         }
         let isMLX = sources.order == .outputHeightWidthInput || quantization != nil || sources.hasMLXNames
         layout = CheckpointLayout(
@@ -67,4 +91,29 @@ package struct Checkpoint: Sendable {
             quantization: quantization, packedPrecision: sources.packed?.precision)
         self.remarks = remarks
     }
+
+    /// How the checkpoint asks to be sampled. Read only when asked for: a wrong value there is no fault of a model that
+    /// is not sampled so.
+    /// - Throws: `CheckpointError.invalidConfiguration` for a value out of range.
+    package func generationDefaults() throws(CheckpointError) -> GenerationDefaults {
+        var defaults = try GenerationDefaults(generationReaders)
+        defaults.endOfSequenceIDs = configuration.endOfSequenceIDs
+        return defaults
+    }
+
+    /// Checks that every token of the tokenizer has a row in the embedding table: the others could be asked for and not
+    /// looked up.
+    /// - Parameter tokens: one more than the highest id of the tokenizer.
+    /// - Throws: `CheckpointError.configurationContradictsTensors`.
+    package func check(tokens: Int) throws(CheckpointError) {
+        let rows = configuration.text.vocabularySize
+        guard tokens > rows else { return }
+        throw .configurationContradictsTensors(
+            file: directory.path, key: "tokenizer", configuration: "there are token ids up to \(tokens - 1)",
+            tensors: "the embedding table has rows 0 to \(rows - 1)")
+    }
+
+    /// Checks that nobody wrote into the weight files since the checkpoint was opened.
+    /// - Throws: `CheckpointError.changedFile`.
+    package func checkUnchanged() throws(CheckpointError) { try weights.catalog.checkUnchanged() }
 }

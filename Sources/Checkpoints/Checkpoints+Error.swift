@@ -1,3 +1,4 @@
+internal import CheckpointFiles
 package import Tensors
 
 /// Why a folder cannot be used as a checkpoint. Every case says where, what was expected and what was found;
@@ -5,6 +6,16 @@ package import Tensors
 package enum CheckpointError: Error, Sendable, Equatable {
     /// A file or folder that must be there is not, or is not a regular file.
     case missingFile(path: String, expected: String)
+    /// Something under the name of a file that is none.
+    case notARegularFile(path: String, found: String)
+    /// A symbolic link that leads nowhere.
+    case brokenLink(path: String, target: String)
+    /// A folder, or a file in place of one, that is no checkpoint.
+    case notACheckpoint(path: String, reason: String, advice: String)
+    /// A file that plainly holds something else than its name promises.
+    case foreignContent(path: String, what: String, advice: String)
+    /// A file that was changed while it was being read.
+    case changedFile(path: String)
     /// A file that the system would not let us read.
     case unreadableFile(path: String, reason: String)
     /// A file larger than anything that is sensible for its kind.
@@ -14,7 +25,7 @@ package enum CheckpointError: Error, Sendable, Equatable {
     /// Several weight files and nothing that says how they belong together.
     case ambiguousWeights(directory: String, found: [String])
     /// Text that is not JSON, at a byte offset.
-    case invalidJSON(file: String, offset: Int, reason: String)
+    case invalidJSON(file: String, offset: Int, reason: String, advice: String)
     /// A safetensors file that breaks a rule of the format. `tensor` is empty when it concerns the whole
     /// file.
     case invalidSafetensors(file: String, tensor: String, reason: String)
@@ -24,6 +35,12 @@ package enum CheckpointError: Error, Sendable, Equatable {
     case invalidConfiguration(file: String, key: String, expected: String, got: String)
     /// A configuration value that means a network this library does not compute.
     case unsupportedConfiguration(file: String, key: String, expected: String, got: String)
+    /// Weights quantised in a way that this library does not read. `key` may be empty.
+    case foreignQuantization(file: String, key: String, method: String)
+    /// A LoRA adapter in place of a whole model. `base` is the model that it was trained for, if it says.
+    case adapterOnly(directory: String, base: String?)
+    /// An adapter that cannot be merged. `place` is a key or tensor.
+    case unsupportedAdapter(file: String, place: String, reason: String)
     /// The configuration says one thing and the tensors another.
     case configurationContradictsTensors(file: String, key: String, configuration: String, tensors: String)
     /// A whole part of the model is not in the folder.
@@ -61,20 +78,33 @@ extension CheckpointError: CustomStringConvertible {
     package var description: String {
         switch self {
         case .missingFile(let path, let expected):
-            "\(path): expected \(expected), found none; check the path, or download the checkpoint again"
+            path.hasSuffix("/" + expected)
+                ? "\(path): there is no such file; check the path, or download the checkpoint again"
+                : "\(path): expected \(expected), found none; check the path, or download the checkpoint again"
+        case .notARegularFile(let path, let found):
+            "\(path): expected a file, found \(found); download the checkpoint again"
+        case .brokenLink(let path, let target):
+            "\(path): the link leads to \(target), which does not exist; download the checkpoint again, or remove "
+                + "the link if the file is not needed"
+        case .notACheckpoint(let path, let reason, let advice):
+            "\(path): \(reason); \(advice)"
+        case .foreignContent(let path, let what, let advice):
+            "\(path): the file is \(what); \(advice)"
+        case .changedFile(let path):
+            "\(path): the file was changed while the model was loading; load it again once it is complete"
         case .unreadableFile(let path, let reason):
-            "\(path): cannot be read: \(reason); check its permissions"
+            "\(path): cannot be read: \(reason); \(FilePresence.advice(reason))"
         case .oversizedFile(let path, let bytes, let limit):
             "\(path): \(bytes) bytes, at most \(limit) expected; "
                 + "this is not a file of its kind, fetch it again"
         case .unsupportedWeightsFormat(let directory, let found):
             "\(directory): expected *.safetensors, found only \(Self.list(found)); "
-                + "convert the weights to safetensors"
+                + ForeignWeights.advice(found)
         case .ambiguousWeights(let directory, let found):
             "\(directory): expected one safetensors file or a *.safetensors.index.json, found "
                 + "\(Self.list(found)); keep the files of one model only"
-        case .invalidJSON(let file, let offset, let reason):
-            "\(file): not valid JSON at byte \(offset): \(reason); fetch the file again"
+        case .invalidJSON(let file, let offset, let reason, let advice):
+            "\(file): not valid JSON at byte \(offset): \(reason); \(advice)"
         case .invalidSafetensors(let file, let tensor, let reason):
             "\(file)\(tensor.isEmpty ? "" : ": \(tensor)"): not a valid safetensors file: \(reason); "
                 + "fetch the file again"
@@ -85,9 +115,19 @@ extension CheckpointError: CustomStringConvertible {
             "\(file): \(key): expected \(expected), got \(got); correct the file or fetch it again"
         case .unsupportedConfiguration(let file, let key, let expected, let got):
             "\(file): \(key): only \(expected) is supported, got \(got); choose another checkpoint"
+        case .foreignQuantization(let file, let key, let method):
+            "\(file)\(key.isEmpty ? "" : ": \(key)"): the weights are quantised with \(method), which is not supported; "
+                + "use the checkpoint before it was quantised, with --precision int8 or int4, or an MLX one of 4 or 8 bits"
+        case .adapterOnly(let directory, let base):
+            "\(directory): this is a LoRA adapter\(base.map { " for \($0)" } ?? ""), not a whole model; give it with "
+                + "--adapter beside the model that it was trained for, or merge it once with peft: "
+                + "merge_and_unload(), then save_pretrained(folder)"
+        case .unsupportedAdapter(let file, let place, let reason):
+            "\(file)\(place.isEmpty ? "" : ": \(place)"): \(reason); merge the adapter with peft "
+                + "(merge_and_unload) and load the merged model"
         case .configurationContradictsTensors(let file, let key, let configuration, let tensors):
             "\(file): \(key): the configuration says \(configuration), the tensors say \(tensors); "
-                + "config.json and weights must come from one model"
+                + "configuration, tokenizer and weights must come from one model"
         case .incompleteCheckpoint(let directory, let missing, let advice):
             "\(directory): the checkpoint has no \(missing); \(advice)"
         case .missingTensor(let tensor, let shape, let location, let others):
@@ -97,7 +137,9 @@ extension CheckpointError: CustomStringConvertible {
             "\(file): tensor \(tensor) is not part of the network that config.json describes"
                 + "\(Self.more(others)); check that config.json and weights come from one FastVLM model"
         case .duplicateTensor(let tensor, let first, let second):
-            "\(tensor) is stored twice, as \(first) and as \(second); keep one of them"
+            first == second
+                ? "\(tensor) is there twice; keep one of them"
+                : "\(tensor) is stored twice, as \(first) and as \(second); keep one of them"
         case .unexpectedShape(let file, let tensor, let expected, let got):
             "\(file): tensor \(tensor): expected shape \(expected), got \(got); "
                 + "check that config.json and weights come from one model"

@@ -18,6 +18,19 @@ public struct CheckpointReport: Sendable, Hashable, Codable, CustomStringConvert
         public let bytes: Int
     }
 
+    /// How the checkpoint asks to be sampled; nil is transformers' default. Answers are greedy unless asked otherwise.
+    public struct Sampling: Sendable, Hashable, Codable {
+        /// generation_config.json, or config.json where it holds the values; nil where no file gives any.
+        public let file: String?
+        /// Whether tokens are drawn at all.
+        public let doSample: Bool?
+        public let temperature: Double?
+        public let topP: Double?
+        public let topK: Int?
+        public let minP: Double?
+        public let repetitionPenalty: Double?
+    }
+
     public let directory: String
     public let layout: String
     public let files: [String]
@@ -42,6 +55,9 @@ public struct CheckpointReport: Sendable, Hashable, Codable, CustomStringConvert
     public let vocabularySize: Int
     public let contextLength: Int
     public let tiedEmbeddings: Bool
+    /// Tokens that end an answer.
+    public let endOfSequenceIDs: [Int]
+    public let sampling: Sampling?
     /// Stored tensors that nothing uses.
     public let ignoredTensors: [String]
     /// Values assumed, contradictions that change nothing, and what else is worth a look.
@@ -50,14 +66,19 @@ public struct CheckpointReport: Sendable, Hashable, Codable, CustomStringConvert
     /// - Throws: `FastVLMError` of kind `model`.
     public init(contentsOf source: ModelSource) throws {
         do {
-            let url = try source.directory()
-            try self.init(Checkpoint(directory: url).inspection(), directory: url)
+            let checkpoint = try Checkpoint(directory: source.directory())
+            try self.init(
+                checkpoint.inspection(), directory: checkpoint.directory,
+                sampling: Result { try checkpoint.generationDefaults() })
         } catch {
             throw FastVLMError.translating(error)
         }
     }
 
-    private init(_ inspection: CheckpointInspection, directory url: URL) {
+    private init(
+        _ inspection: CheckpointInspection, directory url: URL,
+        sampling: Result<GenerationDefaults, any Error>
+    ) {
         let configuration = inspection.configuration
         directory = url.path
         layout = "\(inspection.layout)"
@@ -82,7 +103,19 @@ public struct CheckpointReport: Sendable, Hashable, Codable, CustomStringConvert
         contextLength = configuration.maximumSequenceLength
         tiedEmbeddings = configuration.text.tiedEmbeddings
         ignoredTensors = inspection.ignoredTensors
-        remarks = inspection.oddities
+        endOfSequenceIDs = configuration.endOfSequenceIDs
+        var remarks = inspection.oddities.map(\.description)
+        switch sampling {
+        case .success(let defaults):
+            self.sampling = Sampling(
+                file: defaults.file, doSample: defaults.samples, temperature: defaults.temperature,
+                topP: defaults.topP, topK: defaults.topK, minP: defaults.minP,
+                repetitionPenalty: defaults.repetitionPenalty)
+        case .failure(let error):
+            self.sampling = nil
+            remarks.append("\(error)")
+        }
+        self.remarks = remarks
     }
 
     public var description: String {
@@ -109,6 +142,11 @@ public struct CheckpointReport: Sendable, Hashable, Codable, CustomStringConvert
                 + weightBytes.sorted { $0.key < $1.key }
                 .map { "\(Self.size($0.value)) of weights in \($0.key)" }.joined(separator: ", ")
                 + "; \(Self.size(cacheBytesPerPosition)) per position of context")
+        lines.append(
+            "generation   "
+                + (endOfSequenceIDs.isEmpty
+                    ? "no end token" : "ends at \(endOfSequenceIDs.map(String.init).joined(separator: ", "))")
+                + (sampling?.summary ?? ""))
         if !ignoredTensors.isEmpty { lines.append("unused       \(ignoredTensors.count) stored tensors") }
         lines += remarks.map { "note         \($0)" }
         return lines.joined(separator: "\n")
@@ -126,4 +164,18 @@ public struct CheckpointReport: Sendable, Hashable, Codable, CustomStringConvert
     private static func millions(_ count: Int) -> String { String(format: "%.2f M", Double(count) / 1e6) }
 
     private static func list(_ numbers: [Int]) -> String { numbers.map(String.init).joined(separator: "/") }
+}
+
+extension CheckpointReport.Sampling {
+    /// The values that a file gives, in its own words.
+    fileprivate var summary: String {
+        let values: [(String, String?)] = [
+            ("do_sample", doSample.map { "\($0)" }), ("temperature", temperature.map { "\($0)" }),
+            ("top_p", topP.map { "\($0)" }), ("top_k", topK.map { "\($0)" }), ("min_p", minP.map { "\($0)" }),
+            ("repetition_penalty", repetitionPenalty.map { "\($0)" }),
+        ]
+        let given = values.compactMap { name, value in value.map { "\(name) \($0)" } }
+        guard let file, !given.isEmpty else { return "" }
+        return "; \(file): \(given.joined(separator: ", "))"
+    }
 }

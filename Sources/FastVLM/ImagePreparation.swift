@@ -47,7 +47,8 @@ struct ImagePreparation: Sendable {
         defer { durations.decode += clock.now - start }
         switch source {
         case .file(let url):
-            guard let bytes = try ImageFile(path: url.path).read(limits: limits, cancellation: cancellation)
+            let file = try localFile(url, what: "an image", kind: .image)
+            guard let bytes = try ImageFile(path: file.path).read(limits: limits, cancellation: cancellation)
             else { throw CancellationError() }
             return bytes
         case .data(let data): return data

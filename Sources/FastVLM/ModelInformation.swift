@@ -26,12 +26,14 @@ public struct ModelInformation: Sendable, Hashable, Codable {
     public let instructionSet: String
     public let threads: Int
     public let loadSeconds: Double
+    /// What the checkpoint leaves open or says twice in a way that changes answers, one sentence each.
+    public let remarks: [String]
 
     init(
         directory: URL, source: ModelSource, configuration: ModelConfiguration, layout: CheckpointLayout,
         precision: LoadOptions.Precision, template: ChatTemplate, geometry: ImageGeometry,
         tokensPerImage: Int,
-        instructionSet: String, threads: Int, loadSeconds: Double
+        instructionSet: String, threads: Int, loadSeconds: Double, remarks: [String]
     ) {
         self.directory = directory
         isEmbedded = source == .embedded
@@ -45,5 +47,6 @@ public struct ModelInformation: Sendable, Hashable, Codable {
         self.instructionSet = instructionSet
         self.threads = threads
         self.loadSeconds = loadSeconds
+        self.remarks = remarks
     }
 }

@@ -12,14 +12,23 @@ public enum ModelSource: Sendable, Hashable {
     /// The small model that is part of this package. It has seen drawn and typeset pictures, no photographs.
     case embedded
     /// A checkpoint folder in one of the published layouts (Apple, Hugging Face, MLX), or written by
-    /// ``VisionLanguageModel/quantize(_:to:precision:threads:progress:)``.
+    /// ``VisionLanguageModel/quantize(_:to:precision:threads:progress:)``. `models--org--name` of a Hugging Face cache
+    /// stands for the snapshot that its `refs/main` names.
+    ///
+    /// The weight files are mapped, not copied. While a model loads, its files must not be written to: a change is found
+    /// at the end of loading and is an error, but a file that is cut short meanwhile ends the process with SIGBUS, as
+    /// reading a page beyond the end of a mapped file does. Afterwards only the files of a packed checkpoint (written by
+    /// `quantize`) stay in use for as long as the model lives; all others may go. To exchange a model under a running
+    /// program, write the new files elsewhere and rename them, or write into a new folder: who has the old files mapped
+    /// keeps them.
     case directory(URL)
 
     /// The folder on disk.
-    /// - Throws: `FastVLMError` of kind `model` when the embedded model's resources are not beside the program.
+    /// - Throws: `FastVLMError` of kind `model` when the embedded model's resources are not beside the program; of kind
+    ///   `request` for an address of another scheme than `file`.
     public func directory() throws -> URL {
         switch self {
-        case .directory(let url): return url
+        case .directory(let url): return try localFile(url, what: "a model folder", kind: .request)
         case .embedded: return try EmbeddedModelLocation.find()
         }
     }
@@ -108,6 +117,9 @@ public struct LoadOptions: Sendable {
     public var imageSize: Int?
     /// nil takes the checkpoint's.
     public var geometry: Geometry?
+    /// Folders of LoRA adapters in PEFT's format (`adapter_config.json`, `adapter_model.safetensors`), merged into the
+    /// decoder, the projector and the attention of the encoder in this order, in float32, before the weights are packed.
+    public var adapters: [URL] = []
     /// The conversation template, `qwen_2`, `plain` or `vicuna_v1`; nil takes what fits the checkpoint.
     public var template: String?
     /// Longest sequence in positions; nil takes the checkpoint's, at most 8,192.
@@ -157,7 +169,7 @@ public struct LoadOptions: Sendable {
 /// let answer = try await model.answer("What changed?", images: [.file(before), .data(bytesOfAfter)])
 /// ```
 public enum ImageSource: Sendable, Hashable {
-    /// A file.
+    /// A file of this machine; an address of another scheme than `file` is an error of kind `image`.
     case file(URL)
     /// The bytes of a file.
     case data(Data)

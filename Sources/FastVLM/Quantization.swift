@@ -57,6 +57,7 @@ extension VisionLanguageModel {
         _ = try VisionLanguageNetwork(
             checkpoint.weights, configuration: configuration, precision: precision,
             compute: Compute(threads: threads), recorder: recorder, progress: progress)
+        try checkpoint.checkUnchanged()
         try PackedCheckpointWriter(checkpoint).write(recorder.panels, precision: precision, to: directory)
     }
 }

@@ -26,7 +26,8 @@ public final class VisionLanguageModel: Sendable {
     private let preparation: TurnPreparation
     private let network: VisionLanguageNetwork
 
-    /// Reads, checks and packs a checkpoint.
+    /// Reads, checks and packs a checkpoint. Its files must not be written to meanwhile, and those of a packed checkpoint
+    /// not while the model lives: see ``ModelSource/directory(_:)``.
     /// - Throws: `FastVLMError` of kind `model` that names file, tensor, expected and got; `CancellationError`.
     public init(contentsOf source: ModelSource, options: LoadOptions = LoadOptions()) async throws {
         let loaded = try await Self.load(source, options)
@@ -127,10 +128,15 @@ public final class VisionLanguageModel: Sendable {
         let start = clock.now
         try LoadOptions.check(threads: options.threads)
         let directory = try source.directory()
-        let checkpoint = try await offTaskThreads { _ in try Checkpoint(directory: directory) }
+        let adapters = try options.adapters.map {
+            try localFile($0, what: "an adapter's folder", kind: .request)
+        }
+        let checkpoint = try await offTaskThreads { _ in
+            try Checkpoint(directory: directory, adapters: adapters)
+        }
         for remark in checkpoint.remarks { options.logger.notice("\(remark)") }
         options.logger.info(
-            "\(checkpoint.layout) checkpoint in \(directory.path); headers read in \((clock.now - start).seconds) s"
+            "\(checkpoint.layout) checkpoint in \(checkpoint.directory.path); headers read in \((clock.now - start).seconds) s"
         )
         let configuration = try adjusted(checkpoint.configuration, options)
         let compute = try Compute(threads: options.threads)
@@ -157,19 +163,26 @@ public final class VisionLanguageModel: Sendable {
                 options.progress?(fraction)
             }
         }
-        let tokenizer = try await offTaskThreads { _ in try Tokenizer(directory: directory) }
+        let tokenizer = try await offTaskThreads { _ in
+            let tokenizer = try Tokenizer(directory: checkpoint.directory)
+            try checkpoint.check(tokens: tokenizer.vocabularyCount)
+            return tokenizer
+        }
         let template = try chosenTemplate(options, configuration, tokenizer)
         let network = try await packing
+        try checkpoint.checkUnchanged()
         let images = try await prepared
         options.logger.info(
             "tokenizer read, weights packed for \(compute.instructionSet.rawValue) in \((clock.now - start).seconds) s"
         )
         return Loaded(
             information: ModelInformation(
-                directory: directory, source: source, configuration: configuration, layout: checkpoint.layout,
+                directory: checkpoint.directory, source: source, configuration: configuration,
+                layout: checkpoint.layout,
                 precision: LoadOptions.Precision(precision), template: template, geometry: geometry,
                 tokensPerImage: network.tokensPerImage, instructionSet: compute.instructionSet.rawValue,
-                threads: compute.threads, loadSeconds: (clock.now - start).seconds),
+                threads: compute.threads, loadSeconds: (clock.now - start).seconds,
+                remarks: checkpoint.remarks.filter { $0.severity == .changesAnswers }.map(\.description)),
             network: network, tokenizer: tokenizer, template: template,
             preparation: preparation, prepared: images, compute: compute)
     }

@@ -6,11 +6,14 @@ package struct JSONLimits: Sendable {
     package var elements: Int
     /// Members of one object.
     package var members: Int
+    /// Whether `NaN`, `Infinity` and `-Infinity` pass, as values of their own.
+    package var nonFiniteNumbers: Bool
 
-    package init(depth: Int, elements: Int, members: Int) {
+    package init(depth: Int, elements: Int, members: Int, nonFiniteNumbers: Bool = false) {
         self.depth = depth
         self.elements = elements
         self.members = members
+        self.nonFiniteNumbers = nonFiniteNumbers
     }
 }
 
@@ -57,6 +60,13 @@ package struct JSONParser {
         case UInt8(ascii: "t"): return try literal("true", .bool(true))
         case UInt8(ascii: "f"): return try literal("false", .bool(false))
         case UInt8(ascii: "n"): return try literal("null", .null)
+        case UInt8(ascii: "N") where limits.nonFiniteNumbers: return try literal("NaN", .nonFinite(.nan))
+        case UInt8(ascii: "I") where limits.nonFiniteNumbers:
+            return try literal("Infinity", .nonFinite(.infinity))
+        case UInt8(ascii: "-") where limits.nonFiniteNumbers && byte(after: position) == UInt8(ascii: "I"):
+            return try literal("-Infinity", .nonFinite(-.infinity))
+        case UInt8(ascii: "N"), UInt8(ascii: "I"):
+            throw fault("NaN and Infinity are no JSON")
         case UInt8(ascii: "-"), (UInt8(ascii: "0")...UInt8(ascii: "9"))?: return try number()
         case nil: throw fault("the text ends early")
         default: throw fault("a value was expected")
@@ -248,6 +258,10 @@ package struct JSONParser {
     // MARK: Bytes
 
     private var current: UInt8? { position < bytes.count ? bytes[position] : nil }
+
+    private func byte(after position: Int) -> UInt8? {
+        position + 1 < bytes.count ? bytes[position + 1] : nil
+    }
 
     private mutating func take(_ character: Unicode.Scalar) -> Bool {
         guard current == UInt8(ascii: character) else { return false }

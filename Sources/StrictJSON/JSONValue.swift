@@ -6,6 +6,9 @@ package enum JSONValue: Sendable {
     case integer(Int)
     /// Any other number; finite.
     case number(Double)
+    /// `NaN`, `Infinity` or `-Infinity`, which are no JSON but which Python writes. Only where the reader lets them pass
+    /// (``JSONLimits/nonFiniteNumbers``); no number to any of the accessors here.
+    case nonFinite(Double)
     case string(String)
     case array([JSONValue])
     case object(JSONObject)
@@ -74,6 +77,7 @@ package enum JSONValue: Sendable {
         case .bool(let value): "\(value)"
         case .integer(let value): "\(value)"
         case .number(let value): "\(value)"
+        case .nonFinite(let value): value.isNaN ? "NaN" : value > 0 ? "Infinity" : "-Infinity"
         case .string(let text):
             "\"\(String(String.UnicodeScalarView(text.unicodeScalars.prefix(80))))"
                 + (text.unicodeScalars.dropFirst(80).isEmpty ? "\"" : "…\"")
@@ -93,6 +97,7 @@ extension JSONValue: Equatable {
         case (.bool(let left), .bool(let right)): left == right
         case (.integer(let left), .integer(let right)): left == right
         case (.number(let left), .number(let right)): left == right
+        case (.nonFinite(let left), .nonFinite(let right)): left == right || (left.isNaN && right.isNaN)
         case (.string(let left), .string(let right)): left.hasSameUTF8(as: right)
         case (.array(let left), .array(let right)): left == right
         case (.object(let left), .object(let right)): left == right

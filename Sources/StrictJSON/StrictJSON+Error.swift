@@ -25,14 +25,24 @@ package enum StrictJSONError: Error, Sendable, Equatable {
         switch self {
         case .malformed(_, let reason): reason
         case .notUTF8: "a string is not UTF-8"
-        case .duplicateKey(_, let key): "the key \(JSONValue.string(key).summary) stands twice"
+        case .duplicateKey(_, let key): "the key \(JSONValue.string(key).summary) is there twice"
         case .overLimit(_, let what, let limit): "more than \(limit) \(what)"
+        }
+    }
+
+    /// What helps. A text that breaks off or is garbled was damaged on its way; one that repeats a key or is too large
+    /// came that way, and fetching it again would not mend it.
+    package var advice: String {
+        switch self {
+        case .malformed, .notUTF8: "fetch the file again"
+        case .duplicateKey: "remove one of the two"
+        case .overLimit: "check that this is a file of a model that this library supports"
         }
     }
 }
 
 extension StrictJSONError: CustomStringConvertible {
     package var description: String {
-        "not valid JSON at byte \(offset): \(reason); correct the text or fetch it again"
+        "not valid JSON at byte \(offset): \(reason); \(advice)"
     }
 }

@@ -10,8 +10,12 @@ package enum TokenizationError: Error, Sendable, Equatable, CustomStringConverti
     case unreadable(file: String, reason: String)
     /// A file, a number or a token is larger than this library accepts.
     case overLimit(file: String, what: String, limit: Int, got: String)
+    /// A file that plainly holds something else than its name promises.
+    case foreignContent(file: String, what: String, advice: String)
+    /// A symbolic link that leads nowhere.
+    case brokenLink(file: String, target: String)
     /// Text that is not JSON, at a byte offset; also a key that stands twice.
-    case invalidJSON(file: String, offset: Int, reason: String)
+    case invalidJSON(file: String, offset: Int, reason: String, advice: String)
     /// A value is missing or has the wrong type.
     case wrongValue(file: String, key: String, expected: String, got: String)
     /// The file asks for something that this library does not implement, such as another split pattern.
@@ -37,8 +41,13 @@ package enum TokenizationError: Error, Sendable, Equatable, CustomStringConverti
             "\(file): cannot be read (\(reason)); check the path and its permissions"
         case .overLimit(let file, let what, let limit, let got):
             "\(file): \(what) may be at most \(limit), got \(got); the file is damaged or not a tokenizer"
-        case .invalidJSON(let file, let offset, let reason):
-            "\(file): not valid JSON at byte \(offset): \(reason); download the file again"
+        case .foreignContent(let file, let what, let advice):
+            "\(file): the file is \(what); \(advice)"
+        case .brokenLink(let file, let target):
+            "\(file): the link leads to \(target), which does not exist; download the checkpoint again, or remove "
+                + "the link if the file is not needed"
+        case .invalidJSON(let file, let offset, let reason, let advice):
+            "\(file): not valid JSON at byte \(offset): \(reason); \(advice)"
         case .wrongValue(let file, let key, let expected, let got):
             "\(file): \(key) must be \(expected), got \(got); download the file again or correct it"
         case .unsupported(let file, let key, let got, let supported):

@@ -1,3 +1,4 @@
+import CheckpointFiles
 import Foundation
 import StrictJSON
 
@@ -5,15 +6,19 @@ import StrictJSON
 extension TokenizerDefinition {
     /// tokenizer.json when it is there, else vocab.json with merges.txt.
     init(directory: URL) throws(TokenizationError) {
-        func exists(_ name: String) -> Bool {
-            FileManager.default.fileExists(atPath: directory.appending(path: name).path)
+        func exists(_ name: String) throws(TokenizationError) -> Bool {
+            let path = directory.appending(path: name).path
+            if case .brokenLink(let target) = FilePresence(path: path) {
+                throw .brokenLink(file: path, target: target)
+            }
+            return FilePresence(path: path) != .absent
         }
-        if exists("tokenizer.json") {
+        if try exists("tokenizer.json") {
             let file = directory.appending(path: "tokenizer.json")
             try self.init(tokenizerJSON: Self.json(file), file: file.path)
-        } else if exists("vocab.json"), exists("merges.txt") {
+        } else if try exists("vocab.json"), try exists("merges.txt") {
             try self.init(vocabularyIn: directory, exists: exists)
-        } else if exists("tokenizer.model") {
+        } else if try exists("tokenizer.model") {
             throw .sentencePieceModelOnly(directory: directory.path)
         } else {
             throw .noTokenizer(directory: directory.path)
@@ -22,7 +27,9 @@ extension TokenizerDefinition {
 
     /// Apple's checkpoints: vocab.json, merges.txt, added_tokens.json and the flags in tokenizer_config.json.
     /// These files name no pattern: it is Qwen2's, with NFC.
-    private init(vocabularyIn directory: URL, exists: (String) -> Bool) throws(TokenizationError) {
+    private init(
+        vocabularyIn directory: URL, exists: (String) throws(TokenizationError) -> Bool
+    ) throws(TokenizationError) {
         let vocabularyURL = directory.appending(path: "vocab.json")
         let mergesURL = directory.appending(path: "merges.txt")
         vocabularyFile = vocabularyURL.path
@@ -33,10 +40,10 @@ extension TokenizerDefinition {
         normalizers = [.nfc]
         preTokenizer = .byteLevel(.qwen2, addsPrefixSpace: false)
         decoder = .byteLevel
-        if exists("tokenizer_config.json") {
+        if try exists("tokenizer_config.json") {
             addedTokens = try Self.configuredTokens(directory.appending(path: "tokenizer_config.json"))
         }
-        guard exists("added_tokens.json") else { return }
+        guard try exists("added_tokens.json") else { return }
         let addedURL = directory.appending(path: "added_tokens.json")
         let added = try JSONFields(Self.json(addedURL), file: addedURL.path, path: "")
         for (content, id) in try Self.tokensWithIDs(added) {
@@ -75,7 +82,7 @@ extension TokenizerDefinition {
     /// One merge "a b" a line, after an optional first line "#version: …".
     private static func merges(textFile url: URL) throws(TokenizationError) -> [(left: String, right: String)]
     {
-        guard let text = String(validating: try contents(url), as: UTF8.self) else {
+        guard let text = String(validating: try contents(url, expected: .text), as: UTF8.self) else {
             throw .unreadable(file: url.path, reason: "it is not UTF-8 text")
         }
         var result: [(left: String, right: String)] = []
@@ -90,7 +97,7 @@ extension TokenizerDefinition {
     }
 
     private static func json(_ url: URL) throws(TokenizationError) -> JSONValue {
-        let data = try contents(url)
+        let data = try contents(url, expected: .json)
         // `Data` passes on untyped errors only; a result keeps the type.
         let document = data.withUnsafeBytes { text in
             Result { () throws(StrictJSONError) in try JSONParser.parse(text, limits: TokenizerLimits.json) }
@@ -98,12 +105,15 @@ extension TokenizerDefinition {
         do {
             return try document.get()
         } catch {
-            throw .invalidJSON(file: url.path, offset: error.offset, reason: error.reason)
+            throw .invalidJSON(
+                file: url.path, offset: error.offset, reason: error.reason, advice: error.advice)
         }
     }
 
-    /// The bytes of a regular file of bounded size.
-    private static func contents(_ url: URL) throws(TokenizationError) -> Data {
+    /// The bytes of a regular file of bounded size that may be what is expected.
+    private static func contents(
+        _ url: URL, expected: ForeignContent.Expected
+    ) throws(TokenizationError) -> Data {
         do {
             // Model caches are full of symbolic links; a pipe or device would never end.
             let values = try url.resolvingSymlinksInPath().resourceValues(
@@ -117,7 +127,12 @@ extension TokenizerDefinition {
                     file: url.path, what: "the size in bytes", limit: TokenizerLimits.fileBytes,
                     got: "\(size)")
             }
-            return try Data(contentsOf: url)
+            let data = try Data(contentsOf: url)
+            if let found = data.withUnsafeBytes({ ForeignContent($0, expected: expected) }) {
+                throw TokenizationError.foreignContent(
+                    file: url.path, what: found.what, advice: found.advice)
+            }
+            return data
         } catch let error as TokenizationError {
             throw error
         } catch {

@@ -50,6 +50,11 @@ struct ModelOptions: ParsableArguments {
     )
     var precision: LoadOptions.Precision?
 
+    @Option(
+        help: "Folder of a LoRA adapter (PEFT) to merge into the model; may be given several times.",
+        completion: .directory)
+    var adapter: [String] = []
+
     @Option(name: .shortAndLong, help: "Worker threads (default: one per core).")
     var threads: Int?
 
@@ -93,6 +98,7 @@ struct ModelOptions: ParsableArguments {
         var options = LoadOptions()
         options.expectedImages = images
         options.precision = precision
+        options.adapters = adapter.map { URL(filePath: $0) }
         options.threads = threads
         options.imageSize = resolution
         options.geometry = geometry
@@ -110,7 +116,13 @@ struct ModelOptions: ParsableArguments {
         let progress = ProgressLine("loading", enabled: !verbosity.quiet)
         options.progress = { progress.update($0) }
         defer { progress.clear() }
-        return try await VisionLanguageModel(contentsOf: from.source, options: options)
+        let model = try await VisionLanguageModel(contentsOf: from.source, options: options)
+        progress.clear()
+        // The logger says them too.
+        if !verbosity.quiet, !verbosity.verbose {
+            for remark in model.information.remarks { Terminal.note("note: \(remark)") }
+        }
+        return model
     }
 }
 

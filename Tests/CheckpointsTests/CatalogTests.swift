@@ -81,7 +81,7 @@ struct CatalogTests {
     @Test("a folder without what is needed says what it has instead")
     func folders() throws {
         let nowhere = URL(filePath: "/nonexistent/checkpoint")
-        guard case .missingFile = checkpointError({ try Checkpoint(directory: nowhere) }) else {
+        guard case .notACheckpoint = checkpointError({ try Checkpoint(directory: nowhere) }) else {
             Issue.record("no folder")
             return
         }
@@ -120,7 +120,7 @@ struct CatalogTests {
             try FileManager.default.removeItem(at: folder.appending(path: "b.safetensors"))
             try FileManager.default.createDirectory(
                 at: folder.appending(path: "model.safetensors"), withIntermediateDirectories: false)
-            guard case .missingFile = checkpointError({ try Checkpoint(directory: folder) }) else {
+            guard case .notARegularFile = checkpointError({ try Checkpoint(directory: folder) }) else {
                 Issue.record("a folder for a file")
                 return
             }

@@ -117,7 +117,7 @@ struct ConfigurationTests {
         for (text, offset) in [("{\"size\": 64,}", 12), ("{\"size\": 64, \"size\": 64}", 13)] {
             tiny.files["preprocessor_config.json"] = text
             let error = checkpointError { try tiny.open() }
-            guard case .invalidJSON("preprocessor_config.json", offset, _)? = error else {
+            guard case .invalidJSON("preprocessor_config.json", offset, _, _)? = error else {
                 Issue.record("\(text): \(String(describing: error))")
                 return
             }

@@ -48,7 +48,7 @@ struct LayoutTests {
         #expect(checkpoint.layout.family == .huggingFace)
         #expect(checkpoint.configuration.text.tiedEmbeddings == false)
         #expect(checkpoint.weights.contains("decoder.output.weight"))
-        #expect(checkpoint.remarks.contains { $0.contains("tie_word_embeddings") })
+        #expect(checkpoint.remarks.contains { $0.description.contains("tie_word_embeddings") })
     }
 
     @Test("MLX: kernels output-height-width-input, scales (1, 1, C)")
@@ -137,7 +137,7 @@ struct LayoutTests {
         #expect(checkpoint.configuration.text.ropeTheta == 10_000)
         #expect(checkpoint.configuration.text.rmsNormEpsilon == 1e-5)
         #expect(checkpoint.configuration.text.maximumPositions == 2048)
-        #expect(checkpoint.remarks.contains { $0.contains("rope_theta") })
+        #expect(checkpoint.remarks.contains { $0.description.contains("rope_theta") })
     }
 
     @Test("plain weights are views of the mapped file, in the stored element type")
@@ -172,7 +172,7 @@ struct LayoutTests {
         #expect(plain.parts.first { $0.name == "projector" }?.parameters == 64 * 16 + 16 + 16 * 16 + 16)
         #expect(plain.dataTypes.first?.dataType == .float32)
         #expect(plain.ignoredTensors.allSatisfy { $0.hasSuffix("num_batches_tracked") })
-        #expect(inspection.oddities.contains { $0.contains("training branches") })
+        #expect(inspection.oddities.contains { $0.description.contains("training branches") })
         #expect(plain.cacheBytesPerToken[.bfloat16] == 2 * 2 * 8 * 2)
         let float32 = try #require(plain.weightBytes[.float32])
         let bfloat16 = try #require(plain.weightBytes[.bfloat16])

@@ -159,7 +159,6 @@ struct StrictnessTests {
         for change: [String: Any] in [
             ["bits": 3, "group_size": 64], ["bits": 4, "group_size": 16],
             ["bits": 4, "group_size": 64, "mode": "mxfp4"],
-            ["quant_method": "awq", "bits": 4, "group_size": 64],
         ] {
             guard case .unsupportedConfiguration = error({ $0.config["quantization"] = change }) else {
                 Issue.record("\(change)")

@@ -137,8 +137,22 @@ import Testing
             try refuses({ $0[name] = bad }, name)
         }
         try refuses({ $0["version"] = "2" }, "version 2")
+        // Two values that contradict each other are both named.
+        try refuses({ $0[name] = good + " bits=4" }, "bits=8 and bits=4 contradict")
+        try refuses({ $0[name] = good + " shape=1x1" }, "contradict")
+        try refuses({ $0[name] = good + " surprise=1" }, "surprise=1")
+        try refuses({ $0[name] = good.replacingOccurrences(of: "minima=0", with: "minima=2") }, "minima is 2")
+        try refuses({ $0["precision"] = "int4" }, "bits=8")
+        try refuses({ $0["precision"] = "int4" }, "precision int4")
+        try refuses({ $0["precision"] = "float32" }, "float32")
+        try refuses(
+            {
+                $0["weight_limit"] = "63"; $0["weight_zero"] = "128"
+            }, "weight_zero 128")
+        try refuses({ $0["panel_width"] = "7" }, "panel_width is 7")
+        try refuses({ $0["fastvlm.decoder.layers.9.mlp.down.weight"] = good }, "there is no such tensor")
         try refuses({ $0["panel_width"] = nil }, "panel_width")
-        try refuses({ $0["panel_width"] = "-16" }, "packed as")
+        try refuses({ $0["panel_width"] = "-16" }, "panel_width is -16")
         try refuses({ $0["weight_limit"] = "1000000000000000000000" }, "weight_limit")
         try refuses({ $0["precision"] = "int3" }, "precision")
         // Without its description a packed matrix is a list of bytes.

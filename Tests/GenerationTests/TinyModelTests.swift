@@ -46,7 +46,15 @@ struct TinyModel {
     init(
         at url: URL, precision: Precision, instructionSet: InstructionSet? = nil, threads: Int = 2
     ) throws {
-        let checkpoint = try Checkpoint(directory: url)
+        try self.init(
+            Checkpoint(directory: url), precision: precision, instructionSet: instructionSet, threads: threads
+        )
+    }
+
+    init(
+        _ checkpoint: Checkpoint, precision: Precision, instructionSet: InstructionSet? = nil,
+        threads: Int = 2
+    ) throws {
         // The fixtures run to their length: nothing ends them early.
         var configuration = checkpoint.configuration
         configuration.endOfSequenceIDs = []
@@ -55,7 +63,7 @@ struct TinyModel {
         network = try VisionLanguageNetwork(
             checkpoint.weights, configuration: configuration, precision: precision, compute: compute)
         engine = GenerationEngine(
-            network: network, tokenizer: try Tokenizer(directory: url), compute: compute)
+            network: network, tokenizer: try Tokenizer(directory: checkpoint.directory), compute: compute)
         let preprocessor = try ImagePreprocessor(
             geometry: .pad(background: .black), size: configuration.imageSize)
         images = try (0..<3).map { number in
@@ -118,7 +126,7 @@ struct TinyModel {
 }
 
 /// ‖got − expected‖ / ‖expected‖; NaN when anything is not a number.
-private func relativeError(_ got: [Float], _ expected: [Float]) -> Double {
+func relativeError(_ got: [Float], _ expected: [Float]) -> Double {
     guard got.count == expected.count else { return .infinity }
     let difference = zip(got, expected).reduce(0.0) { $0 + Double($1.0 - $1.1) * Double($1.0 - $1.1) }
     let size = expected.reduce(0.0) { $0 + Double($1) * Double($1) }

@@ -188,4 +188,53 @@ struct JSONParserTests {
         #expect(JSONValue.string(marks).summary.utf8.count < 400)
         #expect(try parse("{\"a\":null}").summary == "an object of 1")
     }
+
+    @Test(
+        "NaN and Infinity pass only where they are allowed, and are no number even there",
+        arguments: [("NaN", 0.0), ("Infinity", 1), ("-Infinity", -1)])
+    func nonFinite(text: String, sign: Double) throws {
+        let document = "{\"a\": [1, \(text)], \"b\": \(text)}"
+        let error = failure { () throws(StrictJSONError) in try parse(document) }
+        guard case .malformed? = error else {
+            Issue.record("accepted")
+            return
+        }
+        let limits = JSONLimits(depth: 8, elements: 8, members: 8, nonFiniteNumbers: true)
+        let value = try Array(document.utf8).withUnsafeBufferPointer { (bytes) throws(StrictJSONError) in
+            try JSONParser.parse(UnsafeRawBufferPointer(bytes), limits: limits)
+        }
+        let found = try #require(value["b"])
+        guard case .nonFinite(let number) = found else {
+            Issue.record("\(found)")
+            return
+        }
+        #expect(sign == 0 ? number.isNaN : number.sign == (sign > 0 ? .plus : .minus) && number.isInfinite)
+        #expect(found.double == nil && found.integer == nil && found.summary == text)
+        #expect(found == value["a"]?.elements?.last)
+    }
+
+    @Test(
+        "what only resembles them does not pass where they are allowed",
+        arguments: [
+            "nan", "NAN", "Nan", "inf", "Inf", "-NaN", "+Infinity", "-Inf", "Infinit", "N", "I", "-I", "NaNa",
+        ])
+    func almostNonFinite(text: String) {
+        let limits = JSONLimits(depth: 8, elements: 8, members: 8, nonFiniteNumbers: true)
+        let error = failure { () throws(StrictJSONError) in
+            try Array(text.utf8).withUnsafeBufferPointer { (bytes) throws(StrictJSONError) in
+                try JSONParser.parse(UnsafeRawBufferPointer(bytes), limits: limits)
+            }
+        }
+        #expect(error != nil, "\(text)")
+    }
+
+    @Test("fetching again is the advice for damage, not for what was published so")
+    func advice() {
+        for (text, helps) in [("{\"a\":", true), ("[1,]", true), ("{\"a\":1,\"a\":2}", false)] {
+            let error = failure { () throws(StrictJSONError) in try parse(text) }
+            #expect(error?.description.contains("fetch the file again") == helps, "\(text)")
+        }
+        let deep = failure { () throws(StrictJSONError) in try parse(Array("[[[[1]]]]".utf8), depth: 2) }
+        #expect(deep?.advice.contains("fetch") == false)
+    }
 }

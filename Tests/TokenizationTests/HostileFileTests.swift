@@ -36,8 +36,8 @@ struct HostileFileTests {
 
     /// Corpus: name, bytes, and the case of the error expected.
     static let corpus: [(name: String, data: Data, expected: String)] = [
-        ("empty", Data(), "invalidJSON"),
-        ("zeros", Data(count: 64), "invalidJSON"),
+        ("empty", Data(), "foreignContent"),
+        ("zeros", Data(count: 64), "foreignContent"),
         ("notUTF8", Data([0x22, 0xFF, 0xFE, 0x22]), "invalidJSON"),
         ("truncated", json().dropLast(40), "invalidJSON"),
         ("trailing", json() + Data("x".utf8), "invalidJSON"),

@@ -5,11 +5,16 @@ internal import StrictJSON
 struct ConfigurationFiles {
     /// config.json.
     let root: ConfigurationReader
-    /// The decoder's values: `text_config` where there is one (with the root behind it), else the root.
+    /// The decoder's values: `text_config` where there is one, else the root. Transformers' own layouts never look at
+    /// the root then; in MLX's and Apple's the root is behind it.
     let text: ConfigurationReader
+    /// Whether `text` is a section of its own.
+    let hasTextSection: Bool
     let modelType: String
-    /// The image processor's values, from preprocessor_config.json or processor_config.json.
+    /// The image processor's values: `image_processor` of processor_config.json, else preprocessor_config.json.
     let processor: ConfigurationReader?
+    /// The other one where both are there; nothing reads it but the comparison.
+    let otherProcessor: ConfigurationReader?
     /// generation_config.json.
     let generation: ConfigurationReader?
 
@@ -19,12 +24,13 @@ struct ConfigurationFiles {
         "fastvlm": "qwen2",
     ]
 
+    /// Those that are classes of transformers.
+    private static let ownKinds: Set<String> = ["fast_vlm", "llava"]
+
     init(directory: URL) throws(CheckpointError) {
         let url = directory.appending(path: ConfigurationReader.mainFile)
-        guard FileManager.default.fileExists(atPath: url.path) else {
-            throw .missingFile(path: url.path, expected: "config.json")
-        }
         root = try ConfigurationReader(FileAccess.json(url), file: ConfigurationReader.mainFile)
+        try QuantizationMethod.refuseForeign(root, directory: directory)
         guard let modelType = try root.string("model_type") else {
             throw root.invalid("model_type", expected: "a string", got: "nothing")
         }
@@ -34,12 +40,16 @@ struct ConfigurationFiles {
                 got: modelType)
         }
         self.modelType = modelType
-        if let nested = try root.section("text_config", fallingBackHere: true), !nested.isEmpty {
+        if let nested = try root.section(
+            "text_config", fallingBackHere: !Self.ownKinds.contains(modelType)), !nested.isEmpty
+        {
             text = nested
+            hasTextSection = true
         } else {
             text = root
+            hasTextSection = false
         }
-        processor = try Self.processor(directory)
+        (processor, otherProcessor) = try Self.processors(directory)
         let name = "generation_config.json"
         generation = try FileAccess.jsonIfPresent(directory.appending(path: name)).map {
             (document) throws(CheckpointError) in try ConfigurationReader(document, file: name)
@@ -50,16 +60,26 @@ struct ConfigurationFiles {
     /// The decoder's kind where `text_config` has no `model_type` of a decoder.
     var decoderKind: String { Self.decoderKinds[modelType] ?? modelType }
 
-    private static func processor(_ directory: URL) throws(CheckpointError) -> ConfigurationReader? {
-        for name in ["preprocessor_config.json", "processor_config.json"] {
+    /// Transformers 5 writes the image processor into processor_config.json, which wins over the older file.
+    private static func processors(
+        _ directory: URL
+    ) throws(CheckpointError) -> (used: ConfigurationReader?, other: ConfigurationReader?) {
+        var found: [ConfigurationReader] = []
+        for name in ["processor_config.json", "preprocessor_config.json"] {
             guard let document = try FileAccess.jsonIfPresent(directory.appending(path: name)) else {
                 continue
             }
             let reader = try ConfigurationReader(document, file: name)
-            if let nested = try reader.section("image_processor") { return nested }
-            if name == "preprocessor_config.json" { return reader }
+            let nested = try reader.section("image_processor")
+            if name == "preprocessor_config.json" {
+                // A file that has nothing of its own is a processor_config.json under the older name.
+                let isOuter = reader.has("image_processor_type") || reader.has("size")
+                found.append(isOuter ? reader : nested ?? reader)
+            } else if let nested {
+                found.append(nested)
+            }
         }
-        return nil
+        return (found.first, found.dropFirst().first)
     }
 
     /// Values that would need another tower, projector or way of splicing.

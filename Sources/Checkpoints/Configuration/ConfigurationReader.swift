@@ -2,7 +2,7 @@ internal import StrictJSON
 
 /// Reads values of a configuration file by key, with ranges; says file and key when something is wrong.
 ///
-/// A reader may have a fallback: Apple and MLX keep the decoder's values at the root or under `text_config`.
+/// A reader may have a fallback: MLX keeps the decoder's values at the root or under `text_config`.
 /// `null` counts as absent.
 struct ConfigurationReader: Sendable {
     static let mainFile = "config.json"
@@ -27,7 +27,9 @@ struct ConfigurationReader: Sendable {
         self.fallback = fallback
     }
 
-    var keys: [String] { object.members.map(\.key).sorted() }
+    var keys: [String] { keysInOrder.sorted() }
+    /// As the file has them.
+    var keysInOrder: [String] { object.members.map(\.key) }
     var isEmpty: Bool { object.isEmpty }
 
     /// The value, from here or from the fallback; nil when absent or null.
@@ -37,12 +39,25 @@ struct ConfigurationReader: Sendable {
         return nil
     }
 
-    /// Whether the key stands here, be it null.
+    /// Whether the key is here, be it null.
     func has(_ key: String) -> Bool { object[key] != nil }
 
+    /// The value here, without the fallback; nil when absent or null.
+    func ownValue(_ key: String) -> JSONValue? {
+        guard let value = object[key], !value.isNull else { return nil }
+        return value
+    }
+
+    /// A key with its path in the file.
+    func key(_ key: String) -> String { path + key }
+
+    /// Where a key is, for people: "config.json text_config.rope_theta".
+    func place(_ key: String) -> String { "\(file) \(path)\(key)" }
+
     /// A nested object; nil when absent or null.
-    func section(_ key: String, fallingBackHere: Bool = false) throws(CheckpointError) -> ConfigurationReader?
-    {
+    func section(
+        _ key: String, fallingBackHere: Bool = false
+    ) throws(CheckpointError) -> ConfigurationReader? {
         guard let value = value(key) else { return nil }
         guard let nested = value.object else {
             throw invalid(key, expected: "an object", got: value.summary)

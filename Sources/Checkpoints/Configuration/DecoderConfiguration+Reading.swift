@@ -9,6 +9,8 @@ extension DecoderConfiguration {
     static let intermediateLimit = 1 << 20
     static let vocabularyLimit = 2_000_000
     static let positionLimit = 1 << 27
+    /// Fewer positions hold no prompt, whatever the template.
+    static let positionMinimum = 8
 
     /// The kinds of decoder, with what transformers' classes assume where a file is silent: files written by
     /// it may leave out what equals these.
@@ -27,7 +29,7 @@ extension DecoderConfiguration {
     ///   - remarks: gets a line for every value that was assumed.
     init(
         _ text: ConfigurationReader, kind defaultKind: String, sources: [String: StoredTensor], isTied: Bool,
-        location: String, remarks: inout [String]
+        location: String, remarks: inout [CheckpointRemark]
     ) throws(CheckpointError) {
         // A nested configuration names its own kind; the root names the whole model's.
         let named = try text.string("model_type") ?? defaultKind
@@ -38,7 +40,8 @@ extension DecoderConfiguration {
         try Self.refuseUnsupported(text)
         func assume<Value>(_ value: Value?, _ key: String, _ assumed: Value) -> Value {
             if let value { return value }
-            remarks.append("config.json does not give \(key); assuming \(assumed) as \(kind.rawValue) does")
+            remarks.append(
+                .notice("config.json does not give \(key); assuming \(assumed) as \(kind.rawValue) does"))
             return assumed
         }
         let shapes = DecoderShapes(sources: sources, location: location)
@@ -61,12 +64,20 @@ extension DecoderConfiguration {
         headDimension = try Self.headDimension(text, hidden: hiddenSize, heads: heads)
         rmsNormEpsilon = Float(
             assume(try text.double("rms_norm_eps", in: 1e-12...1), "rms_norm_eps", 1e-6))
-        let rope = try text.section("rope_parameters")
-        let theta = try text.double("rope_theta", in: 1...1e12)
-        let nestedTheta = try rope?.double("rope_theta", in: 1...1e12)
-        ropeTheta = Float(assume(theta ?? nestedTheta, "rope_theta", 10_000))
+        let theta = try RotarySettings(text).theta(remarks: &remarks)
+        // Llama's files rely on this value, Qwen2's never had it.
+        if theta == nil, kind == .qwen2 {
+            remarks.append(
+                .changesAnswers(
+                    "config.json does not give rope_theta; assuming 10000 as transformers does, where published "
+                        + "Qwen2 models have 1000000"))
+            ropeTheta = 10_000
+        } else {
+            ropeTheta = Float(assume(theta, "rope_theta", 10_000))
+        }
         maximumPositions = assume(
-            try text.integer("max_position_embeddings", in: 1...Self.positionLimit),
+            try text.integer(
+                "max_position_embeddings", in: Self.positionMinimum...Self.positionLimit),
             "max_position_embeddings",
             kind.positions)
         tiedEmbeddings = isTied
@@ -78,20 +89,12 @@ extension DecoderConfiguration {
     /// Values that would need another network.
     private static func refuseUnsupported(_ text: ConfigurationReader) throws(CheckpointError) {
         try text.require("hidden_act", isOneOf: ["silu", "swish"])
-        try text.require("use_sliding_window", is: .bool(false))
+        // The kinds of the layers, where they are listed, win over the switch.
+        if text.value("layer_types") == nil { try text.require("use_sliding_window", is: .bool(false)) }
         try text.require("mlp_bias", is: .bool(false))
         try text.require("partial_rotary_factor", is: .integer(1))
         try text.require("pretraining_tp", is: .integer(1))
-        for key in ["rope_scaling", "rope_parameters"] {
-            guard let rope = try text.section(key) else { continue }
-            try rope.require("rope_type", isOneOf: ["default"])
-            try rope.require("type", isOneOf: ["default"])
-            try rope.require("partial_rotary_factor", is: .integer(1))
-            for name in rope.keys
-            where !["rope_type", "type", "rope_theta", "partial_rotary_factor"].contains(name) {
-                throw rope.unsupported(name, expected: "plain rotary positions", got: "\(name)")
-            }
-        }
+        try RotarySettings(text).refuseUnsupported()
         for kind in try text.list("layer_types", limit: layerLimit) ?? []
         where kind != .string("full_attention") {
             throw text.unsupported("layer_types", expected: "full_attention", got: kind.summary)

@@ -5,55 +5,45 @@ extension ModelConfiguration {
     /// - Parameters:
     ///   - vision: read off the tensors.
     ///   - text: read from config.json and the tensors.
+    ///   - storesOutput: whether there is an output projection beside the embedding table.
     ///   - remarks: gets a line where values disagree or are assumed.
     init(
         files: ConfigurationFiles, vision: FastViTHDConfiguration, text: DecoderConfiguration,
-        isHuggingFace: Bool,
-        remarks: inout [String]
+        isHuggingFace: Bool, storesOutput: Bool,
+        remarks: inout [CheckpointRemark]
     ) throws(CheckpointError) {
         let root = files.root
         try vision.check(against: files.root)
+        files.compareTextWithRoot(remarks: &remarks)
         let images = try VisionSettings(
-            root: root, processor: files.processor, isHuggingFace: isHuggingFace, stride: vision.stride,
-            remarks: &remarks)
-        var ends: Set<Int> = []
-        for reader in [files.text, root, files.generation].compactMap({ $0 }) {
-            ends.formUnion(try Self.tokens(reader, "eos_token_id"))
-        }
-        for token in ends.sorted() where token >= text.vocabularySize {
+            root: root, processor: files.processor, other: files.otherProcessor, isHuggingFace: isHuggingFace,
+            stride: vision.stride, remarks: &remarks)
+        let ids = try SpecialTokens(files, rows: text.vocabularySize, remarks: &remarks)
+        let length = try Self.sequenceLength(root, text: text)
+        try files.checkTying(text, storesOutput: storesOutput, remarks: &remarks)
+        let visual = (images.imageSize / vision.stride) * (images.imageSize / vision.stride)
+        if length < visual + DecoderConfiguration.positionMinimum {
             remarks.append(
-                "eos_token_id \(token) is beyond the \(text.vocabularySize) rows of the vocabulary")
-        }
-        if ends.isEmpty { remarks.append("no file gives eos_token_id") }
-        let range = Int(Int32.min)...Int(Int32.max)
-        let imageID = try root.integer("image_token_id", in: range)
-        let imageIndex = try root.integer("image_token_index", in: range)
-        let declaredLength = try root.integer("tokenizer_model_max_length", in: 1...Int.max)
-        if let flag = try files.text.bool("tie_word_embeddings"), flag != text.tiedEmbeddings {
-            remarks.append(
-                "config.json says tie_word_embeddings \(flag); by the tensors the output projection is "
-                    + (text.tiedEmbeddings ? "the embedding table" : "a matrix of its own"))
+                .changesAnswers(
+                    "an image takes \(visual) positions, but the context has \(length): no question about an "
+                        + "image fits, unless its side is chosen smaller"))
         }
         self.init(
             vision: vision, text: text, imageSize: images.imageSize, geometry: images.geometry,
             imageMean: images.mean, imageStandardDeviation: images.standardDeviation,
-            // Negative numbers are LLaVA's sentinel, not tokens.
-            imageTokenID: (imageID ?? imageIndex).flatMap { $0 >= 0 ? $0 : nil },
-            endOfSequenceIDs: ends.sorted(),
-            padTokenID: try Self.tokens(files.text, "pad_token_id").first,
-            beginOfSequenceID: try Self.tokens(files.text, "bos_token_id").first,
-            maximumSequenceLength: min(declaredLength ?? text.maximumPositions, text.maximumPositions),
+            imageTokenID: ids.image, endOfSequenceIDs: ids.ends, padTokenID: ids.pad,
+            beginOfSequenceID: ids.beginning, maximumSequenceLength: length,
             conversationTemplate: try root.string("conversation_template"), modelType: files.modelType)
     }
 
-    /// A token id or a list of them.
-    private static func tokens(_ reader: ConfigurationReader, _ key: String) throws(CheckpointError) -> [Int]
-    {
-        let range = 0...DecoderConfiguration.vocabularyLimit
-        if reader.value(key)?.elements != nil { return try reader.integers(key, in: range, limit: 256) ?? [] }
-        // Some configurations write -1 for "none".
-        if reader.value(key)?.integer == -1 { return [] }
-        return try reader.integer(key, in: range).map { [$0] } ?? []
+    /// Apple's limit on prompt and answer, where config.json has it, within the positions of the decoder.
+    private static func sequenceLength(
+        _ root: ConfigurationReader, text: DecoderConfiguration
+    ) throws(CheckpointError) -> Int {
+        let key = "tokenizer_model_max_length"
+        // "No limit" is written as 1e30, beyond any integer.
+        let declared = try root.double(key, in: Double(DecoderConfiguration.positionMinimum)...1e31)
+        return min(declared.flatMap { Int(exactly: $0.rounded(.down)) } ?? .max, text.maximumPositions)
     }
 }
 

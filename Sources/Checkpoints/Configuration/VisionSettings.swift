@@ -13,11 +13,12 @@ struct VisionSettings {
 
     /// - Parameters:
     ///   - root: config.json.
-    ///   - processor: preprocessor_config.json, or the image processor's part of processor_config.json.
+    ///   - processor: the image processor's part of processor_config.json, or preprocessor_config.json.
+    ///   - other: the second of the two files, where both have an image processor.
     ///   - remarks: gets a line where values disagree or are assumed.
     init(
-        root: ConfigurationReader, processor: ConfigurationReader?, isHuggingFace: Bool, stride: Int,
-        remarks: inout [String]
+        root: ConfigurationReader, processor: ConfigurationReader?, other: ConfigurationReader?,
+        isHuggingFace: Bool, stride: Int, remarks: inout [CheckpointRemark]
     ) throws(CheckpointError) {
         if let processor { try Self.refuseUnsupported(processor) }
         geometry = try Self.geometry(root, processor: processor, isHuggingFace: isHuggingFace)
@@ -27,20 +28,43 @@ struct VisionSettings {
             mean = try Self.channels(processor, "image_mean", in: -16...16) ?? mean
             standardDeviation = try Self.channels(processor, "image_std", in: 1e-6...256) ?? standardDeviation
         }
+        if let processor, let other { Self.compare(processor, other, remarks: &remarks) }
         let candidates = try Self.sides(root: root, processor: processor)
         if let first = candidates.first {
             imageSize = first.side
             for other in candidates.dropFirst() where other.side != first.side {
-                remarks.append("\(first.source) says images of \(first.side), \(other.source) \(other.side)")
+                remarks.append(
+                    .changesAnswers(
+                        "\(first.source) says images of \(first.side), \(other.source) \(other.side); "
+                            + "\(first.side) is used"))
             }
         } else {
             imageSize = Self.usualImageSize
-            remarks.append("no file gives the image side; assuming \(imageSize)")
+            remarks.append(.changesAnswers("no file gives the image side; assuming \(imageSize)"))
         }
         guard imageSize.isMultiple(of: stride) else {
             throw root.unsupported(
                 candidates.first?.source ?? "image size", expected: "a multiple of \(stride)",
                 got: "\(imageSize)")
+        }
+    }
+
+    /// Keys that decide what the encoder sees.
+    private static let comparedKeys = [
+        "crop_size", "do_center_crop", "do_normalize", "image_mean", "image_std", "size", "do_pad",
+    ]
+
+    private static func compare(
+        _ used: ConfigurationReader, _ other: ConfigurationReader, remarks: inout [CheckpointRemark]
+    ) {
+        for key in comparedKeys {
+            guard let first = used.value(key), let second = other.value(key), first != second else {
+                continue
+            }
+            remarks.append(
+                .changesAnswers(
+                    "\(used.place(key)) and \(other.place(key)) disagree; \(used.file) is used, as in "
+                        + "transformers"))
         }
     }
 
@@ -79,6 +103,10 @@ struct VisionSettings {
     private static func channels(
         _ processor: ConfigurationReader, _ key: String, in range: ClosedRange<Double>
     ) throws(CheckpointError) -> [Float]? {
+        // One number stands for all three.
+        if processor.value(key)?.double != nil {
+            return try processor.double(key, in: range).map { [Float($0), Float($0), Float($0)] }
+        }
         guard let values = try processor.doubles(key, in: range, limit: 3) else { return nil }
         guard values.count == 3 else {
             throw processor.invalid(key, expected: "three numbers", got: "\(values.count)")

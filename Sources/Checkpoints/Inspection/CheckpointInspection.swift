@@ -35,13 +35,13 @@ package struct CheckpointInspection: Sendable {
     /// Stored tensors that are passed over; see ``Checkpoint``.
     package let ignoredTensors: [String]
     /// Values assumed, contradictions that change nothing, and what else is worth a look.
-    package let oddities: [String]
+    package let oddities: [CheckpointRemark]
 
     package var parameters: Int { parts.reduce(0) { $0 + $1.parameters } }
 }
 
 extension Checkpoint {
-    /// Counts what the checkpoint holds. Reads no tensor data.
+    /// Counts what the checkpoint holds.
     package func inspection() throws(CheckpointError) -> CheckpointInspection {
         let catalog = weights.catalog
         var types: [DataType: (tensors: Int, bytes: Int)] = [:]
@@ -91,22 +91,21 @@ extension Checkpoint {
         }
     }
 
-    private func oddities(types: Set<DataType>) -> [String] {
-        var found: [String] = []
+    private func oddities(types: Set<DataType>) -> [CheckpointRemark] {
+        var found: [CheckpointRemark] = []
         let floats = types.filter(\.isFloatingPoint)
         if floats.count > 1 {
-            found.append("mixed element types: \(floats.map(\.rawValue).sorted().joined(separator: ", "))")
+            found.append(
+                .notice("mixed element types: \(floats.map(\.rawValue).sorted().joined(separator: ", "))"))
         }
         if layout.trainTime {
-            found.append("the vision tower has training branches; they are folded at every load")
+            found.append(.notice("the vision tower has training branches; they are folded at every load"))
         }
         if configuration.text.tiedEmbeddings,
             weights.catalog.tensors.keys.contains(where: { $0.hasSuffix("lm_head.weight") })
         {
-            found.append("the output projection is stored but repeats the embedding table; it is not loaded")
-        }
-        if let image = configuration.imageTokenID, image >= configuration.text.vocabularySize {
-            found.append("the image token \(image) is beyond the vocabulary")
+            found.append(
+                .notice("the output projection is stored but repeats the embedding table; it is not loaded"))
         }
         return found
     }

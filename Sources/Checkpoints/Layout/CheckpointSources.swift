@@ -15,6 +15,7 @@ struct CheckpointSources {
     /// - Throws: `CheckpointError.unexpectedTensor` for a name of no layout, `duplicateTensor` for two names of
     ///   one weight, `incompleteCheckpoint` when a whole part of the model is missing.
     init(catalog: TensorCatalog, directory: URL) throws(CheckpointError) {
+        try LowRankAdapter.refuseUnmerged(catalog, directory: directory)
         packed = try PackedForm(catalog)
         let names = SourceNames(storedNames: catalog.tensors.keys)
         var tensors: [String: StoredTensor] = [:]

@@ -46,7 +46,7 @@ package struct PackedCheckpointWriter {
         do {
             try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: false)
         } catch {
-            throw .unwritableFile(path: directory.path, reason: error.localizedDescription)
+            throw .unwritableFile(path: directory.path, reason: FileAccess.reason(error))
         }
         return true
     }
@@ -98,7 +98,7 @@ package struct PackedCheckpointWriter {
                 try FileManager.default.copyItem(
                     at: checkpoint.directory.appending(path: name).resolvingSymlinksInPath(), to: target)
             } catch {
-                throw .unwritableFile(path: target.path, reason: error.localizedDescription)
+                throw .unwritableFile(path: target.path, reason: FileAccess.reason(error))
             }
         }
     }

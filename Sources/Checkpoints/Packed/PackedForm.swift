@@ -49,11 +49,23 @@ struct PackedForm: Sendable {
             throw invalid(
                 "precision, panel_width, weight_limit or weight_zero is missing or not what it should be")
         }
+        guard precision == .int8 || precision == .int4 else {
+            throw invalid("precision is \(precision.rawValue), but packed weights are int8 or int4")
+        }
+        guard [8, 16, 32, 64].contains(width) else { throw invalid("panel_width is \(width)") }
+        guard limit == 63 || limit == 127, zero == 0 || zero == limit + 1 else {
+            throw invalid("weight_limit \(limit) and weight_zero \(zero) contradict each other")
+        }
         self.precision = precision
         panelWidth = width
         weightLimit = limit
         weightZero = zero
         descriptions = metadata
+        for (name, text) in metadata.sorted(by: { $0.key < $1.key }) where name.hasPrefix(Self.namePrefix) {
+            guard catalog.tensors[name] != nil else {
+                throw invalid("\(name) is described as \"\(text)\", but there is no such tensor")
+            }
+        }
     }
 
     /// The metadata of a packed tensor.
@@ -86,7 +98,20 @@ struct PackedForm: Sendable {
         var fields: [Substring: Substring] = [:]
         for field in text.split(separator: " ") {
             let parts = field.split(separator: "=", maxSplits: 1)
-            if parts.count == 2 { fields[parts[0]] = parts[1] }
+            guard parts.count == 2, ["bits", "group", "minima", "shape"].contains(parts[0]) else {
+                throw invalid("\"\(field)\" in \"\(text)\" means nothing")
+            }
+            if let other = fields.updateValue(parts[1], forKey: parts[0]), other != parts[1] {
+                throw invalid(
+                    "\(parts[0])=\(other) and \(parts[0])=\(parts[1]) contradict each other in \"\(text)\"")
+            }
+        }
+        // An int4 checkpoint has 8 bits elsewhere, but its decoder's layers are what it is named after.
+        if precision == .int4, name.hasPrefix("decoder.layers."), fields["bits"] == "8" {
+            throw invalid("bits=8 in \"\(text)\" contradicts the file's precision int4")
+        }
+        guard fields["minima"] == "0" || fields["minima"] == "1" else {
+            throw invalid("minima is \(fields["minima"] ?? "missing") in \"\(text)\", expected 0 or 1")
         }
         let shape = (fields["shape"] ?? "").split(separator: "x").map { Int($0) ?? 0 }
         let isPair = name.hasSuffix(Self.pair)

@@ -1,3 +1,4 @@
+internal import CheckpointFiles
 package import Foundation
 internal import StrictJSON
 package import Tensors
@@ -21,6 +22,9 @@ package struct SafetensorsFile: Sendable {
     /// File name, without folder.
     package let name: String
     package let storage: Storage
+    /// Where the file is, links followed, and what tells whether it is changed meanwhile.
+    private let path: String
+    private let stamp: FileStamp?
     /// In the order of their data.
     package let tensors: [StoredTensor]
     package let metadata: [String: String]
@@ -30,7 +34,9 @@ package struct SafetensorsFile: Sendable {
     /// - Throws: `CheckpointError` naming the rule that is broken.
     package init(contentsOf url: URL, index: Int = 0) throws(CheckpointError) {
         name = url.lastPathComponent
-        storage = try FileAccess.map(url)
+        path = url.resolvingSymlinksInPath().path
+        stamp = FileStamp(path: path)
+        storage = try FileAccess.map(url, expected: .safetensors)
         let header = try Self.header(of: storage, file: name)
         let dataStart = 8 + header.length
         metadata = try Self.metadata(header.object["__metadata__"], file: name)
@@ -44,6 +50,13 @@ package struct SafetensorsFile: Sendable {
         found.sort { ($0.byteOffset, $0.byteCount, $0.name) < ($1.byteOffset, $1.byteCount, $1.name) }
         try Self.checkCoverage(found, dataStart: dataStart, end: storage.count, file: name)
         tensors = found
+    }
+
+    /// Checks that nobody wrote into the file since it was mapped. A file that was replaced under its name is no
+    /// matter: the mapping keeps the old one.
+    /// - Throws: `CheckpointError.changedFile`.
+    package func checkUnchanged() throws(CheckpointError) {
+        if let stamp, stamp.wasRewritten(as: FileStamp(path: path)) { throw .changedFile(path: path) }
     }
 
     /// A zero-copy view of a tensor of this file, or an aligned copy where its bytes stand at an odd place. Packed

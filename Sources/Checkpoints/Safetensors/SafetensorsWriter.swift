@@ -31,7 +31,7 @@ package enum SafetensorsWriter {
             try handle.close()
         } catch {
             try? FileManager.default.removeItem(at: temporary)
-            throw .unwritableFile(path: url.path, reason: error.localizedDescription)
+            throw .unwritableFile(path: url.path, reason: FileAccess.reason(error))
         }
         // Renaming replaces an older file in one step.
         guard rename(temporary.path, url.path) == 0 else {

@@ -1,3 +1,4 @@
+internal import CheckpointFiles
 package import Foundation
 internal import StrictJSON
 package import Tensors
@@ -8,7 +9,7 @@ package struct TensorCatalog: Sendable {
     /// By stored name.
     package let tensors: [String: StoredTensor]
     /// Things worth telling that are no errors.
-    package let remarks: [String]
+    package let remarks: [CheckpointRemark]
 
     /// Total bytes of the files.
     package var byteCount: Int { files.reduce(0) { $0 + $1.storage.count } }
@@ -19,8 +20,10 @@ package struct TensorCatalog: Sendable {
     /// - Throws: `CheckpointError` when there are no such files, or they contradict the index or one another.
     package init(directory: URL) throws(CheckpointError) {
         let names = try FileAccess.names(in: directory)
-        let weights = names.filter { $0.hasSuffix(".safetensors") && !$0.hasPrefix(".") }
-        var remarks: [String] = []
+        let weights = names.filter {
+            $0.hasSuffix(".safetensors") && !$0.hasPrefix(".") && $0 != LowRankAdapter.weightsFile
+        }
+        var remarks: [CheckpointRemark] = []
         var weightMap: [String: String]?
         let selected: [String]
         var indexName = ""
@@ -30,12 +33,12 @@ package struct TensorCatalog: Sendable {
             weightMap = map
             indexName = index
             for name in weights where !selected.contains(name) {
-                remarks.append("\(name) is not named by \(index) and is not read")
+                remarks.append(.notice("\(name) is not named by \(index) and is not read"))
             }
         } else {
             selected = try Self.unindexed(weights, among: names, directory: directory)
             for name in weights where !selected.contains(name) {
-                remarks.append("\(name) stands beside \(selected[0]) and is not read")
+                remarks.append(.notice("\(name) is beside \(selected[0]) and is not read"))
             }
         }
         var files: [SafetensorsFile] = []
@@ -58,6 +61,12 @@ package struct TensorCatalog: Sendable {
         files[stored.fileIndex].bytes(of: stored)
     }
 
+    /// Checks that nobody wrote into the files since they were opened.
+    /// - Throws: `CheckpointError.changedFile`.
+    package func checkUnchanged() throws(CheckpointError) {
+        for file in files { try file.checkUnchanged() }
+    }
+
     // MARK: Which files
 
     private static func index(among names: [String], directory: URL) throws(CheckpointError) -> String? {
@@ -74,10 +83,7 @@ package struct TensorCatalog: Sendable {
         // The name that every writer of this layout uses; other files beside it are something else.
         if weights.contains("model.safetensors") { return ["model.safetensors"] }
         guard weights.isEmpty else { throw .ambiguousWeights(directory: directory.path, found: weights) }
-        let foreign = names.filter { name in
-            [".bin", ".pt", ".pth", ".ckpt", ".gguf", ".npz", ".onnx", ".mlpackage", ".h5", ".msgpack"]
-                .contains { name.lowercased().hasSuffix($0) }
-        }
+        let foreign = ForeignWeights.among(names)
         guard foreign.isEmpty else {
             throw .unsupportedWeightsFormat(directory: directory.path, found: foreign)
         }
@@ -146,7 +152,9 @@ package struct TensorCatalog: Sendable {
         for file in files {
             for tensor in file.tensors {
                 if let other = tensors.updateValue(tensor, forKey: tensor.name) {
-                    throw .duplicateTensor(tensor: tensor.name, first: other.file, second: tensor.file)
+                    throw .duplicateTensor(
+                        tensor: "tensor \(tensor.name)", first: "a part of \(other.file)",
+                        second: "one of \(tensor.file)")
                 }
             }
         }

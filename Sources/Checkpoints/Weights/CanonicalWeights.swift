@@ -45,7 +45,7 @@ package struct CanonicalWeights: Sendable {
         }
     }
 
-    let entries: [String: Entry]
+    private(set) var entries: [String: Entry]
     let catalog: TensorCatalog
 
     /// Every canonical name, sorted.
@@ -91,10 +91,17 @@ package struct CanonicalWeights: Sendable {
                     }
                     return .panels(panels, isSecond: packing.isSecond)
                 }
-            case .turnedKernel, .foldedWeight, .foldedBias: break
+            case .turnedKernel, .foldedWeight, .foldedBias, .adapted: break
             }
         }
         return .numbers(try tensor(name, shape: shape))
+    }
+
+    /// Puts a changed weight in place of the one of that name.
+    mutating func adapt(_ name: String, _ update: AdapterUpdate) {
+        guard let entry = entries[name] else { return }
+        entries[name] = Entry(
+            recipe: .adapted(entry.recipe, update), shape: entry.shape, source: entry.source)
     }
 
     private var location: String { catalog.files.first?.name ?? "checkpoint" }

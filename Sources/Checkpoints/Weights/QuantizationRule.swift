@@ -23,9 +23,6 @@ struct QuantizationRule: Sendable {
             self = .none
             return
         }
-        if let method = try section.string("quant_method") {
-            throw section.unsupported("quant_method", expected: "MLX's affine quantisation", got: method)
-        }
         try section.require("mode", isOneOf: ["affine"])
         guard let bits = try section.integer("bits", in: 1...64),
             let groupSize = try section.integer("group_size", in: 1...65536)

@@ -25,6 +25,8 @@ enum WeightRecipe: Sendable {
     case dequantized(QuantizedMatrix)
     case foldedWeight(FoldedConvolution)
     case foldedBias(FoldedConvolution)
+    /// Another recipe's weight, changed by an adapter.
+    indirect case adapted(WeightRecipe, AdapterUpdate)
 
     /// The stored tensors that go into it.
     var sources: [StoredTensor] {
@@ -32,6 +34,7 @@ enum WeightRecipe: Sendable {
         case .asStored(let stored), .turnedKernel(let stored): [stored]
         case .dequantized(let matrix): [matrix.packed, matrix.scales, matrix.biases]
         case .foldedWeight(let convolution), .foldedBias(let convolution): convolution.sources
+        case .adapted(let base, _): base.sources
         }
     }
 
@@ -39,7 +42,7 @@ enum WeightRecipe: Sendable {
     var dataType: DataType {
         switch self {
         case .asStored(let stored), .turnedKernel(let stored): stored.dataType
-        case .dequantized, .foldedWeight, .foldedBias: .float32
+        case .dequantized, .foldedWeight, .foldedBias, .adapted: .float32
         }
     }
 
@@ -63,6 +66,8 @@ enum WeightRecipe: Sendable {
         case .foldedBias(let convolution):
             let values = try convolution.bias(from: catalog)
             return try CheckpointError.wrapping { () throws(TensorError) in try Tensor(values, shape: shape) }
+        case .adapted(let base, let update):
+            return try update.applied(to: base, shape: shape, from: catalog)
         }
     }
 

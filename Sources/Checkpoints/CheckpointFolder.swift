@@ -1,0 +1,155 @@
+internal import CheckpointFiles
+package import Foundation
+
+/// Finds the folder of a model in what a person names: the folder itself, or one of a Hugging Face cache.
+package enum CheckpointFolder {
+    /// - Returns: the folder with config.json; `url` itself where it is one.
+    /// - Throws: `CheckpointError` that says what is there instead, and what to name.
+    package static func resolve(_ url: URL) throws(CheckpointError) -> URL {
+        switch FilePresence(path: url.path) {
+        case .folder: break
+        case .absent:
+            throw .notACheckpoint(
+                path: url.path, reason: "there is no such folder", advice: absentAdvice(url))
+        case .file: throw named(file: url)
+        case .brokenLink(let target): throw .brokenLink(path: url.path, target: target)
+        case .special:
+            throw .notACheckpoint(
+                path: url.path, reason: "expected a folder, found a pipe or device",
+                advice: "name the folder with config.json and the weights")
+        case .unknown(let reason): throw .unreadableFile(path: url.path, reason: reason)
+        }
+        guard FilePresence(path: url.appending(path: "config.json").path) == .absent else { return url }
+        let names = try FileAccess.names(in: url)
+        if names.contains("snapshots") { return try cached(url) }
+        if url.lastPathComponent == "snapshots", names.count == 1, isModel(url.appending(path: names[0])) {
+            return url.appending(path: names[0])
+        }
+        try explain(url, names)
+        return url
+    }
+
+    private static func isModel(_ url: URL) -> Bool {
+        FilePresence(path: url.appending(path: "config.json").path) != .absent
+    }
+
+    private static func absentAdvice(_ url: URL) -> String {
+        // What people copy from a hub's page: one slash, no folder of that name.
+        let parts = url.relativePath.split(separator: "/", omittingEmptySubsequences: false)
+        let looksLikeRepository = parts.count == 2 && !parts.contains { $0.isEmpty || $0.hasPrefix(".") }
+        return looksLikeRepository
+            ? "if this is a repository of a hub, download it first (\"hf download \(url.relativePath) "
+                + "--local-dir FOLDER\") and name that folder"
+            : "check the path"
+    }
+
+    /// A file where a folder should be.
+    private static func named(file url: URL) -> CheckpointError {
+        let folder = url.deletingLastPathComponent()
+        let name = url.lastPathComponent
+        if !ForeignWeights.among([name]).isEmpty {
+            return .notACheckpoint(
+                path: url.path, reason: "expected a folder, found a file of weights in another format",
+                advice: ForeignWeights.advice([name]))
+        }
+        let advice =
+            isModel(folder)
+            ? "name the folder that it is in: \(folder.path)"
+            : "name the folder with config.json and the weights"
+        return .notACheckpoint(path: url.path, reason: "expected a folder, found a file", advice: advice)
+    }
+
+    // MARK: Hugging Face's cache
+
+    /// `models--org--name`: refs/main names the commit, snapshots/<commit> is the folder.
+    private static func cached(_ url: URL) throws(CheckpointError) -> URL {
+        let snapshots = url.appending(path: "snapshots")
+        let commits = try FileAccess.names(in: snapshots).filter { !$0.hasPrefix(".") }
+        let reference = url.appending(path: "refs/main")
+        func fault(_ reason: String, _ advice: String) -> CheckpointError {
+            .notACheckpoint(path: url.path, reason: reason, advice: advice)
+        }
+        if try FileAccess.isPresent(reference) {
+            let commit = try self.commit(reference)
+            let folder = snapshots.appending(path: commit)
+            guard FilePresence(path: folder.path) == .folder else {
+                throw fault(
+                    "refs/main names the snapshot \(commit), which is not in snapshots",
+                    commits.isEmpty
+                        ? "download the model again"
+                        : "download the model again, or name a snapshot: "
+                            + commits.prefix(4).map { "snapshots/\($0)" }.joined(separator: ", "))
+            }
+            guard isModel(folder) else {
+                throw fault(
+                    "the snapshot \(commit) has no config.json", "download the model again: it is incomplete")
+            }
+            return folder
+        }
+        let models = commits.filter { isModel(snapshots.appending(path: $0)) }
+        guard models.count == 1 else {
+            throw fault(
+                models.isEmpty
+                    ? "there is no snapshot with a config.json, and no refs/main"
+                    : "there are \(models.count) snapshots and no refs/main that chooses one",
+                models.isEmpty
+                    ? "download the model again"
+                    : "name one of them: "
+                        + models.prefix(4).map { "snapshots/\($0)" }.joined(separator: ", "))
+        }
+        return snapshots.appending(path: models[0])
+    }
+
+    /// A commit's name: it becomes part of a path, so it is letters and digits only.
+    private static func commit(_ reference: URL) throws(CheckpointError) -> String {
+        let text: String
+        do {
+            let handle = try FileHandle(forReadingFrom: reference)
+            defer { try? handle.close() }
+            text = String(decoding: try handle.read(upToCount: 256) ?? Data(), as: UTF8.self)
+        } catch {
+            throw .unreadableFile(path: reference.path, reason: FileAccess.reason(error))
+        }
+        let commit = text.trimmingCharacters(in: .whitespacesAndNewlines)
+        guard !commit.isEmpty, commit.count <= 128,
+            commit.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber) })
+        else {
+            throw .notACheckpoint(
+                path: reference.path, reason: "expected the name of a commit, found other text",
+                advice: "download the model again, or name a folder in snapshots")
+        }
+        return commit
+    }
+
+    // MARK: Folders without config.json
+
+    /// Says what a folder is that has no config.json, where that can be seen.
+    private static func explain(_ url: URL, _ names: [String]) throws(CheckpointError) {
+        let caches = names.filter { $0.hasPrefix("models--") }
+        if !caches.isEmpty {
+            throw .notACheckpoint(
+                path: url.path, reason: "this is a cache of several models, not a model",
+                advice: "name one of its folders: " + caches.prefix(4).joined(separator: ", ")
+                    + (caches.count > 4 ? " …" : ""))
+        }
+        if names.contains("hub"), FilePresence(path: url.appending(path: "hub").path) == .folder {
+            throw .notACheckpoint(
+                path: url.path, reason: "there is no config.json here",
+                advice: "if this is the home of a Hugging Face cache, name a folder hub/models--…")
+        }
+        if names.contains(LowRankAdapter.configurationFile) {
+            throw .adapterOnly(
+                directory: url.path, base: LowRankAdapter.baseName(in: url))
+        }
+        let weights = ForeignWeights.among(names)
+        if !weights.isEmpty, !names.contains(where: { $0.hasSuffix(".safetensors") }) {
+            throw .unsupportedWeightsFormat(directory: url.path, found: weights)
+        }
+        let inner = names.filter { isModel(url.appending(path: $0)) }
+        if !inner.isEmpty {
+            throw .notACheckpoint(
+                path: url.path, reason: "there is no config.json here",
+                advice: "name a folder in it: " + inner.prefix(4).joined(separator: ", "))
+        }
+    }
+}
