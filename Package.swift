@@ -45,8 +45,11 @@ let package = Package(
             name: "CWebP", pkgConfig: "libwebp", providers: [.apt(["libwebp-dev"])]),
         .systemLibrary(
             name: "CWebPDemux", pkgConfig: "libwebpdemux", providers: [.apt(["libwebp-dev"])]),
+        .systemLibrary(name: "CLCMS", pkgConfig: "lcms2", providers: [.apt(["liblcms2-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .target(
-            name: "CImageCodecs", dependencies: ["CJPEG", "CPNG", "CWebP", "CWebPDemux"],
+            name: "CImageCodecs",
+            dependencies: ["CJPEG", "CPNG", "CWebP", "CWebPDemux", "CLCMS", "CZlib"],
             // Linked by name: pkg-config would be asked, and complain, even where the trait is off.
             cSettings: [
                 .define("FVC_GIF", .when(traits: ["GIF"])), .define("FVC_TIFF", .when(traits: ["TIFF"])),

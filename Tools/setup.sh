@@ -16,9 +16,11 @@ need() { # header, Debian package
 need jpeglib.h libjpeg-dev
 need png.h libpng-dev
 need webp/demux.h libwebp-dev
+need lcms2.h liblcms2-dev
+need zlib.h zlib1g-dev
 # For the traits GIF and TIFF.
 need gif_lib.h libgif-dev
 need tiffio.h libtiff-dev
 command -v pkg-config >/dev/null || missing+=(pkg-config)
 
-"$(dirname "$0")/install.sh" "the development files of libjpeg, libpng, libwebp, giflib and libtiff, and pkg-config" "${missing[@]}"
+"$(dirname "$0")/install.sh" "the development files of libjpeg, libpng, libwebp, Little CMS, zlib, giflib and libtiff, and pkg-config" "${missing[@]}"

@@ -252,6 +252,16 @@ static void fv_png_start(fv_png_reader *reader)
     reader->started = 1;
 }
 
+// libpng takes the data in blocks and loses the last one of a file that is cut off. Near the end of the file
+// it gets single bytes, so every row comes out whose data is there. Deflate adds next to nothing to a row.
+static void fv_png_watch_end(fv_png_reader *reader)
+{
+    size_t left = reader->count - reader->offset;
+    if (left < (1 << 14) || left - (1 << 14) < reader->row_bytes) {
+        png_set_compression_buffer_size(reader->png, 1);
+    }
+}
+
 // All passes of an interlaced picture. Called below a setjmp.
 static void fv_png_read_frame(fv_png_reader *reader)
 {
@@ -259,6 +269,7 @@ static void fv_png_read_frame(fv_png_reader *reader)
     for (int pass = 0; pass < reader->passes; pass++) {
         for (size_t y = 0; y < height; y++) {
             png_bytep row = reader->frame + y * reader->row_bytes;
+            fv_png_watch_end(reader);
             // The second form repeats every pixel over the gaps that later passes fill.
             if (reader->options.allow_truncated) {
                 png_read_row(reader->png, NULL, row);
@@ -293,6 +304,7 @@ static fvc_status fv_png_read_row(fv_png_reader *reader, uint8_t *row)
                 return status;
             }
         } else {
+            fv_png_watch_end(reader);
             png_read_row(reader->png, row, NULL);
             return FVC_OK;
         }

@@ -57,6 +57,9 @@ public struct Answer: Sendable, Hashable, Codable {
     public let finishReason: FinishReason
     public let usage: Usage
     public let timings: Timings
+    /// What is worth knowing about the images beside the answer, in sentences: one whose end is missing, a colour profile
+    /// that could not be used.
+    public let remarks: [String]
 }
 
 /// How many positions and tokens an answer took.

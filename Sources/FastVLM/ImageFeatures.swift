@@ -20,11 +20,14 @@ public struct ImageFeatures: Sendable {
     private let featureTensor: Tensor
     private let projectedTensor: Tensor
     public let seconds: Seconds
+    /// What is worth knowing about the image's file, in sentences.
+    public let remarks: [String]
 
-    init(features: Tensor, projected: Tensor, seconds: Seconds) {
+    init(features: Tensor, projected: Tensor, seconds: Seconds, remarks: [String]) {
         featureTensor = features
         projectedTensor = projected
         self.seconds = seconds
+        self.remarks = remarks
     }
 
     /// Number of visual tokens, in row-major order of the final map.

@@ -33,8 +33,7 @@ struct ImagePreparation: Sendable {
     func decodingBytes(_ bytes: Data) throws(ImageInputError) -> Int {
         try bytes.withUnsafeBytes { raw in
             Result { () throws(ImageInputError) in
-                let reader = try PictureReader(raw, limits: limits, options: options)
-                return reader.width * reader.height * 3 + reader.workingBytes
+                try preprocessor.decodingBytes(PictureReader(raw, limits: limits, options: options))
             }
         }.get()
     }
@@ -64,24 +63,38 @@ struct ImagePreparation: Sendable {
             guard !cancellation.isCancelled else { break }
             guard let bytes = try? read(source, durations: &durations, cancellation: cancellation),
                 !found.contains(where: { $0.bytes == bytes }),
-                let pixels = try? prepare(bytes, durations: &durations)
+                let prepared = try? prepare(bytes, durations: &durations, cancellation: cancellation)
             else { continue }
-            found.append(PreparedImage(bytes: bytes, pixels: pixels))
+            found.append(PreparedImage(bytes: bytes, prepared: prepared))
         }
         return found
     }
 
-    /// - Throws: `ImageInputError`.
-    func prepare(_ bytes: Data, durations: inout Durations) throws -> PixelTensor {
+    /// Decodes and resizes at once.
+    /// - Throws: `ImageInputError`; `CancellationError` once the flag is raised.
+    func prepare(
+        _ bytes: Data, durations: inout Durations, cancellation: Cancellation
+    ) throws -> PreparedPixels {
         let clock = ContinuousClock()
         let start = clock.now
-        let image = try ImageDecoder.decode(bytes, limits: limits, options: options)
-        let decoded = clock.now
-        let pixels = try preprocessor(image)
-        durations.decode += decoded - start
-        durations.preprocess += clock.now - decoded
-        return pixels
+        return try bytes.withUnsafeBytes { raw in
+            let picture = try PictureReader(raw, limits: limits, options: options)
+            guard
+                let (pixels, remarks) = try preprocessor(
+                    picture, limits: limits, cancellation: cancellation)
+            else { throw CancellationError() }
+            durations.decode += picture.readingTime
+            durations.preprocess += clock.now - start - picture.readingTime
+            return PreparedPixels(pixels: pixels, remarks: remarks)
+        }
     }
+}
+
+/// An image as the encoder takes it.
+struct PreparedPixels: Sendable {
+    let pixels: PixelTensor
+    /// What is worth telling about its file.
+    let remarks: [String]
 }
 
 extension ImageSource {
@@ -99,5 +112,5 @@ struct PreparedImage: Sendable {
     static let most = 8
 
     let bytes: Data
-    let pixels: PixelTensor
+    let prepared: PreparedPixels
 }

@@ -96,7 +96,9 @@ actor InferenceActor {
         let outcome = try engine.generate(
             request, cache: conversation.cache, cancellation: cancellation, progress: progress,
             encoded: { index, tokens in
-                images.keep(tokens, of: pictures[index].bytes, identity: pictures[index].identity)
+                images.keep(
+                    tokens, of: pictures[index].bytes, identity: pictures[index].identity,
+                    remarks: pictures[index].remarks)
             },
             emit: { piece in
                 first = first ?? clock.now
@@ -123,7 +125,8 @@ actor InferenceActor {
                 prefill: outcome.durations.prefill.seconds,
                 timeToFirstToken: (turn.elapsed + ((first ?? end) - start)).seconds,
                 perToken: outcome.durations.decode.map(\.seconds),
-                total: (turn.elapsed + (end - start)).seconds))
+                total: (turn.elapsed + (end - start)).seconds),
+            remarks: turn.remarks)
     }
 
     /// A request that ran meanwhile may have encoded the same image.
@@ -142,16 +145,17 @@ actor InferenceActor {
 
     /// Encodes an image without a prompt.
     func encode(
-        _ pixels: PixelTensor, durations stages: ImagePreparation.Durations, cancellation: Cancellation
+        _ image: PreparedPixels, durations stages: ImagePreparation.Durations, cancellation: Cancellation
     ) throws -> ImageFeatures {
         var durations = StageDurations()
         let (features, projected) = try engine.encode(
-            pixels, durations: &durations, cancellation: cancellation)
+            image.pixels, durations: &durations, cancellation: cancellation)
         return ImageFeatures(
             features: features, projected: projected,
             seconds: .init(
                 decodeImage: stages.decode.seconds, preprocess: stages.preprocess.seconds,
-                encode: durations.encode.seconds, project: durations.project.seconds))
+                encode: durations.encode.seconds, project: durations.project.seconds),
+            remarks: image.remarks)
     }
 
     /// One per token or image of a prompt.

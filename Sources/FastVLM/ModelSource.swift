@@ -124,14 +124,27 @@ public struct LoadOptions: Sendable {
     public var template: String?
     /// Longest sequence in positions; nil takes the checkpoint's, at most 8,192.
     public var contextLength: Int?
-    /// Whether photographs are turned as their EXIF orientation says. Apple's script does not.
+    /// Whether photographs are turned as their EXIF or XMP orientation says. Apple's script does not.
     public var appliesOrientation = true
-    /// Most pixels an image may have.
-    public var maximumPixels = 100_000_000
+    /// What shows behind transparent pixels.
+    public var background = ImageBackground.white
+    /// Whether grey of more than 8 bits is clipped at 255, as the reference does it (Pillow's `convert("RGB")`),
+    /// instead of scaled. Clipping turns most such images white.
+    public var usesReferenceDepth = false
+    /// Whether an image whose pixels are partly missing or damaged is answered about, the missing part grey, with a
+    /// remark (``Answer/remarks``); otherwise it is an error.
+    public var allowsTruncatedImages = false
+    /// Whether colours are taken as sRGB, as the reference does it, whatever colour profile an image has.
+    public var ignoresColorProfiles = false
+    /// Most pixels an image may have. Images are resized while they are decoded, so this bounds time rather than memory.
+    public var maximumPixels = 1_000_000_000
     /// Longest side an image may have, in pixels.
-    public var maximumSide = 30_000
+    public var maximumSide = 100_000
     /// Most bytes an image file may have.
-    public var maximumFileBytes = 64 << 20
+    public var maximumFileBytes = 256 << 20
+    /// Most bytes that decoding an image may take. A baseline JPEG or a PNG of any size takes some ten megabytes;
+    /// progressive JPEG, interlaced PNG and WebP take 1 to 8 bytes a pixel.
+    public var maximumImageBytes = 1 << 30
     /// The formats that are looked at; files of others are refused by their signature. ``ImageFormat/web`` unless more
     /// are asked for: a service that takes files from strangers should leave it at that.
     public var imageFormats = ImageFormat.web

@@ -14,6 +14,8 @@ final class ImageMemory: Sendable {
         let identity: Int
         /// [tokens, hidden size].
         let tokens: Tensor
+        /// What is worth telling about the file.
+        let remarks: [String]
     }
 
     private struct Entry: Sendable {
@@ -68,7 +70,7 @@ final class ImageMemory: Sendable {
         }
     }
 
-    func keep(_ tokens: Tensor, of bytes: Data, identity: Int) {
+    func keep(_ tokens: Tensor, of bytes: Data, identity: Int, remarks: [String] = []) {
         guard capacity > 0, bytes.count <= Self.largestFile, bytes.count + tokens.byteCount <= byteLimit,
             find(bytes) == nil
         else { return }
@@ -77,7 +79,8 @@ final class ImageMemory: Sendable {
             raw.baseAddress.map { Data(bytes: $0, count: raw.count) } ?? Data()
         }
         state.withLock { state in
-            state.entries.append(Entry(bytes: copy, known: Known(identity: identity, tokens: tokens)))
+            state.entries.append(
+                Entry(bytes: copy, known: Known(identity: identity, tokens: tokens, remarks: remarks)))
             var held = state.entries.reduce(0) { $0 + $1.byteCount }
             while state.entries.count > capacity || held > byteLimit {
                 held -= state.entries.removeFirst().byteCount

@@ -25,6 +25,13 @@ struct PreparedTurn: Sendable {
     var elapsed: Duration = .zero
     fileprivate var claims: [WeightedSemaphore.Claim] = []
 
+    /// What is worth telling about the images' files, with their numbers when there are several.
+    var remarks: [String] {
+        images.enumerated().flatMap { index, image in
+            image.remarks.map { images.count > 1 ? "image \(index + 1): \($0)" : $0 }
+        }
+    }
+
     /// To be called once the turn is over.
     func release() { for claim in claims { claim.release() } }
 }
@@ -35,6 +42,8 @@ struct TurnImage: Sendable {
     let bytes: Data
     var identity: Int
     var content: GenerationRequest.Image
+    /// What is worth telling about its file.
+    let remarks: [String]
 }
 
 /// What requests that are being prepared, or wait for the engine, may have at once. Each is claimed once per request, in
@@ -107,7 +116,7 @@ final class TurnPreparation: Sendable {
     /// Pixels of an image that is not part of a turn.
     func pixels(
         of source: ImageSource
-    ) async throws -> (pixels: PixelTensor, durations: ImagePreparation.Durations, turn: PreparedTurn) {
+    ) async throws -> (pixels: PreparedPixels, durations: ImagePreparation.Durations, turn: PreparedTurn) {
         var prepared = PreparedTurn(prompt: Prompt(elements: []), options: GenerationOptions())
         do {
             let files = try await read([source], for: &prepared)
@@ -176,10 +185,14 @@ final class TurnPreparation: Sendable {
         for (bytes, known) in zip(files, known) {
             if let known {
                 prepared.images.append(
-                    TurnImage(bytes: bytes, identity: known.identity, content: .encoded(known.tokens)))
+                    TurnImage(
+                        bytes: bytes, identity: known.identity, content: .encoded(known.tokens),
+                        remarks: known.remarks))
             } else if let pixels = decoded.next() {
                 prepared.images.append(
-                    TurnImage(bytes: bytes, identity: memory.newIdentity(), content: .pixels(pixels)))
+                    TurnImage(
+                        bytes: bytes, identity: memory.newIdentity(), content: .pixels(pixels.pixels),
+                        remarks: pixels.remarks))
             }
         }
     }
@@ -211,12 +224,12 @@ final class TurnPreparation: Sendable {
     }
 
     /// The pixels of files, in order.
-    private func decode(_ files: [Data], for prepared: inout PreparedTurn) async throws -> [PixelTensor] {
+    private func decode(_ files: [Data], for prepared: inout PreparedTurn) async throws -> [PreparedPixels] {
         guard !files.isEmpty else { return [] }
         let ready = files.map(takeExpected)
         let images = images
         let missing = zip(files, ready).filter { $0.1 == nil }.map(\.0)
-        var decoded: [PixelTensor] = []
+        var decoded: [PreparedPixels] = []
         if !missing.isEmpty {
             let pixelBytes = missing.count * images.pixelBytes
             let largest = try missing.map { try images.decodingBytes($0) }.max() ?? 0
@@ -230,8 +243,7 @@ final class TurnPreparation: Sendable {
             (decoded, durations) = try await offTaskThreads { cancellation in
                 var durations = ImagePreparation.Durations()
                 let pixels = try missing.map {
-                    try cancellation.check()
-                    return try images.prepare($0, durations: &durations)
+                    try images.prepare($0, durations: &durations, cancellation: cancellation)
                 }
                 return (pixels, durations)
             }
@@ -243,10 +255,10 @@ final class TurnPreparation: Sendable {
         return ready.compactMap { $0 ?? others.next() }
     }
 
-    private func takeExpected(_ bytes: Data) -> PixelTensor? {
+    private func takeExpected(_ bytes: Data) -> PreparedPixels? {
         expected.withLock { expected in
             guard let place = expected.firstIndex(where: { $0.bytes == bytes }) else { return nil }
-            return expected.remove(at: place).pixels
+            return expected.remove(at: place).prepared
         }
     }
 }

@@ -144,10 +144,7 @@ public final class VisionLanguageModel: Sendable {
         let geometry: ImageGeometry =
             options.geometry.map { $0 == .pad ? .pad : .crop } ?? configuration.geometry
         let preparation = ImagePreparation(
-            limits: ImageLimits(
-                pixels: options.maximumPixels, fileBytes: options.maximumFileBytes, side: options.maximumSide,
-                formats: Set(options.imageFormats.map(\.decoded))),
-            options: ImageOptions(appliesOrientation: options.appliesOrientation),
+            limits: options.imageLimits, options: options.imageOptions,
             preprocessor: try ImagePreparation.preprocessor(configuration, geometry: geometry))
         // A large vocabulary takes a third of a second on one thread, and a photograph a fifth, so they are read beside
         // the weights. What is wrong with the vocabulary is told soon: leaving this scope cancels the rest.

@@ -34,6 +34,7 @@ struct ByteView {
 
     func starts(with prefix: [UInt8]) -> Bool { bytes.starts(with: prefix) }
     func starts(with prefix: String) -> Bool { bytes.starts(with: prefix.utf8) }
+    func equals(_ text: String) -> Bool { bytes.elementsEqual(text.utf8) }
     func isPrefix(of whole: [UInt8]) -> Bool { whole.starts(with: bytes) }
 
     func hasText(_ text: String, at offset: Int) -> Bool {

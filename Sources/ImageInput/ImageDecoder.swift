@@ -36,6 +36,8 @@ package enum ImageDecoder {
         let reader = try PictureReader(bytes, limits: limits, options: options)
         var failure: ImageInputError?
         let capacity = reader.width * reader.height * 3
+        try limits.checkMemory(
+            capacity + reader.workingBytes, width: reader.width, height: reader.height, format: reader.format)
         let pixels = [UInt8](unsafeUninitializedCapacity: capacity) { buffer, count in
             do throws(ImageInputError) {
                 try reader.read(

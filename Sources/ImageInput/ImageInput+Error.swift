@@ -20,6 +20,8 @@ package enum ImageInputError: Error, Equatable, Sendable {
     case sideTooLong(format: ImageFormat, width: Int, height: Int, limit: Int)
     /// The header names more pixels than `ImageLimits.pixels`.
     case tooManyPixels(format: ImageFormat, width: Int, height: Int, limit: Int)
+    /// Decoding would take more bytes than `ImageLimits.memory`.
+    case tooMuchMemory(format: ImageFormat, width: Int, height: Int, bytes: Int, limit: Int)
     /// The file ends before the picture does.
     case truncated(format: ImageFormat, offset: Int, fileBytes: Int, detail: String)
     /// The bytes break the rules of the format. `offset` is nil where the codec cannot tell.
@@ -56,11 +58,11 @@ extension ImageInputError: CustomStringConvertible {
             "not an image: the content begins with \(start); pass a JPEG, PNG, WebP or PPM file"
         case .unsupportedVariant(let format, let detail):
             "\(format) variant not supported: \(detail); save the image as an ordinary 8-bit \(format)"
-        case .sideTooLong, .tooManyPixels, .overLimit, .outOfMemory:
+        case .sideTooLong, .tooManyPixels, .tooMuchMemory, .overLimit, .outOfMemory:
             sizeDescription
         case .truncated(let format, let offset, let fileBytes, let detail):
             "truncated \(format) at byte \(offset) of \(fileBytes): \(detail); "
-                + "fetch or copy the file again"
+                + "fetch or copy the file again, or allow truncated images to use what there is"
         case .corrupt(let format, let offset, let detail):
             "damaged \(format)\(offset.map { " near byte \($0)" } ?? ""): \(detail); "
                 + "fetch the file again or re-save the image"
@@ -80,6 +82,9 @@ extension ImageInputError: CustomStringConvertible {
         case .tooManyPixels(let format, let width, let height, let limit):
             "the \(format) header says \(width)x\(height), more than the \(limit) pixels allowed; "
                 + "shrink the image or raise the pixel limit"
+        case .tooMuchMemory(let format, let width, let height, let bytes, let limit):
+            "decoding this \(format) of \(width)x\(height) takes \((bytes + 1_048_575) >> 20) MiB, more than the "
+                + "\(limit >> 20) MiB allowed; save it as an ordinary baseline JPEG, shrink it or raise the limit"
         case .overLimit(let format, let detail):
             "refused \(format): \(detail); re-save the image with an ordinary encoder"
         case .outOfMemory(let format, let width, let height):

@@ -1,6 +1,6 @@
 /// What is refused before anything the size of the picture is allocated.
 package struct ImageLimits: Equatable, Sendable {
-    /// Most pixels a header may promise.
+    /// Most pixels a header may promise. Rows are resized as they are decoded, so this bounds time, not memory.
     package var pixels: Int
     /// Most bytes of a file, read or handed over.
     package var fileBytes: Int
@@ -8,15 +8,19 @@ package struct ImageLimits: Equatable, Sendable {
     package var side: Int
     /// The formats that are looked at; others are refused by their signature.
     package var formats: Set<ImageFormat>
+    /// Most bytes that decoding may take for a picture that cannot be decoded row by row: coefficients of a
+    /// progressive JPEG (2 to 6 bytes a pixel), an interlaced PNG (1 to 4), WebP (3 to 8).
+    package var memory: Int
 
     package init(
-        pixels: Int = 100_000_000, fileBytes: Int = 64 << 20, side: Int = 30_000,
+        pixels: Int = 1_000_000_000, fileBytes: Int = 256 << 20, side: Int = 100_000, memory: Int = 1 << 30,
         formats: Set<ImageFormat> = ImageFormat.web
     ) {
         self.formats = formats
         self.pixels = pixels
         self.fileBytes = fileBytes
         self.side = side
+        self.memory = memory
     }
 
     package static let standard = ImageLimits()
@@ -26,8 +30,6 @@ package struct ImageLimits: Equatable, Sendable {
         guard formats.contains(format) else { throw .formatNotEnabled(format) }
     }
 
-    /// Decoded memory is 3 bytes a pixel here; a progressive JPEG takes up to 6 more inside libjpeg, a
-    /// lossless WebP 4 more inside libwebp.
     func check(width: Int, height: Int, format: ImageFormat) throws(ImageInputError) {
         guard width > 0, height > 0 else {
             throw .corrupt(format: format, offset: nil, detail: "the header says \(width)x\(height) pixels")
@@ -36,9 +38,16 @@ package struct ImageLimits: Equatable, Sendable {
             throw .sideTooLong(format: format, width: width, height: height, limit: side)
         }
         let (count, overflow) = width.multipliedReportingOverflow(by: height)
-        // Three bytes a pixel must be countable even when a caller lifts every limit.
+        // Four bytes a pixel must be countable even when a caller lifts every limit.
         guard !overflow, count <= pixels, count <= Int.max / 4 else {
             throw .tooManyPixels(format: format, width: width, height: height, limit: pixels)
+        }
+    }
+
+    /// - Parameter bytes: what decoding takes, the windows of the resize and the codec's own memory.
+    func checkMemory(_ bytes: Int, width: Int, height: Int, format: ImageFormat) throws(ImageInputError) {
+        guard bytes <= memory else {
+            throw .tooMuchMemory(format: format, width: width, height: height, bytes: bytes, limit: memory)
         }
     }
 }

@@ -88,6 +88,88 @@ package struct ImagePreprocessor: Equatable, Sendable {
         return PixelTensor(size: size, values: values)
     }
 
+    /// Decodes, turns and resizes at once: the picture never exists as a whole. The same floats as of the
+    /// decoded and turned picture.
+    /// - Parameter limits: `memory` bounds the codec's and the resize's working memory together.
+    /// - Returns: [size, size, 3], float32, and what is worth telling about the file; nil when cancelled.
+    package func callAsFunction(
+        _ picture: PictureReader, limits: ImageLimits = .standard, cancellation: Cancellation
+    ) throws(ImageInputError) -> (pixels: PixelTensor, remarks: [String])? {
+        let resample = try resampler(storedAs: picture)
+        try limits.checkMemory(
+            resample.streamingBytes.saturatingSum(picture.workingBytes), width: picture.width,
+            height: picture.height, format: picture.format)
+        let count = size * size * 3
+        var end: End?
+        let values = [Float](unsafeUninitializedCapacity: count) { buffer, initialized in
+            do throws(End) {
+                try fill(buffer, from: picture, with: resample, cancellation: cancellation)
+                initialized = count
+            } catch {
+                end = error
+                initialized = 0
+            }
+        }
+        switch end {
+        case .failure(let error): throw error
+        case .cancellation: return nil
+        case nil: return (PixelTensor(size: size, values: values), try picture.finish())
+        }
+    }
+
+    /// Memory that decoding and resizing take beside the file and the result, in bytes.
+    package func decodingBytes(_ picture: PictureReader) throws(ImageInputError) -> Int {
+        try resampler(storedAs: picture).streamingBytes.saturatingSum(picture.workingBytes)
+    }
+
+    private enum End: Error {
+        case failure(ImageInputError)
+        case cancellation
+    }
+
+    private func resampler(storedAs picture: PictureReader) throws(ImageInputError) -> BicubicResample {
+        let orientation = picture.orientation
+        let (width, height) =
+            orientation.swapsSides ? (picture.height, picture.width) : (picture.width, picture.height)
+        return try resampler(width: width, height: height).stored(
+            mirrorsX: orientation.mirrorsX, mirrorsY: orientation.mirrorsY,
+            swapsSides: orientation.swapsSides)
+    }
+
+    private func fill(
+        _ destination: UnsafeMutableBufferPointer<Float>, from picture: PictureReader,
+        with resample: BicubicResample, cancellation: Cancellation
+    ) throws(End) {
+        let tables = tables
+        try resample.stream { count, rows throws(End) in
+            guard !cancellation.isCancelled else { throw .cancellation }
+            do throws(ImageInputError) {
+                try picture.read(count, into: rows)
+            } catch {
+                throw .failure(error)
+            }
+        } writing: { rows, band in
+            for (index, row) in rows.enumerated() {
+                let part = UnsafeMutableBufferPointer(
+                    rebasing: band[(index * size * 3)..<((index + 1) * size * 3)])
+                let (start, step) = place(ofStoredRow: row, picture.orientation)
+                Self.normalise(part, tables, into: destination, at: start * 3, step: step * 3)
+            }
+        }
+    }
+
+    /// Where the first pixel of a row of the result stands once it is turned upright, and how far each
+    /// further one is from the one before, in pixels.
+    private func place(ofStoredRow row: Int, _ orientation: ImageOrientation) -> (start: Int, step: Int) {
+        let last = size - 1
+        let right = orientation.mirrorsX
+        let down = orientation.mirrorsY
+        guard orientation.swapsSides else {
+            return ((down ? last - row : row) * size + (right ? last : 0), right ? -1 : 1)
+        }
+        return ((down ? last : 0) * size + (right ? last - row : row), down ? -size : size)
+    }
+
     /// The same into memory of the caller's.
     /// - Parameter destination: [size, size, 3], float32.
     package func write(
@@ -104,33 +186,40 @@ package struct ImagePreprocessor: Equatable, Sendable {
     package func resampler(
         for image: RGBImage, variant: BicubicResample.Variant = .automatic
     ) throws(ImageInputError) -> BicubicResample {
+        try resampler(width: image.width, height: image.height, variant: variant)
+    }
+
+    private func resampler(
+        width: Int, height: Int, variant: BicubicResample.Variant = .automatic
+    ) throws(ImageInputError) -> BicubicResample {
         let resample =
             switch geometry {
-            case .pad(let background): padded(image, background, variant)
-            case .crop: cropped(image, variant)
+            case .pad(let background): padded(width, height, background, variant)
+            case .crop: cropped(width, height, variant)
             }
         guard let resample else {
             throw .invalidParameter(
-                name: "image", expected: "sides that can be resized to \(size)",
-                got: "\(image.width)x\(image.height)")
+                name: "image", expected: "sides that can be resized to \(size)", got: "\(width)x\(height)")
         }
         return resample
     }
 
     private func padded(
-        _ image: RGBImage, _ background: RGBColor, _ variant: BicubicResample.Variant
+        _ width: Int, _ height: Int, _ background: RGBColor, _ variant: BicubicResample.Variant
     ) -> BicubicResample? {
-        let side = max(image.width, image.height)
+        let side = max(width, height)
         func axis(_ length: Int) -> BicubicResample.Axis {
             .init(padded: side, before: (side - length) / 2, real: length, resized: size, outputs: 0..<size)
         }
         return BicubicResample(
-            horizontal: axis(image.width), vertical: axis(image.height),
+            horizontal: axis(width), vertical: axis(height),
             background: (background.red, background.green, background.blue), variant: variant)
     }
 
-    private func cropped(_ image: RGBImage, _ variant: BicubicResample.Variant) -> BicubicResample? {
-        let short = min(image.width, image.height)
+    private func cropped(
+        _ width: Int, _ height: Int, _ variant: BicubicResample.Variant
+    ) -> BicubicResample? {
+        let short = min(width, height)
         func axis(_ length: Int) -> BicubicResample.Axis {
             // The quotient of two integers this small truncates alike in Python's double arithmetic.
             let resized = length == short ? size : size * length / short
@@ -138,16 +227,20 @@ package struct ImagePreprocessor: Equatable, Sendable {
             return .init(
                 padded: length, before: 0, real: length, resized: resized, outputs: first..<first + size)
         }
-        return BicubicResample(
-            horizontal: axis(image.width), vertical: axis(image.height), variant: variant)
+        return BicubicResample(horizontal: axis(width), vertical: axis(height), variant: variant)
+    }
+
+    /// The float of every level of every channel.
+    private var tables: [[Float]] {
+        (0..<3).map { channel in
+            (0..<256).map { (level: Int) -> Float in (Float(level) / 255 - mean[channel]) / std[channel] }
+        }
     }
 
     private func fill(
         _ destination: UnsafeMutableBufferPointer<Float>, from image: RGBImage, with resample: BicubicResample
     ) {
-        let tables: [[Float]] = (0..<3).map { channel in
-            (0..<256).map { (level: Int) -> Float in (Float(level) / 255 - mean[channel]) / std[channel] }
-        }
+        let tables = tables
         let rowLength = size * 3
         image.pixels.withUnsafeBufferPointer { source in
             withUnsafeTemporaryAllocation(
@@ -157,24 +250,29 @@ package struct ImagePreprocessor: Equatable, Sendable {
                     let rows = start..<min(start + BicubicResample.bandHeight, size)
                     let part = UnsafeMutableBufferPointer(rebasing: band[..<(rows.count * rowLength)])
                     resample.compute(rows: rows, of: source, into: part)
-                    Self.normalise(part, tables, into: destination, at: start * rowLength)
+                    Self.normalise(part, tables, into: destination, at: start * rowLength, step: 3)
                 }
             }
         }
     }
 
     /// One table look-up a value: exact, because a channel has only 256 values.
+    /// - Parameters:
+    ///   - offset: where the first pixel goes.
+    ///   - step: from one pixel to the next.
     private static func normalise(
         _ band: UnsafeMutableBufferPointer<UInt8>, _ tables: [[Float]],
-        into destination: UnsafeMutableBufferPointer<Float>, at offset: Int
+        into destination: UnsafeMutableBufferPointer<Float>, at offset: Int, step: Int
     ) {
         tables[0].withUnsafeBufferPointer { red in
             tables[1].withUnsafeBufferPointer { green in
                 tables[2].withUnsafeBufferPointer { blue in
+                    var to = offset
                     for index in stride(from: 0, to: band.count, by: 3) {
-                        destination[offset + index] = red[Int(band[index])]
-                        destination[offset + index + 1] = green[Int(band[index + 1])]
-                        destination[offset + index + 2] = blue[Int(band[index + 2])]
+                        destination[to] = red[Int(band[index])]
+                        destination[to + 1] = green[Int(band[index + 1])]
+                        destination[to + 2] = blue[Int(band[index + 2])]
+                        to += step
                     }
                 }
             }

@@ -1,5 +1,5 @@
-/// One picture, read row by row as RGB: transparency is resolved here, so whoever takes the rows sees only
-/// colours. The rows are as stored; `orientation` says how they have to be turned.
+/// One picture, read row by row as sRGB: colour profile and transparency are resolved here, so whoever takes
+/// the rows sees only colours. The rows are as stored; `orientation` says how they have to be turned.
 ///
 /// Valid only as long as the file's bytes.
 package final class PictureReader {
@@ -12,14 +12,19 @@ package final class PictureReader {
     /// Memory of the picture's size that the codec takes beside the rows, in bytes.
     package let workingBytes: Int
 
+    /// Time spent in `init` and `read`.
+    package private(set) var readingTime = Duration.zero
+
     private let source: any RowSource
     private let background: ImageOptions.Background
-    private var remarks: [String] = []
+    private let conversion: ColorConversion?
+    private let remarks: [String]
 
     /// Opens the file and checks the limits; nothing of the picture's size is allocated yet.
     package init(
         _ bytes: UnsafeRawBufferPointer, limits: ImageLimits = .standard, options: ImageOptions = .standard
     ) throws(ImageInputError) {
+        let start = ContinuousClock.now
         guard bytes.count <= limits.fileBytes else {
             throw .fileTooLarge(bytes: bytes.count, limit: limits.fileBytes)
         }
@@ -32,15 +37,24 @@ package final class PictureReader {
             case .bmp: try WindowsBitmapReader(view, limits: limits, options: options)
             default: try CodecReader(bytes, format: format, options: options)
             }
-        try limits.check(width: source.header.width, height: source.header.height, format: format)
+        let header = source.header
+        try limits.check(width: header.width, height: header.height, format: format)
+        try limits.checkMemory(
+            header.workingBytes, width: header.width, height: header.height, format: format)
         self.source = source
         self.format = format
         width = source.header.width
         height = source.header.height
         workingBytes = source.header.workingBytes
         background = options.background
+        switch options.ignoresColorProfile ? .unneeded : ColorConversion.find(for: source) {
+        case .unneeded: (conversion, remarks) = (nil, [])
+        case .needed(let found): (conversion, remarks) = (found, [])
+        case .unusable(let reason): (conversion, remarks) = (nil, ["\(format): \(reason) and was ignored"])
+        }
         orientation =
             options.appliesOrientation ? ImageOrientation.find(in: view, format: format) : .upright
+        readingTime = ContinuousClock.now - start
     }
 
     /// The next rows.
@@ -51,8 +65,11 @@ package final class PictureReader {
         _ count: Int, into destination: UnsafeMutableBufferPointer<UInt8>
     ) throws(ImageInputError) {
         precondition(destination.count == count * width * 3, "destination is not [count, width, 3]")
+        let start = ContinuousClock.now
+        defer { readingTime += ContinuousClock.now - start }
         if source.header.channels == 3 {
             try source.read(count, into: destination)
+            conversion?.apply(to: destination, count: count * width)
             return
         }
         var failure: ImageInputError?
@@ -64,6 +81,7 @@ package final class PictureReader {
                     failure = error
                     return
                 }
+                conversion?.apply(to: row, count: width)
                 resolve(row, into: destination, at: y * width * 3)
             }
         }

@@ -32,6 +32,13 @@ package struct BicubicResample: Sendable {
             self.init(padded: source, before: 0, real: source, resized: resized, outputs: 0..<resized)
         }
 
+        /// Counted from the other end.
+        var mirrored: Axis {
+            Axis(
+                padded: padded, before: padded - before - real, real: real, resized: resized,
+                outputs: resized - outputs.upperBound..<resized - outputs.lowerBound)
+        }
+
         /// Sizes beyond these are never asked for and would overflow 32-bit positions in the plan.
         var isPossible: Bool {
             real > 0 && before >= 0 && padded < 1 << 30 && before <= padded - real && resized > 0
@@ -45,11 +52,11 @@ package struct BicubicResample: Sendable {
 
     package let horizontal: Axis
     package let vertical: Axis
-    private let columns: Plan
-    private let lines: Plan
+    let columns: Plan
+    let lines: Plan
     private let background: [UInt8]
     private let usesVectors: Bool
-    private let columnsFirst: Bool
+    let columnsFirst: Bool
 
     /// - Parameters:
     ///   - background: red, green, blue of everything outside the real picture.
@@ -68,6 +75,35 @@ package struct BicubicResample: Sendable {
             variant == .automatic && columns.isSplittable && lines.isSplittable && fv_bicubic_has_avx2() != 0
         let shrinks = vertical.padded - vertical.resized
         columnsFirst = shrinks > 0 && shrinks > 2 * (horizontal.padded - horizontal.resized)
+    }
+
+    private init(
+        _ other: BicubicResample, horizontal: Axis, vertical: Axis, columns: Plan, lines: Plan,
+        columnsFirst: Bool
+    ) {
+        self.horizontal = horizontal
+        self.vertical = vertical
+        self.columns = columns
+        self.lines = lines
+        self.columnsFirst = columnsFirst
+        background = other.background
+        usesVectors = other.usesVectors
+    }
+
+    /// The same resize for a source that is stored otherwise than upright: its result, turned upright, has
+    /// the bits that this one gives for the source turned upright, because mirroring only reverses sums of
+    /// integers, and a turn of the source exchanges the two passes.
+    /// - Parameters:
+    ///   - mirrorsX: going right in the upright picture is going backwards in the stored one.
+    ///   - mirrorsY: the same for going down.
+    ///   - swapsSides: rows of the upright picture are columns of the stored one.
+    package func stored(mirrorsX: Bool, mirrorsY: Bool, swapsSides: Bool) -> BicubicResample {
+        let across = mirrorsX ? (horizontal.mirrored, columns.mirrored(horizontal)) : (horizontal, columns)
+        let down = mirrorsY ? (vertical.mirrored, lines.mirrored(vertical)) : (vertical, lines)
+        let (first, second) = swapsSides ? (down, across) : (across, down)
+        return BicubicResample(
+            self, horizontal: first.0, vertical: second.0, columns: first.1, lines: second.1,
+            columnsFirst: swapsSides ? !columnsFirst : columnsFirst)
     }
 
     /// Width of the result.
@@ -97,28 +133,44 @@ package struct BicubicResample: Sendable {
         }
     }
 
-    private typealias Bytes = UnsafeBufferPointer<UInt8>
-    private typealias MutableBytes = UnsafeMutableBufferPointer<UInt8>
+    typealias Bytes = UnsafeBufferPointer<UInt8>
+    typealias MutableBytes = UnsafeMutableBufferPointer<UInt8>
 
     private func computeRowsFirst(_ rows: Range<Int>, _ source: Bytes, _ destination: MutableBytes) {
         let stride = horizontal.real * 3
         let rowBytes = width * 3
         let needed = lines.sourceRows(for: rows)
-        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: (needed.count + 1) * rowBytes) { scratch in
-            let band = MutableBytes(rebasing: scratch[..<(needed.count * rowBytes)])
-            let backgroundRow = MutableBytes(rebasing: scratch[(needed.count * rowBytes)...])
-            columns.fillBackground(background, into: backgroundRow)
+        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: needed.count * rowBytes) { band in
             let first = Bytes(rebasing: source[(needed.lowerBound * stride)...])
-            alongRows(first, stride: stride, count: needed.count, background, into: band)
-            alongColumns(
-                rows, Bytes(band), from: needed.lowerBound, stride: rowBytes, Bytes(backgroundRow),
-                into: destination)
+            alongRows(first, stride: stride, count: needed.count, into: band)
+            finishRowsFirst(rows, Bytes(band), from: needed.lowerBound, into: destination)
         }
     }
 
     private func computeColumnsFirst(_ rows: Range<Int>, _ source: Bytes, _ destination: MutableBytes) {
-        let stride = horizontal.real * 3
         let needed = lines.sourceRows(for: rows)
+        let first = Bytes(rebasing: source[(needed.lowerBound * horizontal.real * 3)...])
+        computeColumnsFirst(rows, first, from: needed.lowerBound, into: destination)
+    }
+
+    /// The column pass to rows `rows` of the result, of rows that went through the row pass.
+    /// - Parameter band: row `start` of the source and those that follow, as far as the windows reach.
+    func finishRowsFirst(
+        _ rows: Range<Int>, _ band: Bytes, from start: Int, into destination: MutableBytes
+    ) {
+        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: width * 3) { backgroundRow in
+            columns.fillBackground(background, into: backgroundRow)
+            alongColumns(
+                rows, band, from: start, stride: width * 3, Bytes(backgroundRow), into: destination)
+        }
+    }
+
+    /// Both passes to rows `rows` of the result, columns first.
+    /// - Parameter source: row `start` of the source and those that follow, as far as the windows reach.
+    func computeColumnsFirst(
+        _ rows: Range<Int>, _ source: Bytes, from start: Int, into destination: MutableBytes
+    ) {
+        let stride = horizontal.real * 3
         let size = (rows.count + 1) * stride + height * 3
         withUnsafeTemporaryAllocation(of: UInt8.self, capacity: size) { scratch in
             let band = MutableBytes(rebasing: scratch[..<(rows.count * stride)])
@@ -126,9 +178,7 @@ package struct BicubicResample: Sendable {
             let backgroundColumn = MutableBytes(rebasing: scratch[(band.count + stride)...])
             for index in backgroundRow.indices { backgroundRow[index] = background[index % 3] }
             lines.fillBackground(background, into: backgroundColumn)
-            let first = Bytes(rebasing: source[(needed.lowerBound * stride)...])
-            alongColumns(
-                rows, first, from: needed.lowerBound, stride: stride, Bytes(backgroundRow), into: band)
+            alongColumns(rows, source, from: start, stride: stride, Bytes(backgroundRow), into: band)
             // What lies beside the picture went through the first pass too: its colour may differ by row.
             for (index, row) in rows.enumerated() {
                 alongRows(
@@ -137,6 +187,11 @@ package struct BicubicResample: Sendable {
                     into: MutableBytes(rebasing: destination[(index * width * 3)...]))
             }
         }
+    }
+
+    /// The row pass of `count` rows that begin at `source`.
+    func alongRows(_ source: Bytes, stride: Int, count: Int, into destination: MutableBytes) {
+        alongRows(source, stride: stride, count: count, background, into: destination)
     }
 
     /// The row pass of `count` rows that begin at `source`.
@@ -183,7 +238,7 @@ package struct BicubicResample: Sendable {
 
 extension BicubicResample {
     /// Windows and weights of one axis.
-    private struct Plan: Sendable {
+    struct Plan: Sendable {
         let windows: [fv_bicubic_window]
         let weights: [Int32]
         let halves: [Int16]
@@ -206,6 +261,36 @@ extension BicubicResample {
             self.halves = halves
             self.taps = taps
             isSplittable = fits != 0
+        }
+
+        private init(windows: [fv_bicubic_window], weights: [Int32], halves: [Int16], of other: Plan) {
+            self.windows = windows
+            self.weights = weights
+            self.halves = halves
+            taps = other.taps
+            isSplittable = other.isSplittable
+        }
+
+        /// The same windows and weights counted from the other end of the axis.
+        func mirrored(_ axis: Axis) -> Plan {
+            var windows: [fv_bicubic_window] = []
+            var weights = [Int32](repeating: 0, count: self.weights.count)
+            var halves = [Int16](repeating: 0, count: self.halves.count)
+            for (index, output) in self.windows.indices.reversed().enumerated() {
+                var window = self.windows[output]
+                let count = Int(window.count)
+                if count > 0 { window.start = Int32(axis.real) - window.start - window.count }
+                windows.append(window)
+                for tap in 0..<count {
+                    let weight = self.weights[output * taps + count - 1 - tap]
+                    weights[index * taps + tap] = weight
+                    // Groups of four: the high parts, then the low bytes.
+                    let place = (index * taps + tap / 4 * 4) * 2 + tap % 4
+                    halves[place] = Int16(truncatingIfNeeded: weight >> 8)
+                    halves[place + 4] = Int16(truncatingIfNeeded: weight & 255)
+                }
+            }
+            return Plan(windows: windows, weights: weights, halves: halves, of: self)
         }
 
         /// The source rows that outputs `rows` look at; empty when they see only background.

@@ -93,6 +93,7 @@ struct OutputStyle: Sendable {
         var finishReason: Answer.FinishReason
         var usage: Usage
         var timings: Timings
+        var remarks: [String]
         var model: ModelInformation
 
         init(_ answer: Answer, model: ModelInformation) {
@@ -102,6 +103,7 @@ struct OutputStyle: Sendable {
             finishReason = answer.finishReason
             usage = answer.usage
             timings = answer.timings
+            remarks = answer.remarks
             self.model = model
         }
     }
@@ -123,7 +125,10 @@ struct OutputStyle: Sendable {
                 } else if !endsWithNewline || answer.text.isEmpty {
                     try Terminal.answer("\n")
                 }
-                if !verbosity.quiet { Terminal.note(summary(answer)) }
+                if !verbosity.quiet {
+                    for remark in answer.remarks { Terminal.note("note: \(remark)") }
+                    Terminal.note(summary(answer))
+                }
             } else if streaming {
                 if json {
                     try Terminal.json(PieceLine(text: piece.text, token: piece.token))

@@ -25,6 +25,7 @@ struct Encode: AsyncParsableCommand {
         var featureChannels: Int
         var hiddenSize: Int
         var timings: ImageFeatures.Seconds
+        var remarks: [String]
         var model: ModelInformation
     }
 
@@ -35,12 +36,16 @@ struct Encode: AsyncParsableCommand {
             let loaded = try await model.load(verbosity)
             for source in sources {
                 let encoded = try await loaded.encode(source)
+                if !verbosity.quiet {
+                    for remark in encoded.remarks { Terminal.note("note: \(remark)") }
+                }
                 try encoded.write(to: URL(filePath: output))
                 if json {
                     try Terminal.json(
                         Report(
                             output: output, tokens: encoded.tokens, featureChannels: encoded.featureChannels,
                             hiddenSize: encoded.hiddenSize, timings: encoded.seconds,
+                            remarks: encoded.remarks,
                             model: loaded.information))
                 } else if !verbosity.quiet {
                     Terminal.note(

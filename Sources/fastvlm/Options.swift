@@ -5,6 +5,11 @@ import Logging
 
 extension LoadOptions.Precision: ExpressibleByArgument {}
 extension LoadOptions.Geometry: ExpressibleByArgument {}
+extension ImageBackground: ExpressibleByArgument {
+    public init?(argument: String) { self.init(argument) }
+
+    public var defaultValueDescription: String { self == .white ? "white" : "\(self)" }
+}
 
 /// What names of image files end with, whether or not this build decodes them: none of them is a question.
 let imageExtensions = LoadOptions.ImageFormat.allCases.flatMap(\.fileExtensions)
@@ -70,17 +75,38 @@ struct ModelOptions: ParsableArguments {
     @Option(help: "Longest sequence, in positions (default: the checkpoint's, at most 8192).")
     var context: Int?
 
-    @Flag(help: "Do not turn photographs as their EXIF orientation says.")
+    @Flag(help: "Do not turn photographs as their EXIF or XMP orientation says.")
     var ignoreOrientation = false
 
+    @Option(
+        help:
+            "What shows behind transparent pixels: white, black, #rrggbb, or drop, which ignores transparency as the reference does."
+    )
+    var background = ImageBackground.white
+
+    @Flag(help: "Clip grey of more than 8 bits at 255 as the reference does, instead of scaling it.")
+    var referenceDepth = false
+
+    @Flag(help: "Take colours as sRGB, whatever colour profile an image has.")
+    var ignoreProfile = false
+
+    @Flag(help: "Use images whose pixels are partly missing or damaged; the missing part is grey.")
+    var allowTruncated = false
+
     @Option(help: "Most megapixels an image may have.")
-    var maxMegapixels = 100
+    var maxMegapixels = 1000
 
     @Option(help: "Longest side an image may have, in pixels.")
-    var maxSide = 30_000
+    var maxSide = 100_000
 
     @Option(help: "Most MiB an image file may have.")
-    var maxFileMib = 64
+    var maxFileMib = 256
+
+    @Option(
+        help:
+            "Most MiB that decoding an image may take (a baseline JPEG takes about ten, a progressive one 2 to 6 bytes a pixel)."
+    )
+    var maxImageMib = 1024
 
     var fileLimit: Int { maxFileMib << 20 }
 
@@ -89,6 +115,7 @@ struct ModelOptions: ParsableArguments {
         try check("--max-megapixels", maxMegapixels, in: 1...4096)
         try check("--max-side", maxSide, in: 1...1_000_000)
         try check("--max-file-mib", maxFileMib, in: 1...4096)
+        try check("--max-image-mib", maxImageMib, in: 1...1_048_576)
     }
 
     /// - Parameter images: what the first question is about; prepared while the weights load
@@ -105,6 +132,11 @@ struct ModelOptions: ParsableArguments {
         options.template = template
         options.contextLength = context
         options.appliesOrientation = !ignoreOrientation
+        options.background = background
+        options.usesReferenceDepth = referenceDepth
+        options.ignoresColorProfiles = ignoreProfile
+        options.allowsTruncatedImages = allowTruncated
+        options.maximumImageBytes = maxImageMib << 20
         options.maximumPixels = maxMegapixels * 1_000_000
         options.maximumSide = maxSide
         options.maximumFileBytes = fileLimit

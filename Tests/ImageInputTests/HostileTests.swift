@@ -5,7 +5,7 @@ import Testing
 @testable import ImageInput
 
 /// PNG chunks with the right checksum, to build files no encoder writes.
-private func chunk(_ kind: String, _ data: [UInt8]) -> [UInt8] {
+func chunk(_ kind: String, _ data: [UInt8]) -> [UInt8] {
     let body = Array(kind.utf8) + data
     var crc: UInt32 = 0xFFFF_FFFF
     for byte in body {
@@ -15,7 +15,7 @@ private func chunk(_ kind: String, _ data: [UInt8]) -> [UInt8] {
     return bigEndian(UInt32(data.count)) + body + bigEndian(~crc)
 }
 
-private func bigEndian(_ value: UInt32) -> [UInt8] {
+func bigEndian(_ value: UInt32) -> [UInt8] {
     [UInt8(value >> 24), UInt8(value >> 16 & 255), UInt8(value >> 8 & 255), UInt8(value & 255)]
 }
 
@@ -97,17 +97,21 @@ struct HostileTests {
         #expect(
             failure(of: pngHeader(0x7FFF_FFFF, 0x7FFF_FFFF) + chunk("IDAT", []))
                 == .sideTooLong(
-                    format: .png, width: 0x7FFF_FFFF, height: 0x7FFF_FFFF, limit: 30_000))
+                    format: .png, width: 0x7FFF_FFFF, height: 0x7FFF_FFFF, limit: 100_000))
+        #expect(
+            failure(of: pngHeader(90_000, 20_000) + chunk("IDAT", []))
+                == .tooManyPixels(format: .png, width: 90_000, height: 20_000, limit: 1_000_000_000))
         #expect(
             failure(of: pngHeader(20_000, 20_000) + chunk("IDAT", []))
-                == .tooManyPixels(format: .png, width: 20_000, height: 20_000, limit: 100_000_000))
+                == .tooMuchMemory(
+                    format: .png, width: 20_000, height: 20_000, bytes: 1_200_000_000, limit: 1 << 30))
         var jpeg = [UInt8](try DecodeCase.named("jpeg-420").file)
         let frame = try #require((0..<jpeg.count - 9).first { jpeg[$0] == 0xFF && jpeg[$0 + 1] == 0xC0 })
         jpeg.replaceSubrange(frame + 5..<frame + 9, with: [0xFF, 0xDC, 0xFF, 0xDC])
         #expect(
             failure(of: jpeg)
-                == .sideTooLong(format: .jpeg, width: 65_500, height: 65_500, limit: 30_000))
-        for text in ["P6 99999 99999 255\n", "P5 30001 1 255\n", "P2 1 9999999999 255\n"] {
+                == .tooManyPixels(format: .jpeg, width: 65_500, height: 65_500, limit: 1_000_000_000))
+        for text in ["P6 999999 999999 255\n", "P5 100001 1 255\n", "P2 1 9999999999 255\n"] {
             guard case .sideTooLong = failure(of: Array(text.utf8)) else {
                 Issue.record("\(text) is not refused for its size")
                 continue
@@ -151,6 +155,73 @@ struct HostileTests {
         let name: String
         let file: Data
         let rgb: Data
+    }
+
+    @Test("cut and damaged files that are allowed give whole pictures with a remark", arguments: samples)
+    func allowed(_ name: String) throws {
+        let example = try DecodeCase.named(name)
+        let whole = [UInt8](example.file)
+        let limits = ImageLimits(pixels: 1 << 20, fileBytes: 1 << 20, side: 4096)
+        var options = ImageOptions.reference
+        options.appliesOrientation = false
+        options.allowsTruncated = true
+        for length in stride(from: 1, to: whole.count, by: 3) {
+            let cut = Array(whole[..<length])
+            guard let (image, remarks) = try? ImageDecoder.decodeWithRemarks(cut, options: options) else {
+                continue
+            }
+            #expect([image.width, image.height] == example.size)
+            #expect(image.pixels == [UInt8](example.rgb) || !remarks.isEmpty, "\(name) cut at \(length)")
+        }
+        var random = SeededGenerator()
+        for _ in 0..<200 {
+            var broken = whole
+            broken[Int.random(in: 0..<broken.count, using: &random)] = .random(in: 0...255, using: &random)
+            _ = try? ImageDecoder.decode(broken, limits: limits, options: options)
+            options.background = .white
+            options.ignoresColorProfile = false
+            _ = try? ImageDecoder.decode(broken, limits: limits, options: options)
+        }
+    }
+
+    @Test("damaged colour profiles never stop a picture", arguments: ["jpeg-p3", "png-p3", "jpeg-grey"])
+    func damagedProfiles(_ name: String) throws {
+        let whole = [UInt8](try DefaultCase.named(name).file)
+        var random = SeededGenerator()
+        for _ in 0..<300 {
+            var broken = whole
+            for _ in 0..<Int.random(in: 1...6, using: &random) {
+                broken[Int.random(in: 20..<700, using: &random)] = .random(in: 0...255, using: &random)
+            }
+            guard let image = try? ImageDecoder.decode(broken, limits: .init(pixels: 1 << 20)) else {
+                continue
+            }
+            #expect(image.pixels.count == image.width * image.height * 3)
+        }
+    }
+
+    @Test("a text chunk that unfolds to gigabytes is unfolded to one megabyte at most")
+    func textBombs() throws {
+        let file = [UInt8](try DecodeCase.named("png-colour2-depth8").file)
+        let pixels = try ImageDecoder.decode(file).pixels
+        let bomb = try #require(
+            try JSONDecoder().decode([Bomb].self, from: Fixture.data("images/bombs.json"))
+                .first { $0.name == "zTXt" })
+        // The bomb's compressed zeros under the names that are looked for.
+        let bytes = [UInt8](bomb.file)
+        let start = try #require((0..<bytes.count).first { bytes[$0...].starts(with: Array("zTXt".utf8)) })
+        let length = bytes[(start - 4)..<start].reduce(0) { $0 << 8 | Int($1) }
+        let zeros = Array(bytes[(start + 4)..<(start + 4 + length)].dropFirst(9))
+        for (kind, name, between) in [
+            ("zTXt", "Raw profile type exif", [0, 0]), ("iTXt", "XML:com.adobe.xmp", [0, 1, 0, 0, 0]),
+        ] as [(String, String, [UInt8])] {
+            let extra = chunk(kind, Array(name.utf8) + between + zeros)
+            let clock = ContinuousClock()
+            let start = clock.now
+            let many = [[UInt8]](repeating: extra, count: 20).flatMap { $0 }
+            #expect(try ImageDecoder.decode(Array(file[..<33]) + many + Array(file[33...])).pixels == pixels)
+            #expect(clock.now - start < .seconds(2))
+        }
     }
 
     @Test("PNG chunks that unfold to a thousand times their size are not unfolded")
@@ -274,6 +345,7 @@ struct HostileTests {
             .unknownFormat(start: "00"), .unsupportedVariant(format: .jpeg, detail: "12 bits"),
             .sideTooLong(format: .png, width: 1, height: 2, limit: 1),
             .tooManyPixels(format: .png, width: 1, height: 2, limit: 1),
+            .tooMuchMemory(format: .webp, width: 1, height: 2, bytes: 3, limit: 2),
             .truncated(format: .webp, offset: 3, fileBytes: 4, detail: "x"),
             .corrupt(format: .webp, offset: nil, detail: "x"), .overLimit(format: .jpeg, detail: "x"),
             .outOfMemory(format: .webp, width: 1, height: 2), .invalidImage(width: 1, height: 2, bytes: 3),

@@ -5,6 +5,17 @@ import Testing
 
 @testable import ImageInput
 
+extension ImageOrientation {
+    /// What turns an upright picture to be stored like this.
+    fileprivate var inverse: ImageOrientation {
+        switch self {
+        case .needsClockwiseTurn: .needsCounterclockwiseTurn
+        case .needsCounterclockwiseTurn: .needsClockwiseTurn
+        default: self
+        }
+    }
+}
+
 private struct ResizeCase: Decodable {
     let source: [Int]
     let target: [Int]
@@ -102,6 +113,77 @@ struct ResampleTests {
             }
         }
         return result
+    }
+
+    @Test("rows that come one after the other, stored in any orientation, give the same bytes")
+    func streamsAgree() throws {
+        var random = SeededGenerator()
+        for round in 0..<120 {
+            let upright = try noise(
+                Int.random(in: 1...90, using: &random), Int.random(in: 1...90, using: &random))
+            let side = max(upright.width, upright.height) + Int.random(in: 0...20, using: &random)
+            let target = Int.random(in: 1...130, using: &random)
+            let outputs = Int.random(in: 0..<target, using: &random)..<target
+            func axis(_ length: Int) -> BicubicResample.Axis {
+                .init(
+                    padded: side, before: (side - length) / 3, real: length, resized: target, outputs: outputs
+                )
+            }
+            // Different scales, so that both orders of the passes come up.
+            let across = BicubicResample.Axis(upright.width, to: Int.random(in: 1...130, using: &random))
+            let resample = try #require(
+                BicubicResample(
+                    horizontal: round % 2 == 0 ? axis(upright.width) : across, vertical: axis(upright.height),
+                    background: (255, 3, 128), variant: round % 3 == 0 ? .scalar : .automatic))
+            let expected = RGBImage(
+                checkedWidth: resample.width, height: resample.height,
+                pixels: upright.pixels.withUnsafeBufferPointer { resample($0) })
+            for orientation in ImageOrientation.allCases {
+                let stored = upright.turned(orientation.inverse)
+                #expect(stored.turned(orientation) == upright)
+                let plan = resample.stored(
+                    mirrorsX: orientation.mirrorsX, mirrorsY: orientation.mirrorsY,
+                    swapsSides: orientation.swapsSides)
+                let result = RGBImage(
+                    checkedWidth: plan.width, height: plan.height, pixels: streamed(plan, stored))
+                #expect(result.turned(orientation) == expected, "\(orientation), round \(round)")
+            }
+        }
+    }
+
+    private func streamed(_ resample: BicubicResample, _ image: RGBImage) -> [UInt8] {
+        var result = [UInt8]()
+        var offset = 0
+        resample.stream { count, buffer in
+            let bytes = count * image.width * 3
+            #expect(buffer.count == bytes)
+            _ = buffer.update(fromContentsOf: image.pixels[offset..<(offset + bytes)])
+            offset += bytes
+        } writing: { rows, band in
+            #expect(rows.lowerBound * resample.width * 3 == result.count)
+            result += Array(band)
+        }
+        #expect(offset == image.pixels.count)
+        return result
+    }
+
+    @Test("a picture of 200 megapixels is resized with a few megabytes")
+    func streamingMemory() throws {
+        for (width, height) in [(17_000, 12_000), (12_000, 17_000), (100_000, 2_000), (2_000, 100_000)] {
+            for size in [256, 1024, 1536] {
+                let side = max(width, height)
+                func axis(_ length: Int) -> BicubicResample.Axis {
+                    .init(
+                        padded: side, before: (side - length) / 2, real: length, resized: size,
+                        outputs: 0..<size)
+                }
+                let pad = try #require(BicubicResample(horizontal: axis(width), vertical: axis(height)))
+                #expect(pad.streamingBytes < 8 << 20)
+                let turned = pad.stored(mirrorsX: true, mirrorsY: false, swapsSides: true)
+                // Whole rows, 4 per row of the result and level of reduction.
+                #expect(turned.streamingBytes < max(side * 3 * (4 * side / size + 24), 8 << 20))
+            }
+        }
     }
 
     @Test("impossible axes are refused")

@@ -89,6 +89,22 @@ fvc_status fvc_finish(fvc_reader *reader, fvc_failure *remark);
 // May be called at any time, with NULL too.
 void fvc_close(fvc_reader *reader);
 
+// zlib data to at most `capacity` bytes; returns how many there are, also of data that is damaged later on.
+size_t fvc_inflate(const uint8_t *bytes, size_t count, uint8_t *to, size_t capacity);
+
+// A colour profile's way to sRGB.
+typedef struct fvc_colours fvc_colours;
+
+// FVC_OK with *colours NULL when the profile is sRGB as far as 8 bits show. Perceptual intent, as Pillow's
+// ImageCms.profileToProfile. `is_grey` and `channels` as in fvc_header.
+fvc_status fvc_colours_open(const uint8_t *profile, size_t count, int is_grey, int channels,
+                            fvc_colours **colours, fvc_failure *failure);
+
+// Converts `count` pixels where they are; alpha stays.
+void fvc_colours_apply(const fvc_colours *colours, uint8_t *pixels, size_t count);
+
+void fvc_colours_close(fvc_colours *colours);
+
 #ifdef __cplusplus
 }
 #endif
