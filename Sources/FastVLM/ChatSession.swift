@@ -26,7 +26,7 @@ public final class ChatSession: Sendable {
     /// - Parameters:
     ///   - images: images of this turn; those of earlier turns are remembered
     ///   - options: its `system` counts on the first turn only
-    ///   - progress: told the fraction of the prefill done
+    ///   - progress: receives the fraction of the prefill done
     public func stream(
         _ prompt: String, images: [ImageSource] = [], options: GenerationOptions = GenerationOptions(),
         progress: @escaping @Sendable (Double) -> Void = { _ in }

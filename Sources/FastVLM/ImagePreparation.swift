@@ -54,7 +54,7 @@ struct ImagePreparation: Sendable {
         }
     }
 
-    /// What can be prepared of images that will be asked about; the others are left to the question, which tells what
+    /// What can be prepared of images that will be asked about; the others are left to the question, which reports what
     /// is wrong with them.
     func prepareAhead(_ sources: [ImageSource], cancellation: Cancellation) -> [PreparedImage] {
         var found: [PreparedImage] = []

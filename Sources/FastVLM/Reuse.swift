@@ -5,7 +5,7 @@ internal import Tensors
 
 /// Visual tokens of the images encoded last, so that another question about one of them needs no encoder.
 ///
-/// Images are told apart by the bytes of their files, all of them: a digest of an untrusted file could be made to
+/// Images are distinguished by the bytes of their files, all of them: a digest of an untrusted file could be made to
 /// collide. Only what was encoded is remembered, so files that are no images push nothing out.
 final class ImageMemory: Sendable {
     /// An image that was encoded.
@@ -92,7 +92,7 @@ final class ImageMemory: Sendable {
     func forget() { state.withLock { $0.entries = [] } }
 }
 
-/// What stands at a place of a sequence.
+/// One element of a sequence.
 enum PromptSymbol: Hashable {
     case token(Int)
     /// An image, by its identity in the ``ImageMemory``, with the positions it takes.
@@ -112,7 +112,7 @@ struct PromptMemory {
     static let fewest = 8
 
     private let byteLimit: Int
-    /// The one used last stands last.
+    /// The one used last is the last one.
     private var conversations: [Conversation] = []
 
     init(byteLimit: Int) { self.byteLimit = byteLimit }

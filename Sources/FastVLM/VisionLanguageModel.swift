@@ -147,7 +147,7 @@ public final class VisionLanguageModel: Sendable {
             limits: options.imageLimits, options: options.imageOptions,
             preprocessor: try ImagePreparation.preprocessor(configuration, geometry: geometry))
         // A large vocabulary takes a third of a second on one thread, and a photograph a fifth, so they are read beside
-        // the weights. What is wrong with the vocabulary is told soon: leaving this scope cancels the rest.
+        // the weights. What is wrong with the vocabulary is reported soon: leaving this scope cancels the rest.
         async let prepared = onOwnThread { cancellation in
             preparation.prepareAhead(options.expectedImages, cancellation: cancellation)
         }

@@ -256,11 +256,11 @@ package final class GenerationEngine {
         outcome.promptPositions = text.count + outcome.imagePositions
         guard outcome.promptPositions > 0 else { throw .emptyPrompt }
         // The last token generated needs no position of its own.
-        let room = contextLimit - cached - outcome.promptPositions + 1
-        guard room > 0 else {
+        let remaining = contextLimit - cached - outcome.promptPositions + 1
+        guard remaining > 0 else {
             throw .contextExceeded(needed: cached + outcome.promptPositions, limit: contextLimit)
         }
-        return min(request.maximumTokens, room)
+        return min(request.maximumTokens, remaining)
     }
 
     /// Positions of an image; 0 where the request has no such image.

@@ -25,7 +25,7 @@ package final class Cancellation: Sendable {
 }
 
 /// Runs work that computes or waits for seconds on a thread that tasks do not share.
-/// - Parameter work: is told by its argument that the calling task has been cancelled.
+/// - Parameter work: its argument is raised when the calling task is cancelled.
 package func offTaskThreads<Value: Sendable>(
     _ work: @escaping @Sendable (Cancellation) throws -> Value
 ) async throws -> Value {

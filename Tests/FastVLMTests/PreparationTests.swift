@@ -4,7 +4,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-@Suite("Images are read and decoded beside the engine", .timeLimit(.minutes(5)))
+@Suite("Images are read and decoded beside the engine", .timeLimit(.minutes(10)))
 struct PreparationTests {
     private func load(_ change: (inout LoadOptions) -> Void = { _ in }) async throws -> VisionLanguageModel {
         var options = LoadOptions()

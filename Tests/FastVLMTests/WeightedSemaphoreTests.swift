@@ -4,7 +4,7 @@ import Testing
 
 @testable import FastVLM
 
-@Suite("What requests share is given in order", .timeLimit(.minutes(1)))
+@Suite("What requests share is given in order", .timeLimit(.minutes(10)))
 struct WeightedSemaphoreTests {
     /// Waits in a task of its own, and notes its number when it is granted.
     private func waiter(_ claim: WeightedSemaphore.Claim, _ number: Int, _ log: Log) -> Task<Void, any Error>
