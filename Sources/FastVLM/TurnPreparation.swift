@@ -25,10 +25,13 @@ struct PreparedTurn: Sendable {
     var elapsed: Duration = .zero
     fileprivate var claims: [WeightedSemaphore.Claim] = []
 
-    /// What is worth telling about the images' files, with their numbers when there are several.
+    /// How many images were given, the same one several times included.
+    fileprivate var given = 0
+
+    /// What is worth knowing about the images' files, with their numbers when there are several.
     var remarks: [String] {
-        images.enumerated().flatMap { index, image in
-            image.remarks.map { images.count > 1 ? "image \(index + 1): \($0)" : $0 }
+        images.flatMap { image in
+            image.remarks.map { given > 1 ? "image \(image.number): \($0)" : $0 }
         }
     }
 
@@ -40,9 +43,11 @@ struct PreparedTurn: Sendable {
 struct TurnImage: Sendable {
     /// Of its file.
     let bytes: Data
+    /// Its first place among the images that were given, from 1.
+    let number: Int
     var identity: Int
     var content: GenerationRequest.Image
-    /// What is worth telling about its file.
+    /// What is worth knowing about its file.
     let remarks: [String]
 }
 
@@ -178,20 +183,26 @@ final class TurnPreparation: Sendable {
             sources.indices.contains(index)
                 ? placeOfSource[sources[index]].map { placeOfDistinct[$0] } ?? index : index
         }
+        let numbers = files.indices.map { file in
+            1 + (sources.firstIndex { placeOfSource[$0].map { placeOfDistinct[$0] } == file } ?? file)
+        }
+        prepared.given = sources.count
         let known = files.map { memory.find($0) }
         let pixels = try await decode(
             zip(files, known).filter { $0.1 == nil }.map(\.0), for: &prepared)
         var decoded = pixels.makeIterator()
-        for (bytes, known) in zip(files, known) {
+        for (number, (bytes, known)) in zip(numbers, zip(files, known)) {
             if let known {
                 prepared.images.append(
                     TurnImage(
-                        bytes: bytes, identity: known.identity, content: .encoded(known.tokens),
+                        bytes: bytes, number: number, identity: known.identity,
+                        content: .encoded(known.tokens),
                         remarks: known.remarks))
             } else if let pixels = decoded.next() {
                 prepared.images.append(
                     TurnImage(
-                        bytes: bytes, identity: memory.newIdentity(), content: .pixels(pixels.pixels),
+                        bytes: bytes, number: number, identity: memory.newIdentity(),
+                        content: .pixels(pixels.pixels),
                         remarks: pixels.remarks))
             }
         }

@@ -160,6 +160,22 @@ struct PreparationTests {
         #expect(mixed.text == expectedMixed.text && mixed.usage.imageTokens == 27)
     }
 
+    @Test("A remark names the number that its image was given under, the same one given twice counting twice")
+    func remarkNumbers() async throws {
+        let samples = Fixture.root.deletingLastPathComponent().deletingLastPathComponent()
+            .appending(path: "Samples")
+        // Without its end marker.
+        let cut = ImageSource.data(
+            try Data(contentsOf: samples.appending(path: "single-banana.jpg")).dropLast(2))
+        let model = try await load()
+        let alone = try await model.answer("What?", images: [cut], options: options).remarks
+        #expect(alone.count == 1)
+        let third = try await model.answer(
+            "What?", images: [image(0), image(0), cut, cut], options: options
+        ).remarks
+        #expect(third == alone.map { "image 3: \($0)" })
+    }
+
     @Test("Uploads that are no images push none of the remembered ones out")
     func undecodable() async throws {
         let model = try await load {
