@@ -1,36 +1,39 @@
 internal import CheckpointFiles
 package import Foundation
 
-/// Finds the folder of a model in what a person names: the folder itself, or one of a Hugging Face cache.
+/// Finds the folder of a model, or of an adapter, in what a person names: the folder itself, or one of a Hugging Face
+/// cache.
 package enum CheckpointFolder {
-    /// - Returns: the folder with config.json; `url` itself where it is one.
+    /// - Parameter marker: the file by which the folder is known.
+    /// - Returns: the folder with that file; `url` itself where it is one.
     /// - Throws: `CheckpointError` that says what is there instead, and what to name.
-    package static func resolve(_ url: URL) throws(CheckpointError) -> URL {
+    package static func resolve(_ url: URL, marker: String = "config.json") throws(CheckpointError) -> URL {
         switch FilePresence(path: url.path) {
         case .folder: break
         case .absent:
             throw .notACheckpoint(
                 path: url.path, reason: "there is no such folder", advice: absentAdvice(url))
-        case .file: throw named(file: url)
+        case .file: throw named(file: url, marker)
         case .brokenLink(let target): throw .brokenLink(path: url.path, target: target)
         case .special:
             throw .notACheckpoint(
                 path: url.path, reason: "expected a folder, found a pipe or device",
-                advice: "name the folder with config.json and the weights")
+                advice: "name the folder with \(marker) and the weights")
         case .unknown(let reason): throw .unreadableFile(path: url.path, reason: reason)
         }
-        guard FilePresence(path: url.appending(path: "config.json").path) == .absent else { return url }
+        guard FilePresence(path: url.appending(path: marker).path) == .absent else { return url }
         let names = try FileAccess.names(in: url)
-        if names.contains("snapshots") { return try cached(url) }
-        if url.lastPathComponent == "snapshots", names.count == 1, isModel(url.appending(path: names[0])) {
+        if names.contains("snapshots") { return try cached(url, marker) }
+        if url.lastPathComponent == "snapshots", names.count == 1, has(marker, url.appending(path: names[0]))
+        {
             return url.appending(path: names[0])
         }
-        try explain(url, names)
+        if marker == "config.json" { try explain(url, names) }
         return url
     }
 
-    private static func isModel(_ url: URL) -> Bool {
-        FilePresence(path: url.appending(path: "config.json").path) != .absent
+    private static func has(_ marker: String, _ url: URL) -> Bool {
+        FilePresence(path: url.appending(path: marker).path) != .absent
     }
 
     private static func absentAdvice(_ url: URL) -> String {
@@ -44,7 +47,7 @@ package enum CheckpointFolder {
     }
 
     /// A file where a folder should be.
-    private static func named(file url: URL) -> CheckpointError {
+    private static func named(file url: URL, _ marker: String) -> CheckpointError {
         let folder = url.deletingLastPathComponent()
         let name = url.lastPathComponent
         if !ForeignWeights.among([name]).isEmpty {
@@ -53,16 +56,16 @@ package enum CheckpointFolder {
                 advice: ForeignWeights.advice([name]))
         }
         let advice =
-            isModel(folder)
+            has(marker, folder)
             ? "name the folder that it is in: \(folder.path)"
-            : "name the folder with config.json and the weights"
+            : "name the folder with \(marker) and the weights"
         return .notACheckpoint(path: url.path, reason: "expected a folder, found a file", advice: advice)
     }
 
     // MARK: Hugging Face's cache
 
     /// `models--org--name`: refs/main names the commit, snapshots/<commit> is the folder.
-    private static func cached(_ url: URL) throws(CheckpointError) -> URL {
+    private static func cached(_ url: URL, _ marker: String) throws(CheckpointError) -> URL {
         let snapshots = url.appending(path: "snapshots")
         let commits = try FileAccess.names(in: snapshots).filter { !$0.hasPrefix(".") }
         let reference = url.appending(path: "refs/main")
@@ -80,17 +83,17 @@ package enum CheckpointFolder {
                         : "download the model again, or name a snapshot: "
                             + commits.prefix(4).map { "snapshots/\($0)" }.joined(separator: ", "))
             }
-            guard isModel(folder) else {
+            guard has(marker, folder) else {
                 throw fault(
-                    "the snapshot \(commit) has no config.json", "download the model again: it is incomplete")
+                    "the snapshot \(commit) has no \(marker)", "download the model again: it is incomplete")
             }
             return folder
         }
-        let models = commits.filter { isModel(snapshots.appending(path: $0)) }
+        let models = commits.filter { has(marker, snapshots.appending(path: $0)) }
         guard models.count == 1 else {
             throw fault(
                 models.isEmpty
-                    ? "there is no snapshot with a config.json, and no refs/main"
+                    ? "there is no snapshot with \(marker), and no refs/main"
                     : "there are \(models.count) snapshots and no refs/main that chooses one",
                 models.isEmpty
                     ? "download the model again"
@@ -145,7 +148,7 @@ package enum CheckpointFolder {
         if !weights.isEmpty, !names.contains(where: { $0.hasSuffix(".safetensors") }) {
             throw .unsupportedWeightsFormat(directory: url.path, found: weights)
         }
-        let inner = names.filter { isModel(url.appending(path: $0)) }
+        let inner = names.filter { has("config.json", url.appending(path: $0)) }
         if !inner.isEmpty {
             throw .notACheckpoint(
                 path: url.path, reason: "there is no config.json here",

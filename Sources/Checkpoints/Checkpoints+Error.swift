@@ -29,6 +29,8 @@ package enum CheckpointError: Error, Sendable, Equatable {
     /// A safetensors file that breaks a rule of the format. `tensor` is empty when it concerns the whole
     /// file.
     case invalidSafetensors(file: String, tensor: String, reason: String)
+    /// Packed weights whose description disagrees with itself or with the data.
+    case invalidPackedWeights(file: String, tensor: String, reason: String)
     /// A shard index that disagrees with itself or with its shards.
     case invalidIndex(file: String, entry: String, expected: String, got: String)
     /// A configuration value that is missing, of the wrong kind or out of range.
@@ -96,7 +98,7 @@ extension CheckpointError: CustomStringConvertible {
             "\(path): cannot be read: \(reason); \(FilePresence.advice(reason))"
         case .oversizedFile(let path, let bytes, let limit):
             "\(path): \(bytes) bytes, at most \(limit) expected; "
-                + "this is not a file of its kind, fetch it again"
+                + "check that it is the right file"
         case .unsupportedWeightsFormat(let directory, let found):
             "\(directory): expected *.safetensors, found only \(Self.list(found)); "
                 + ForeignWeights.advice(found)
@@ -108,6 +110,9 @@ extension CheckpointError: CustomStringConvertible {
         case .invalidSafetensors(let file, let tensor, let reason):
             "\(file)\(tensor.isEmpty ? "" : ": \(tensor)"): not a valid safetensors file: \(reason); "
                 + "fetch the file again"
+        case .invalidPackedWeights(let file, let tensor, let reason):
+            "\(file): \(tensor): the packed weights are not valid: \(reason); quantise the original checkpoint "
+                + "again (fastvlm quantize)"
         case .invalidIndex(let file, let entry, let expected, let got):
             "\(file): \(entry): expected \(expected), got \(got); "
                 + "the index and its shards must come from one download"

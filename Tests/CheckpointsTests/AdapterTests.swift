@@ -200,6 +200,25 @@ struct AdapterTests {
         }
     }
 
+    @Test("an adapter in a Hugging Face cache is the snapshot that refs/main names")
+    func cache() throws {
+        try withTemporaryFolder { root in
+            let folder = root.appending(path: "models--a--adapter")
+            try FileManager.default.createDirectory(
+                at: folder.appending(path: "snapshots"), withIntermediateDirectories: true)
+            try FileManager.default.createDirectory(
+                at: folder.appending(path: "refs"), withIntermediateDirectories: true)
+            try Data("0abc".utf8).write(to: folder.appending(path: "refs/main"))
+            try FileManager.default.copyItem(at: Self.folder, to: folder.appending(path: "snapshots/0abc"))
+            _ = try Checkpoint(directory: Fixture.url("models/tiny-hf"), adapters: [folder])
+            try Data("0def".utf8).write(to: folder.appending(path: "refs/main"))
+            let error = checkpointError {
+                try Checkpoint(directory: Fixture.url("models/tiny-hf"), adapters: [folder])
+            }
+            #expect(error?.description.contains("0def") == true)
+        }
+    }
+
     // MARK: In place of a model
 
     @Test("a folder that is an adapter, in every form it has, is told from a model")

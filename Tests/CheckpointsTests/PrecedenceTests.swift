@@ -30,6 +30,9 @@ struct PrecedenceCase: Decodable, Sendable, CustomTestStringConvertible {
     }
 
     struct Expected: Decodable, Sendable {
+        let heads: Int
+        let keyValueHeads: Int
+        let headDimension: Int
         let ropeTheta: Double
         let epsilon: Double
         let positions: Int
@@ -42,6 +45,9 @@ struct PrecedenceCase: Decodable, Sendable, CustomTestStringConvertible {
         let imageDeviation: [Float]?
 
         enum CodingKeys: String, CodingKey {
+            case heads
+            case keyValueHeads = "key_value_heads"
+            case headDimension = "head_dim"
             case ropeTheta = "rope_theta"
             case epsilon = "rms_norm_eps"
             case positions = "max_position_embeddings"
@@ -122,6 +128,9 @@ struct PrecedenceTests {
     func recorded(example: PrecedenceCase) throws {
         let checkpoint = try applied(example.changes).open()
         let (got, expected) = (checkpoint.configuration, example.expected)
+        #expect(got.text.heads == expected.heads)
+        #expect(got.text.keyValueHeads == expected.keyValueHeads)
+        #expect(got.text.headDimension == expected.headDimension)
         #expect(got.text.ropeTheta == Float(expected.ropeTheta))
         #expect(got.text.rmsNormEpsilon == Float(expected.epsilon))
         #expect(got.text.maximumPositions == expected.positions)
@@ -140,7 +149,7 @@ struct PrecedenceTests {
 
     @Test("the recording is there, and covers what it should")
     func coverage() {
-        #expect(PrecedenceCase.all.count >= 39)
+        #expect(PrecedenceCase.all.count >= 49)
     }
 
     /// Cases that differ in what answers depend on, and a word of the remark.
@@ -151,6 +160,9 @@ struct PrecedenceTests {
         ("rope_scaling beside rope_parameters", "rope_scaling wins"),
         ("rope_scaling with rope_theta beside rope_parameters", "rope_theta is 700000"),
         ("rope_scaling beside rope_parameters and flat rope_theta", "rope_theta"),
+        ("num_attention_heads in both", "num_attention_heads"),
+        ("num_key_value_heads in both", "num_key_value_heads"), ("head_dim at the root", "head_dim 16"),
+        ("head_dim in both", "head_dim"), ("images: both files, one without normalisation", "do_normalize"),
         ("rms_norm_eps in both", "rms_norm_eps"), ("rms_norm_eps at the root only", "rms_norm_eps"),
         ("max_position_embeddings in both", "max_position_embeddings"),
         ("max_position_embeddings at the root only", "max_position_embeddings"),
@@ -172,7 +184,7 @@ struct PrecedenceTests {
         "places that agree give no such remark",
         arguments: [
             "rope_theta flat only", "null rope_scaling", "empty rope_scaling", "image_token_id only",
-            "eos_token_id: root only", "images: preprocessor_config.json only",
+            "eos_token_id: root only", "sizes at the root", "images: preprocessor_config.json only",
             "images: processor_config.json without an image processor",
             "tie_word_embeddings in text_config only",
         ])

@@ -125,6 +125,7 @@ import Testing
             let error = #expect(throws: CheckpointError.self) { _ = try Checkpoint(directory: packed.url) }
             let text = error.map { "\($0)" } ?? ""
             #expect(text.contains(mention), "\(text)")
+            #expect(text.contains("; ") && !text.contains("fetch the file again"), "\(text)")
         }
         for bad in [
             "", "bits=8", "bits=5 group=128 minima=0 shape=32x32", "bits=8 group=48 minima=0 shape=32x32",

@@ -83,6 +83,13 @@ CASES = {
     "rope_type beside type": [
         put(ROPE, {"rope_type": "default", "type": "linear", "rope_theta": 3e5})
     ],
+    "num_attention_heads in both": both("num_attention_heads", 4, 2),
+    "num_key_value_heads in both": both("num_key_value_heads", 2, 1),
+    "head_dim at the root": [put(["head_dim"], 16)],
+    "head_dim in both": both("head_dim", 16, 8),
+    "sizes at the root": [put(["hidden_size"], 99), put(["vocab_size"], 99), put(["num_hidden_layers"], 9)],
+    "attention_bias at the root": [put(["attention_bias"], False)],
+    "hidden_act at the root": [put(["hidden_act"], "gelu")],
     "rms_norm_eps in both": both("rms_norm_eps", 1e-3, 1e-5),
     "rms_norm_eps at the root only": [put(["rms_norm_eps"], 1e-3), drop([TEXT, "rms_norm_eps"])],
     "max_position_embeddings in both": both("max_position_embeddings", 100, 300),
@@ -134,6 +141,16 @@ CASES = {
         put([], OTHER_IMAGES, OLDER),
         put([], {"patch_size": 64}, NEWER),
     ],
+    "images: both files, one without normalisation": [
+        put([], OTHER_IMAGES, OLDER),
+        put([], {"image_processor": IMAGES | {"do_normalize": False, "image_mean": [0.5, 0.5, 0.5]}}, NEWER),
+    ],
+    "images: one number for three channels": [
+        put([], OTHER_IMAGES | {"image_mean": 0.5, "image_std": 0.25}, OLDER)
+    ],
+    "images: crop_size without do_center_crop": [
+        put([], OTHER_IMAGES | {"do_center_crop": False, "size": {"height": 256, "width": 256}}, OLDER)
+    ],
     "images: sizes as numbers": [put([], OTHER_IMAGES | {"size": 256, "crop_size": 256}, OLDER)],
 }
 
@@ -168,6 +185,9 @@ def expected(base: Path, steps: list[dict]) -> dict:
         ends = used.eos_token_id
         result = {
             "rope_theta": text.rope_parameters["rope_theta"],
+            "heads": text.num_attention_heads,
+            "key_value_heads": text.num_key_value_heads,
+            "head_dim": getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads,
             "rms_norm_eps": text.rms_norm_eps,
             "max_position_embeddings": text.max_position_embeddings,
             "image_token": config.image_token_index,
@@ -183,9 +203,11 @@ def expected(base: Path, steps: list[dict]) -> dict:
         }
         if OLDER in documents or NEWER in documents:
             images = AutoImageProcessor.from_pretrained(folder)
-            result["image_side"] = images.crop_size["height"]
-            result["image_mean"] = list(images.image_mean)
-            result["image_std"] = list(images.image_std)
+            side = images.crop_size if images.do_center_crop else images.size
+            result["image_side"] = side["height"]
+            for key, none in [("image_mean", 0.0), ("image_std", 1.0)]:
+                value = getattr(images, key) if images.do_normalize else none
+                result[key] = [value] * 3 if isinstance(value, float) else list(value)
         return result
 
 

@@ -26,12 +26,8 @@ struct LowRankAdapter: Sendable {
     let replacements: [String: StoredTensor]
 
     /// - Throws: `CheckpointError` for a folder that is no adapter, and for an adapter of another kind.
-    init(directory: URL) throws(CheckpointError) {
-        guard FilePresence(path: directory.path) == .folder else {
-            throw .notACheckpoint(
-                path: directory.path, reason: "there is no such folder",
-                advice: "name the folder with \(Self.configurationFile)")
-        }
+    init(directory folder: URL) throws(CheckpointError) {
+        let directory = try CheckpointFolder.resolve(folder, marker: Self.configurationFile)
         let names = try FileAccess.names(in: directory)
         let reader = try ConfigurationReader(
             FileAccess.json(directory.appending(path: Self.configurationFile)), file: Self.configurationFile)

@@ -58,7 +58,10 @@ struct VisionSettings {
         _ used: ConfigurationReader, _ other: ConfigurationReader, remarks: inout [CheckpointRemark]
     ) {
         for key in comparedKeys {
-            guard let first = used.value(key), let second = other.value(key), first != second else {
+            let absent: JSONValue? = ["do_center_crop", "do_normalize"].contains(key) ? .bool(true) : nil
+            guard let first = used.value(key) ?? absent, let second = other.value(key) ?? absent,
+                first != second
+            else {
                 continue
             }
             remarks.append(

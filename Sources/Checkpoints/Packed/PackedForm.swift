@@ -26,20 +26,19 @@ struct PackedForm: Sendable {
     private let descriptions: [String: String]
 
     /// - Returns: nil for a checkpoint of another kind.
-    /// - Throws: `CheckpointError.invalidSafetensors`.
+    /// - Throws: `CheckpointError.invalidPackedWeights`.
     init?(_ catalog: TensorCatalog) throws(CheckpointError) {
         guard let file = catalog.files.first(where: { $0.metadata["format"] == Self.format }) else {
             return nil
         }
         func invalid(_ reason: String) -> CheckpointError {
-            .invalidSafetensors(file: file.name, tensor: "__metadata__", reason: reason)
+            .invalidPackedWeights(file: file.name, tensor: "__metadata__", reason: reason)
         }
         guard catalog.files.count == 1 else { throw invalid("packed weights in more than one file") }
         let metadata = file.metadata
         guard metadata["version"] == Self.version else {
             throw invalid(
-                "version \(metadata["version"] ?? "none") of packed weights, expected \(Self.version); "
-                    + "quantise the original checkpoint again")
+                "version \(metadata["version"] ?? "none") of packed weights, expected \(Self.version)")
         }
         guard let precision = metadata["precision"].flatMap(Precision.init(rawValue:)),
             let width = metadata["panel_width"].flatMap({ Int($0) }),
@@ -89,11 +88,11 @@ struct PackedForm: Sendable {
     }
 
     /// The weights that a stored tensor holds, by source name.
-    /// - Throws: `CheckpointError.invalidSafetensors` when metadata and bytes do not agree.
+    /// - Throws: `CheckpointError.invalidPackedWeights` when metadata and bytes do not agree.
     func unfold(_ name: String, _ stored: StoredTensor) throws(CheckpointError) -> [(String, StoredTensor)] {
         guard let text = descriptions[stored.name] else { return [(name, stored)] }
         func invalid(_ reason: String) -> CheckpointError {
-            .invalidSafetensors(file: stored.file, tensor: stored.name, reason: reason)
+            .invalidPackedWeights(file: stored.file, tensor: stored.name, reason: reason)
         }
         var fields: [Substring: Substring] = [:]
         for field in text.split(separator: " ") {
