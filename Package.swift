@@ -28,7 +28,8 @@ let package = Package(
     traits: [
         .trait(name: "GIF", description: "Decode GIF through giflib."),
         .trait(name: "TIFF", description: "Decode TIFF through libtiff."),
-        .default(enabledTraits: ["GIF", "TIFF"]),
+        .trait(name: "HEIF", description: "Decode HEIC and AVIF through libheif, libde265 and dav1d."),
+        .default(enabledTraits: ["GIF", "TIFF", "HEIF"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -54,9 +55,13 @@ let package = Package(
             cSettings: [
                 .define("FVC_GIF", .when(traits: ["GIF"])), .define("FVC_TIFF", .when(traits: ["TIFF"])),
             ],
+            cxxSettings: [.define("FVC_HEIF", .when(traits: ["HEIF"]))],
             linkerSettings: [
                 .linkedLibrary("gif", .when(traits: ["GIF"])),
                 .linkedLibrary("tiff", .when(traits: ["TIFF"])),
+                .linkedLibrary("heif", .when(traits: ["HEIF"])),
+                .linkedLibrary("de265", .when(traits: ["HEIF"])),
+                .linkedLibrary("dav1d", .when(traits: ["HEIF"])),
             ]),
         module("Tensors", ["CKernels"]),
         module("StrictJSON", []),

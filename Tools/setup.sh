@@ -18,9 +18,12 @@ need png.h libpng-dev
 need webp/demux.h libwebp-dev
 need lcms2.h liblcms2-dev
 need zlib.h zlib1g-dev
-# For the traits GIF and TIFF.
+# For the traits GIF, TIFF and HEIF.
 need gif_lib.h libgif-dev
 need tiffio.h libtiff-dev
+need libheif/heif.h libheif-dev
+need libde265/de265.h libde265-dev
+need dav1d/dav1d.h libdav1d-dev
 command -v pkg-config >/dev/null || missing+=(pkg-config)
 
-"$(dirname "$0")/install.sh" "the development files of libjpeg, libpng, libwebp, Little CMS, zlib, giflib and libtiff, and pkg-config" "${missing[@]}"
+"$(dirname "$0")/install.sh" "the development files of libjpeg, libpng, libwebp, Little CMS, zlib, giflib, libtiff, libheif, libde265 and dav1d, and pkg-config" "${missing[@]}"

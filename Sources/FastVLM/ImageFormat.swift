@@ -14,6 +14,10 @@ extension LoadOptions {
         case bmp
         /// The first page. Built with the package trait `TIFF`.
         case tiff
+        /// The primary image. Built with the package trait `HEIF`.
+        case heic
+        /// The primary image. Built with the package trait `HEIF`.
+        case avif
 
         /// JPEG, PNG, WebP and PPM: what browsers send, read by decoders that have long been hardened.
         public static let web: Set<ImageFormat> = named(ImageInput.ImageFormat.web)
@@ -27,7 +31,8 @@ extension LoadOptions {
             case .jpeg: ["jpg", "jpeg"]
             case .portableAnymap: ["ppm", "pgm", "pbm", "pnm"]
             case .tiff: ["tif", "tiff"]
-            case .png, .webp, .gif, .bmp: [rawValue]
+            case .heic: ["heic", "heif"]
+            case .png, .webp, .gif, .bmp, .avif: [rawValue]
             }
         }
 
@@ -40,6 +45,8 @@ extension LoadOptions {
             case .gif: .gif
             case .bmp: .bmp
             case .tiff: .tiff
+            case .heic: .heic
+            case .avif: .avif
             }
         }
 

@@ -7,6 +7,8 @@ package enum ImageFormat: String, Equatable, Sendable, CaseIterable, CustomStrin
     case gif = "GIF"
     case bmp = "BMP"
     case tiff = "TIFF"
+    case heic = "HEIC"
+    case avif = "AVIF"
 
     package var description: String { rawValue }
 
@@ -29,6 +31,12 @@ package enum ImageFormat: String, Equatable, Sendable, CaseIterable, CustomStrin
             #else
                 false
             #endif
+        case .heic, .avif:
+            #if HEIF
+                true
+            #else
+                false
+            #endif
         }
     }
 
@@ -38,11 +46,12 @@ package enum ImageFormat: String, Equatable, Sendable, CaseIterable, CustomStrin
         case .jpeg, .png, .webp, .portableAnymap, .bmp: nil
         case .gif: "GIF"
         case .tiff: "TIFF"
+        case .heic, .avif: "HEIF"
         }
     }
 
     /// With an article, as in "this is a GIF image".
-    var imageName: String { "a \(self) image" }
+    var imageName: String { "\(self == .avif ? "an" : "a") \(self) image" }
 
     /// Its name in `LoadOptions.imageFormats`.
     var optionName: String { self == .portableAnymap ? "portableAnymap" : rawValue.lowercased() }
@@ -61,6 +70,7 @@ package enum ImageFormat: String, Equatable, Sendable, CaseIterable, CustomStrin
         if bytes.starts(with: "GIF87a") || bytes.starts(with: "GIF89a") { return .gif }
         if bytes.starts(with: "BM") { return .bmp }
         if tiffSignatures.contains(where: { bytes.starts(with: $0) }) { return .tiff }
+        if let format = boxFormat(bytes) { return format }
         if let cut = cutOffSignature(bytes) {
             throw .truncated(
                 format: cut, offset: bytes.count, fileBytes: bytes.count,
@@ -68,6 +78,20 @@ package enum ImageFormat: String, Equatable, Sendable, CaseIterable, CustomStrin
         }
         if let name = nameOfUndecoded(bytes) { throw .unsupportedFormat(name: name) }
         throw .unknownFormat(start: bytes.excerpt)
+    }
+
+    /// AVIF or HEIC by the first of the file's brands that names one; brands of the container alone count as HEIC.
+    private static func boxFormat(_ bytes: ByteView) -> ImageFormat? {
+        guard bytes.hasText("ftyp", at: 4), let length = bytes.integer(UInt32.self, at: 0, bigEndian: true)
+        else { return nil }
+        // The second of the four-byte words is a version.
+        let brands = stride(from: 8, to: min(Int(length), bytes.count, 256), by: 4).filter { $0 != 12 }
+        for at in brands {
+            if ["avif", "avis"].contains(where: { bytes.hasText($0, at: at) }) { return .avif }
+            let coded = ["heic", "heix", "hevc", "hevx", "heim", "heis"]
+            if coded.contains(where: { bytes.hasText($0, at: at) }) { return .heic }
+        }
+        return ["mif1", "msf1"].contains { bytes.hasText($0, at: 8) } ? .heic : nil
     }
 
     /// Either byte order, TIFF and BigTIFF.
@@ -101,17 +125,8 @@ package enum ImageFormat: String, Equatable, Sendable, CaseIterable, CustomStrin
         if bytes.starts(with: [0xFF, 0x0A]) { return "a JPEG XL image" }
         if bytes.starts(with: [0xFF, 0x4F, 0xFF, 0x51]) { return "a JPEG 2000 image" }
         if bytes.starts(with: [0x28, 0xB5, 0x2F, 0xFD]) { return "zstd-compressed data" }
-        if bytes.hasText("ftyp", at: 4) { return nameOfBoxFile(bytes) }
+        if bytes.hasText("ftyp", at: 4), bytes.count >= 12 { return "an MP4 or similar video file" }
         return nameOfText(bytes)
-    }
-
-    private static func nameOfBoxFile(_ bytes: ByteView) -> String {
-        for brand in ["avif", "avis"] where bytes.hasText(brand, at: 8) { return "an AVIF image" }
-        for brand in ["heic", "heix", "hevc", "hevx", "heim", "heis", "mif1", "msf1"]
-        where bytes.hasText(brand, at: 8) {
-            return "a HEIC/HEIF image"
-        }
-        return "an MP4 or similar video file"
     }
 
     private static func nameOfText(_ bytes: ByteView) -> String? {

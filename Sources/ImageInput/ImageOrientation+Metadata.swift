@@ -11,7 +11,8 @@ extension ImageOrientation {
         case .webp: find(inWebP: bytes)
         // The whole file is built like the EXIF block that others carry.
         case .tiff: choose(exif: bytes, xmp: nil)
-        case .portableAnymap, .gif, .bmp: .upright
+        // HEIC and AVIF are turned by properties that the decoder follows; EXIF beside them does not count.
+        case .portableAnymap, .gif, .bmp, .heic, .avif: .upright
         }
     }
 

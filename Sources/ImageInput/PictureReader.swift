@@ -31,6 +31,9 @@ package final class PictureReader {
         let view = ByteView(bytes)
         let format = try ImageFormat.detect(view)
         try limits.check(format: format)
+        if format == .heic || format == .avif {
+            try HEIFStructure(view).check(limits, format: format)
+        }
         let source: any RowSource =
             switch format {
             case .portableAnymap: try PortableAnymapReader(view, limits: limits, options: options)

@@ -88,6 +88,12 @@ final class CodecReader: RowSource {
             #else
                 nil
             #endif
+        case .heic, .avif:
+            #if HEIF
+                fvc_heif_open
+            #else
+                nil
+            #endif
         case .tiff:
             #if TIFF
                 fvc_tiff_open

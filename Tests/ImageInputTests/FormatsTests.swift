@@ -21,6 +21,8 @@ struct FormatCase: Decodable, Sendable, CustomStringConvertible {
     let scaled: Data?
     let alpha: Data?
     let upright: Upright?
+    /// An ICC profile inside the file.
+    let profile: Data?
     /// How far a lossy picture may be from another decoder's: most of a byte, and on average.
     let most: Int?
     let mean: Double?
@@ -93,6 +95,22 @@ struct FormatsTests {
         example.check(image.pixels, upright.rgb)
     }
 
+    @Test("colour profiles are found", arguments: try FormatCase.all().filter { $0.profile != nil })
+    func profiles(_ example: FormatCase) throws {
+        let format = try #require(ImageFormat.allCases.first { $0.optionName == example.format })
+        let found: Data? = try example.file.withUnsafeBytes { bytes in
+            try Result { () throws(ImageInputError) in
+                let view = ByteView(bytes)
+                let source: any RowSource =
+                    format == .bmp
+                    ? try WindowsBitmapReader(view, limits: FormatCase.limits, options: .standard)
+                    : try CodecReader(bytes, format: format, options: .standard)
+                return source.withProfile { Data($0) }
+            }.get()
+        }
+        #expect(found == example.profile)
+    }
+
     @Test("several pictures in a file give the first one and a remark")
     func severalPictures() throws {
         for (name, word) in [("gif-animation", "animation"), ("tiff-two-pages", "pages")] {
@@ -120,10 +138,27 @@ struct FormatsTests {
         #expect(ImageLimits.standard.formats == [.jpeg, .png, .webp, .portableAnymap])
     }
 
+    @Test("HEIC and AVIF are told apart by all brands, and from videos")
+    func brands() throws {
+        let files: [(String, ImageFormat?)] = [
+            ("\0\0\0\u{18}ftypheic....mif1heic", .heic), ("\0\0\0\u{18}ftypavif....mif1miaf", .avif),
+            ("\0\0\0\u{18}ftypmif1....mif1avif", .avif), ("\0\0\0\u{18}ftypmif1....heicmif1", .heic),
+            ("\0\0\0\u{18}ftypmif1....miafmif1", .heic), ("\0\0\0\u{18}ftypmsf1....hevcmif1", .heic),
+            ("\0\0\0\u{18}ftypisom....avc1mp41", nil), ("\0\0\0\u{14}ftypisom....avc1avif", nil),
+        ]
+        for (text, expected) in files {
+            let found = try? Data(text.utf8).withUnsafeBytes { raw in
+                Result { () throws(ImageInputError) in try ImageFormat.detect(ByteView(raw)) }
+            }.get()
+            #expect(found == expected, "\(text)")
+        }
+    }
+
     @Test("a format that this build leaves out is refused by name, with the trait that builds it")
     func notBuilt() {
         let signatures: [(ImageFormat, String)] = [
             (.gif, "GIF89a.........."), (.tiff, "II*\0............"),
+            (.heic, "\0\0\0\u{18}ftypheic....mif1heic"), (.avif, "\0\0\0\u{18}ftypmif1....mif1avif"),
         ]
         for (format, text) in signatures where !format.isBuilt {
             #expect(throws: ImageInputError.formatNotBuilt(format)) {

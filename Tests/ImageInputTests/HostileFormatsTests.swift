@@ -224,6 +224,57 @@ struct HostileFormatsTests {
         }
     }
 
+    private struct Lie: Decodable {
+        let name: String
+        let file: Data
+    }
+
+    @Test("HEIC and AVIF that hold larger pictures than they say are refused before those are decoded")
+    func lyingSizes() throws {
+        guard ImageFormat.heic.isBuilt else { return }
+        let lies = try JSONDecoder().decode([Lie].self, from: Fixture.data("images/lies.json"))
+        #expect(lies.map(\.name) == ["heic", "avif"])
+        for lie in lies {
+            let format = try #require(ImageFormat.allCases.first { $0.optionName == lie.name })
+            guard case .overLimit(format, _) = failure(of: [UInt8](lie.file)) else {
+                Issue.record("\(lie.name): \(String(describing: failure(of: [UInt8](lie.file))))")
+                continue
+            }
+        }
+    }
+
+    @Test("a grid whose canvas is not what its properties say, or not covered by its tiles, is refused")
+    func grids() throws {
+        guard let example = try FormatCase.named("avif-grid") else { return }
+        let file = [UInt8](example.file)
+        func replacing(_ old: [UInt8], _ new: [UInt8], in file: [UInt8]) throws -> [UInt8] {
+            let at = try #require((0..<file.count - old.count).first { file[$0...].starts(with: old) })
+            var changed = file
+            changed.replaceSubrange(at..<at + old.count, with: new)
+            return changed
+        }
+        // Version, flags, two rows and two columns, 128x128.
+        let canvas: [UInt8] = [0, 0, 1, 1, 0, 128, 0, 128]
+        let giant = try replacing(canvas, [0, 0, 1, 1, 0xFF, 0xFF, 0xFF, 0xFF], in: file)
+        #expect(
+            failure(of: giant)
+                == .tooManyPixels(format: .avif, width: 65_535, height: 65_535, limit: 1_000_000_000))
+        let large = try replacing(canvas, [0, 0, 1, 1, 0x40, 0, 0x40, 0], in: file)
+        guard case .tooMuchMemory(.avif, 16_384, 16_384, _, _) = failure(of: large) else {
+            Issue.record("a canvas of 16384x16384: \(String(describing: failure(of: large)))")
+            return
+        }
+        let other = try replacing(canvas, [0, 0, 1, 1, 0, 127, 0, 128], in: file)
+        #expect(failure(of: other) != nil)
+        let missing = try replacing(canvas, [0, 0, 9, 9, 0, 128, 0, 128], in: file)
+        #expect(failure(of: missing) != nil)
+        let size: [UInt8] = Array("ispe".utf8) + [0, 0, 0, 0, 0, 0, 0, 128, 0, 0, 0, 128]
+        let wide: [UInt8] = Array("ispe".utf8) + [0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0]
+        let uncovered = try replacing(
+            size, wide, in: replacing(canvas, [0, 0, 1, 1, 1, 0, 1, 0], in: file))
+        #expect(failure(of: uncovered) != nil)
+    }
+
     @Test("damaged LZW data of a GIF is not a picture")
     func gifData() throws {
         guard let example = try FormatCase.named("gif-plain") else { return }

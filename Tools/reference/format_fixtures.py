@@ -1,10 +1,11 @@
-"""Writes Tests/Fixtures/images/formats.json: small GIF, BMP, TIFF, AVIF and HEIC files of every kind with the pixels
+"""Writes Tests/Fixtures/images/formats.json and lies.json: small GIF, BMP, TIFF, AVIF and HEIC files of every kind with the pixels
 that Pillow makes of them. Seeded; run from the repository root:
 
     python Tools/reference/format_fixtures.py
 
 Needs pillow-heif for HEIC (`pip install pillow-heif==1.8.1`) and `avifenc` (Debian's libavif-bin) for AVIF in ten bits,
-in a grid or turned, which Pillow cannot write.
+in a grid or turned, which Pillow cannot write. All files come out the same every time but avif-sequence, which holds the
+time of its making.
 
 Every case: name, format, file, size, rgb (Pillow's convert("RGB"), or what its note says), alpha where there is some,
 and for lossy formats how far another decoder may be off: most and mean difference of a byte.
@@ -24,7 +25,7 @@ import zlib
 import numpy as np
 import pillow_heif
 import PIL
-from PIL import Image, ImageOps, features
+from PIL import Image, ImageCms, ImageOps, features
 
 from image_fixtures import b64, picture, saved
 
@@ -469,6 +470,35 @@ def heic_cases(rng):
         yield f"heic-exif-orientation-{orientation}", buffer.getvalue(), near
 
 
+def profile_cases(rng):
+    """A profile in every container that can hold one. It is sRGB's, so it changes no colour."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    photo = picture(rng, 16, 12)
+    near = {"most": 4, "mean": 1.0, "profile": profile}
+    yield "tiff-profile", saved(photo, "TIFF", icc_profile=profile), {"profile": profile}
+    yield "avif-profile", saved(
+        photo, "AVIF", quality=90, subsampling="4:4:4", icc_profile=profile), near
+    buffer = io.BytesIO()
+    Image.fromarray(photo).save(buffer, "HEIF", quality=90, chroma="444", icc_profile=profile)
+    yield "heic-profile", buffer.getvalue(), near
+    pixels = bmp_rows([line[:, ::-1].tobytes() for line in photo])
+    # Behind the masks: the kind of colour space, its corners, gamma, intent, place and size of the profile.
+    tail = b"DEBM" + bytes(48) + struct.pack("<III", 4, 124 + len(pixels), len(profile)) + bytes(4)
+    yield "bmp-profile", bmp(16, 12, 24, pixels, header=124, masks=bytes(16), tail=tail) + profile, {
+        "profile": profile}
+
+
+def lying_cases():
+    """Flat pictures of 2400 pixels a side in files that say 64: a few kilobytes that unfold to megabytes."""
+    flat = Image.new("RGB", (2400, 2400), (10, 20, 30))
+    head = b"ispe\0\0\0\0"
+    for kind, name in (("HEIF", "heic"), ("AVIF", "avif")):
+        buffer = io.BytesIO()
+        flat.save(buffer, kind, quality=30)
+        data = buffer.getvalue().replace(head + struct.pack(">II", 2400, 2400), head + struct.pack(">II", 64, 64))
+        yield {"name": name, "file": b64(data)}
+
+
 # -- putting them together ----------------------------------------------------------------------------------------------
 
 
@@ -509,6 +539,8 @@ def case(name, data, notes):
         entry["scaled"] = b64(np.repeat(grey.reshape(*shape[:2], 1), 3, 2).tobytes())
     if alpha is not None and (alpha != 255).any():
         entry["alpha"] = b64(alpha.tobytes())
+    if "profile" in notes:
+        entry["profile"] = b64(notes["profile"])
     return entry | {key: notes[key] for key in ("most", "mean") if key in notes}
 
 
@@ -518,19 +550,22 @@ def main():
     parser.add_argument("--seed", type=int, default=20261)
     arguments = parser.parse_args()
     rng = np.random.default_rng(arguments.seed)
-    makers = [gif_cases, bmp_cases, tiff_cases, avif_cases, heic_cases]
+    makers = [gif_cases, bmp_cases, tiff_cases, avif_cases, heic_cases, profile_cases]
     content = [case(name, data, notes) for make in makers for name, data, notes in make(rng)]
-    text = json.dumps(content, indent=0, separators=(",", ":")) + "\n"
-    (arguments.output / "formats.json").write_text(text)
+    files = {"formats.json": content, "lies.json": list(lying_cases())}
     versions = {"Pillow": PIL.__version__, "numpy": np.__version__, "libtiff": features.version("libtiff"),
                 "libavif": features.version("avif"), "pillow-heif": pillow_heif.__version__,
                 "libheif": pillow_heif.libheif_version()}
     path = arguments.output / "MANIFEST.json"
-    manifest = [entry for entry in json.loads(path.read_text()) if entry["file"] != "formats.json"]
-    manifest.append({"file": "formats.json", "sha256": hashlib.sha256(text.encode()).hexdigest(),
-                     "generator": "Tools/reference/format_fixtures.py", "seed": arguments.seed, "versions": versions})
+    manifest = [entry for entry in json.loads(path.read_text()) if entry["file"] not in files]
+    for name, part in files.items():
+        text = json.dumps(part, indent=0, separators=(",", ":")) + "\n"
+        (arguments.output / name).write_text(text)
+        manifest.append({"file": name, "sha256": hashlib.sha256(text.encode()).hexdigest(),
+                         "generator": "Tools/reference/format_fixtures.py", "seed": arguments.seed,
+                         "versions": versions})
+        print(name, len(text), "bytes", len(part), "cases")
     path.write_text(json.dumps(manifest, indent=1) + "\n")
-    print("formats.json", len(text), "bytes", len(content), "cases")
 
 
 if __name__ == "__main__":

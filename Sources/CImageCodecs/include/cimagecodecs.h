@@ -78,6 +78,11 @@ fvc_status fvc_gif_open(const uint8_t *bytes, size_t count, fvc_options options,
 fvc_status fvc_tiff_open(const uint8_t *bytes, size_t count, fvc_options options, fvc_reader **reader,
                          fvc_header *header, fvc_failure *failure);
 
+// HEIC and AVIF: the primary image, turned and cropped as its properties say; of more than 8 bits the high ones.
+// What is missing is never made grey. Compiled with FVC_HEIF.
+fvc_status fvc_heif_open(const uint8_t *bytes, size_t count, fvc_options options, fvc_reader **reader,
+                         fvc_header *header, fvc_failure *failure);
+
 // The next `count` rows, width * channels bytes each, without padding. After a failure nothing more can be
 // read.
 fvc_status fvc_read_rows(fvc_reader *reader, uint8_t *rows, int32_t count, fvc_failure *failure);
