@@ -47,7 +47,7 @@ package enum ForeignContent: Sendable, Equatable {
         let head = UnsafeRawBufferPointer(rebasing: bytes.prefix(Self.headLength))
         if first == 0, head.allSatisfy({ $0 == 0 }) {
             self = .zeros
-        } else if let known = Self.signature(head) {
+        } else if let known = Self.signature(head, expected: expected) {
             self = known
         } else if let document = Self.document(head, whole: bytes, expected: expected) {
             self = document
@@ -67,12 +67,14 @@ package enum ForeignContent: Sendable, Equatable {
         bytes.count > 8 && bytes[4..<8].allSatisfy { $0 == 0 } && bytes[8] == UInt8(ascii: "{")
     }
 
-    private static func signature(_ head: UnsafeRawBufferPointer) -> ForeignContent? {
+    private static func signature(
+        _ head: UnsafeRawBufferPointer, expected: Expected
+    ) -> ForeignContent? {
         func begins(_ bytes: [UInt8]) -> Bool { head.starts(with: bytes) }
         if begins([0xFF, 0xFE]) || begins([0xFE, 0xFF]) { return .utf16 }
         if begins([0xEF, 0xBB, 0xBF]) {
             let rest = UnsafeRawBufferPointer(rebasing: head.dropFirst(3))
-            return markup(rest) ?? .byteOrderMark
+            return markup(rest, expected: expected) ?? .byteOrderMark
         }
         if begins([0x50, 0x4B, 0x03, 0x04]) || begins([0x50, 0x4B, 0x05, 0x06]) { return .zip }
         if begins([0x1F, 0x8B]) { return .gzip }
@@ -84,17 +86,20 @@ package enum ForeignContent: Sendable, Equatable {
         if begins(Array("version https://git-lfs.github.com/spec/".utf8)) {
             return .gitLFSPointer(bytes: pointerSize(head))
         }
-        return markup(head)
+        return markup(head, expected: expected)
     }
 
-    /// Something that begins with a tag.
-    private static func markup(_ head: UnsafeRawBufferPointer) -> ForeignContent? {
+    /// Something that begins with a tag. A list of merges may begin with such a character too.
+    private static func markup(
+        _ head: UnsafeRawBufferPointer, expected: Expected
+    ) -> ForeignContent? {
         guard let start = head.firstIndex(where: { !isSpace($0) }), head[start] == UInt8(ascii: "<") else {
             return nil
         }
         let text = String(decoding: head[start...].prefix(512), as: UTF8.self).lowercased()
         let isPage = ["<!doctype html", "<html", "<head", "<body", "<script"].contains { text.contains($0) }
-        return isPage ? .webPage : .xml
+        if isPage { return .webPage }
+        return expected != .text || text.hasPrefix("<?xml") ? .xml : nil
     }
 
     private static func pointerSize(_ head: UnsafeRawBufferPointer) -> Int? {

@@ -133,6 +133,13 @@ struct ForeignContentTests {
     }
 
     @Test(
+        "merges and vocabularies of odd tokens are text",
+        arguments: ["< |", "<s >\n< /s", "Entry not", "a b\n", "{ }"])
+    func merges(text: String) {
+        #expect(Data(text.utf8).withUnsafeBytes { ForeignContent($0, expected: .text) } == nil)
+    }
+
+    @Test(
         "a header whose length begins like a signature is still a header",
         arguments: [
             [0x80, 0x02, 0x01, 0], [0x1F, 0x8B, 0, 0], [0x50, 0x4B, 0x03, 0x04], [0xFF, 0xFE, 0, 0],

@@ -223,6 +223,17 @@ struct PrecedenceTests {
         }
     }
 
+    @Test("MLX's layout: text_config, and behind it the root")
+    func mlx() throws {
+        var tiny = try TinyCheckpoint.mlx()
+        tiny.config["text_config"] = ["rope_theta": 5e5, "rms_norm_eps": 1e-6]
+        let checkpoint = try tiny.open()
+        #expect(checkpoint.configuration.text.ropeTheta == 500_000)
+        #expect(checkpoint.configuration.text.maximumPositions == 32768)
+        let remarks = checkpoint.remarks.filter { $0.severity == .changesAnswers }.map(\.description)
+        #expect(remarks.contains { $0.contains("rope_theta") } && remarks.count == 1, "\(remarks)")
+    }
+
     @Test("an output projection that is not stored though the flag says it is one of its own")
     func untied() throws {
         var tiny = try TinyCheckpoint.apple()
