@@ -11,9 +11,10 @@ struct BytePairMerger: Sendable {
 
     init(capacity: Int) { rules.reserveCapacity(capacity) }
 
-    /// Adds a rule; a later rule for the same pair replaces the earlier one, as in `tokenizers`.
-    mutating func add(left: Int, right: Int, rank: Int, merged: Int) {
-        rules[Self.pack(left, right)] = Self.pack(rank, merged)
+    /// Adds a rule.
+    /// - Returns: the rank of an earlier rule for the same pair, which it replaces; nil where there is none.
+    mutating func add(left: Int, right: Int, rank: Int, merged: Int) -> Int? {
+        rules.updateValue(Self.pack(rank, merged), forKey: Self.pack(left, right)).map { Int($0 >> 32) }
     }
 
     private static func pack(_ high: Int, _ low: Int) -> UInt64 {

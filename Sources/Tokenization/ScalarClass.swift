@@ -9,6 +9,18 @@ enum ScalarClass: UInt8 {
     case space = 3
 }
 
+/// What the cased split patterns tell apart.
+enum LetterCase {
+    /// Neither letter nor mark.
+    case none
+    /// `\p{Lu}`, `\p{Lt}`
+    case upper
+    /// `\p{Ll}`
+    case lower
+    /// `\p{Lm}`, `\p{Lo}`, `\p{M}`
+    case either
+}
+
 /// Lookup of `UnicodeTables` by scalar: one byte for each scalar below U+20000, binary search above.
 struct ScalarProperties: Sendable {
     /// Built once, in well under a millisecond.
@@ -66,6 +78,29 @@ struct ScalarProperties: Sendable {
             ? table[Int(scalar)] & 3
             : UInt8(truncatingIfNeeded: Self.search(UnicodeTables.classRanges, scalar))
         return ScalarClass(rawValue: bits) ?? .other
+    }
+
+    /// - Parameter kind: its `scalarClass`, which decides what a letter is; the runtime's Unicode tells only
+    ///   its case, so a letter that it does not know yet has none.
+    func letterCase(_ scalar: UInt32, _ kind: ScalarClass) -> LetterCase {
+        if scalar < 0x80 {
+            guard kind == .letter else { return .none }
+            return scalar < 0x61 ? .upper : .lower
+        }
+        guard kind == .letter || kind == .other else { return .none }
+        let category = Unicode.Scalar(scalar)?.properties.generalCategory
+        switch category {
+        case .uppercaseLetter, .titlecaseLetter: return kind == .letter ? .upper : .none
+        case .lowercaseLetter: return kind == .letter ? .lower : .none
+        case .nonspacingMark, .spacingMark, .enclosingMark: return .either
+        default: return kind == .letter ? .either : .none
+        }
+    }
+
+    /// Rust's `char::is_numeric`, which `Digits` asks: it follows a newer Unicode than the regular expressions.
+    func isNumeric(_ scalar: UInt32) -> Bool {
+        scalarClass(scalar) == .number || (0x11DE0...0x11DE9).contains(scalar)
+            || (0x16FF4...0x16FF6).contains(scalar)
     }
 
     /// False for scalars that NFC keeps wherever they stand. True is only a suspicion.

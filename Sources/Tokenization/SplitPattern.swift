@@ -3,43 +3,74 @@
 /// All have the shape `contractions | word | number | other | white space`; a regular expression engine is
 /// not needed, and the scan is linear in the length of the text.
 struct SplitPattern: Sendable, Equatable {
+    /// What a word is.
+    enum Words {
+        /// GPT-2: letters; a word, number or punctuation takes one leading space.
+        case spaced
+        /// Qwen2, Llama 3: letters behind any one leading scalar that is no letter, number or line break.
+        /// Contractions ignore case, punctuation takes the line breaks after it, and white space is cut after
+        /// line breaks.
+        case led
+        /// Tekken, o200k: as `led`, but a word ends where capitals follow small letters, marks belong to it,
+        /// and punctuation also takes slashes after it.
+        case cased
+    }
+
+    var words: Words
     /// Longest run of numbers in one piece: 1 for Qwen2, 3 for Llama 3, unbounded for GPT-2.
     var longestNumber: Int
-    /// Qwen2 and Llama 3 ignore case in contractions, let a word take any one leading scalar that is no
-    /// letter, number or line break, let punctuation take the line breaks after it, and cut white space after
-    /// line breaks. GPT-2 does none of this; there a word, number or punctuation takes one leading space.
-    var isModern: Bool
+    /// A contraction stays with the word before it (o200k).
+    var joinsContractions = false
 
-    /// Qwen2, Qwen2.5.
-    static let qwen2 = SplitPattern(longestNumber: 1, isModern: true)
-    /// Llama 3, cl100k.
-    static let llama3 = SplitPattern(longestNumber: 3, isModern: true)
-    /// GPT-2, and `ByteLevel` pre-tokenizers with `use_regex`.
-    static let gpt2 = SplitPattern(longestNumber: .max, isModern: false)
+    var isModern: Bool { words != .spaced }
+
+    /// Qwen2, Qwen2.5, Qwen3.
+    static let qwen2 = SplitPattern(words: .led, longestNumber: 1)
+    /// Llama 3, SmolLM3, Phi-4, cl100k.
+    static let llama3 = SplitPattern(words: .led, longestNumber: 3)
+    /// GPT-2, Phi-1.5 and 2, and `ByteLevel` pre-tokenizers with `use_regex`.
+    static let gpt2 = SplitPattern(words: .spaced, longestNumber: .max)
+    /// Mistral's Tekken.
+    static let tekken = SplitPattern(words: .cased, longestNumber: 1)
+    /// o200k, Phi-4-mini.
+    static let o200k = SplitPattern(words: .cased, longestNumber: 3, joinsContractions: true)
+
+    static let all = [Self.qwen2, .llama3, .gpt2, .tekken, .o200k]
 
     /// The regular expression as tokenizer.json files write it.
     var regex: String {
-        guard isModern else {
-            return #"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"#
-        }
         let number = longestNumber == 1 ? #"\p{N}"# : #"\p{N}{1,\#(longestNumber)}"#
-        return #"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"# + number
-            + #"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"#
+        let contractions = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+        let space = #"|\s*[\r\n]+|\s+(?!\S)|\s+"#
+        switch words {
+        case .spaced:
+            return #"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"#
+        case .led:
+            return contractions + #"|[^\r\n\p{L}\p{N}]?\p{L}+|"# + number
+                + #"| ?[^\s\p{L}\p{N}]+[\r\n]*"# + space
+        case .cased:
+            let upper = #"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]"#
+            let lower = #"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"#
+            let lead = #"[^\r\n\p{L}\p{N}]?"#
+            let end = joinsContractions ? contractions + "?|" : "|"
+            return lead + upper + "*" + lower + "+" + end + lead + upper + "+" + lower + "*" + end + number
+                + #"| ?[^\s\p{L}\p{N}]+[\r\n/]*"# + space
+        }
     }
 
     /// The pattern whose regular expression is `regex`, or nil.
     init?(regex: String) {
-        let known = [Self.qwen2, .llama3, .gpt2]
         // Scalars, not characters: string equality would accept canonically equivalent text.
-        guard let pattern = known.first(where: { $0.regex.utf8.elementsEqual(regex.utf8) }) else {
+        guard let pattern = Self.all.first(where: { $0.regex.utf8.elementsEqual(regex.utf8) }) else {
             return nil
         }
         self = pattern
     }
 
-    private init(longestNumber: Int, isModern: Bool) {
+    private init(words: Words, longestNumber: Int, joinsContractions: Bool = false) {
+        self.words = words
         self.longestNumber = longestNumber
-        self.isModern = isModern
+        self.joinsContractions = joinsContractions
     }
 }
 
@@ -89,9 +120,14 @@ struct SplitScanner {
     mutating func next() -> Range<Int>? {
         guard let first = step(position) else { return nil }
         let start = position
-        position =
-            contraction(first) ?? word(first) ?? number(first) ?? other(first)
-            ?? whiteSpace(from: start)
+        if pattern.words == .cased {
+            position =
+                casedWord(first, from: start) ?? number(first) ?? other(first) ?? whiteSpace(from: start)
+        } else {
+            position =
+                contraction(first) ?? word(first) ?? number(first) ?? other(first)
+                ?? whiteSpace(from: start)
+        }
         return start..<position
     }
 
@@ -127,6 +163,42 @@ struct SplitScanner {
         return run(of: .letter, from: second.end)
     }
 
+    /// `lead? upper* lower+` or else `lead? upper+ lower*`, where letters without case and marks are both.
+    private func casedWord(_ first: Step, from start: Int) -> Int? {
+        let mayLead = first.kind != .letter && first.kind != .number && !first.isLineBreak
+        let end =
+            (mayLead ? endingSmall(from: first.end) : nil) ?? endingSmall(from: start)
+            ?? (mayLead ? capitals(from: first.end) : nil) ?? capitals(from: start)
+        guard pattern.joinsContractions, let end, let apostrophe = step(end) else { return end }
+        return contraction(apostrophe) ?? end
+    }
+
+    /// The end of `upper* lower+` from `start`: the capitals give back what the small letters need.
+    private func endingSmall(from start: Int) -> Int? {
+        var end = start
+        var lastEither: Int?
+        while let next = step(end) {
+            let letterCase = properties.letterCase(next.value, next.kind)
+            if letterCase == .lower { return run(from: end) { $0 == .lower || $0 == .either } }
+            guard letterCase == .upper || letterCase == .either else { break }
+            end = next.end
+            if letterCase == .either { lastEither = end }
+        }
+        return lastEither
+    }
+
+    /// The end of `upper+`; small letters after it would have been found before.
+    private func capitals(from start: Int) -> Int? {
+        let end = run(from: start) { $0 == .upper || $0 == .either }
+        return end > start ? end : nil
+    }
+
+    private func run(from start: Int, of belongs: (LetterCase) -> Bool) -> Int {
+        var end = start
+        while let next = step(end), belongs(properties.letterCase(next.value, next.kind)) { end = next.end }
+        return end
+    }
+
     private func number(_ first: Step) -> Int? {
         if first.kind == .number {
             return run(of: .number, from: first.end, limit: pattern.longestNumber - 1)
@@ -145,7 +217,10 @@ struct SplitScanner {
             end = second.end
         }
         end = run(of: .other, from: end)
-        while pattern.isModern, let next = step(end), next.isLineBreak { end = next.end }
+        let takesSlash = pattern.words == .cased
+        while pattern.isModern, let next = step(end), next.isLineBreak || (takesSlash && next.value == 0x2F) {
+            end = next.end
+        }
         return end
     }
 

@@ -26,8 +26,10 @@ package enum TokenizationError: Error, Sendable, Equatable, CustomStringConverti
     case unknownMergePart(file: String, merge: Int, token: String)
     /// A merge rule is not a pair of non-empty tokens.
     case malformedMerge(file: String, merge: Int, got: String)
-    /// Byte-level vocabularies need a token for each of the 256 bytes.
-    case missingByte(file: String, byte: UInt8)
+    /// Two merge rules join the same pair.
+    case duplicateMerge(file: String, merge: Int, first: Int, pair: String)
+    /// A byte-level vocabulary without a token for any byte that it could write a text with.
+    case noBytes(file: String)
 
     package var description: String {
         switch self {
@@ -40,7 +42,8 @@ package enum TokenizationError: Error, Sendable, Equatable, CustomStringConverti
         case .unreadable(let file, let reason):
             "\(file): cannot be read (\(reason)); check the path and its permissions"
         case .overLimit(let file, let what, let limit, let got):
-            "\(file): \(what) may be at most \(limit), got \(got); the file is damaged or not a tokenizer"
+            "\(file): \(what) may be at most \(limit), got \(got); no published tokenizer needs more, so take "
+                + "the file from the original checkpoint"
         case .foreignContent(let file, let what, let advice):
             "\(file): the file is \(what); \(advice)"
         case .brokenLink(let file, let target):
@@ -49,22 +52,26 @@ package enum TokenizationError: Error, Sendable, Equatable, CustomStringConverti
         case .invalidJSON(let file, let offset, let reason, let advice):
             "\(file): not valid JSON at byte \(offset): \(reason); \(advice)"
         case .wrongValue(let file, let key, let expected, let got):
-            "\(file): \(key) must be \(expected), got \(got); download the file again or correct it"
+            "\(file): \(key) must be \(expected), got \(got); correct it or take the file from the original "
+                + "checkpoint"
         case .unsupported(let file, let key, let got, let supported):
-            "\(file): \(key) is \(got), which is not supported; supported: \(supported). "
+            "\(file): \(key) is \(got), which fastvlm does not support; it supports \(supported). "
                 + "Use a checkpoint with such a tokenizer, or report this one"
         case .conflict(let file, let token, let ids):
-            "\(file): token \(token) and ids \(ids) contradict each other: each token needs one id of its own; "
-                + "download the file again or correct it"
+            "\(file): token \(token) and ids \(ids) contradict each other, but each token needs one id of its "
+                + "own; use files of one and the same tokenizer"
         case .unknownMergePart(let file, let merge, let token):
             "\(file): merge \(merge) needs the token \(token), which the vocabulary lacks; "
                 + "use vocabulary and merges of the same tokenizer"
         case .malformedMerge(let file, let merge, let got):
             "\(file): merge \(merge) must be two non-empty tokens, got \(got); "
-                + "download the file again"
-        case .missingByte(let file, let byte):
-            "\(file): the vocabulary has no token for the byte \(byte); byte-level tokenizers need all 256: "
-                + "download the file again"
+                + "correct it or take the file from the original checkpoint"
+        case .duplicateMerge(let file, let merge, let first, let pair):
+            "\(file): merges \(first) and \(merge) both join \(pair), so which of them comes first is not "
+                + "clear; remove one of them"
+        case .noBytes(let file):
+            "\(file): the pre-tokenizer is ByteLevel, but the vocabulary has none of its symbols for bytes; "
+                + "use pre-tokenizer and vocabulary of the same tokenizer"
         }
     }
 }
@@ -79,6 +86,11 @@ enum TokenizerLimits {
     static let merges = (1 << 24) - 1
     /// UTF-8 bytes of one added token: the text scan may look this far ahead at each position.
     static let addedTokenBytes = 512
+    /// How many times longer the normaliser's replacements may make a text; published ones make it three times
+    /// as long at most.
+    static let normalizerGrowth = 8
+    /// UTF-8 bytes that the normaliser may put before a text.
+    static let prefixBytes = 64
     /// tokenizer.json and its relatives: merges are elements, tokens are members.
     static let json = JSONLimits(depth: 32, elements: merges, members: ids)
     /// How much of a foreign value an error message repeats.

@@ -4,12 +4,16 @@ extension Tokenizer {
     /// - Parameters:
     ///   - text: any text; unpaired surrogates cannot occur in a Swift string.
     ///   - specialTokens: whether tokens such as `<|im_end|>`, written out in the text, are recognised.
+    ///   - startsText: whether nothing stands before it in the text that it is a part of. Tokenizers with
+    ///     `prepend_scheme` `first` treat the beginning of the whole text otherwise than the rest.
     /// - Returns: ids below `vocabularyCount`. No token is added before or after, see `beginningOfSequence`.
-    package func encode(_ text: String, specialTokens: SpecialTokenPolicy = .recognize) -> [Int] {
+    package func encode(
+        _ text: String, specialTokens: SpecialTokenPolicy = .recognize, startsText: Bool = true
+    ) -> [Int] {
         var text = text
         return text.withUTF8 { bytes in
             var run = EncodingRun(tokenizer: self, recognizes: specialTokens == .recognize)
-            run.encode(bytes)
+            run.encode(bytes, startsText: startsText)
             return run.ids
         }
     }
@@ -28,16 +32,17 @@ private struct EncodingRun {
     }
 
     /// Cuts the text at added tokens, as it stands.
-    mutating func encode(_ bytes: UnsafeBufferPointer<UInt8>) {
+    mutating func encode(_ bytes: UnsafeBufferPointer<UInt8>, startsText: Bool) {
         guard recognizes, !tokenizer.rawMatcher.isEmpty else {
-            return normalizeAndEncode(bytes, isStart: true)
+            return normalizeAndEncode(bytes, isStart: startsText)
         }
         tokenizer.rawMatcher.forEachSegment(in: bytes) { segment in
             switch segment {
             case .token(let id): ids.append(id)
             case .text(let range):
                 normalizeAndEncode(
-                    UnsafeBufferPointer(rebasing: bytes[range]), isStart: range.lowerBound == 0)
+                    UnsafeBufferPointer(rebasing: bytes[range]),
+                    isStart: startsText && range.lowerBound == 0)
             }
         }
     }
@@ -68,13 +73,7 @@ private struct EncodingRun {
     private mutating func encodeText(_ bytes: UnsafeBufferPointer<UInt8>, isStart: Bool) {
         guard !bytes.isEmpty else { return }
         switch tokenizer.preTokenizer {
-        case .byteLevel(let pattern, let addsPrefixSpace):
-            if addsPrefixSpace, bytes[0] != 0x20 {
-                let prefixed = [0x20] + bytes
-                prefixed.withUnsafeBufferPointer { encodeByteLevel($0, pattern) }
-            } else {
-                encodeByteLevel(bytes, pattern)
-            }
+        case .byteLevel(let stages): split(bytes, stages[...])
         case .wholeText: encodeScalars(bytes)
         case .metaspace(let replacement, let prefix, let splits):
             let mark = Array(replacement.utf8)
@@ -105,21 +104,70 @@ private struct EncodingRun {
 
     // MARK: - Words
 
-    private mutating func encodeByteLevel(_ bytes: UnsafeBufferPointer<UInt8>, _ pattern: SplitPattern) {
-        var scanner = SplitScanner(bytes, pattern: pattern, properties: .shared)
-        while let word = scanner.next() {
-            if tokenizer.ignoresMerges, let id = wholeWord(bytes[word]) {
-                ids.append(id)
-                continue
+    /// Cuts a piece, not empty, by the stages left and encodes the words that come out.
+    private mutating func split(
+        _ bytes: UnsafeBufferPointer<UInt8>, _ stages: ArraySlice<TokenizerDefinition.SplitStage>
+    ) {
+        guard let stage = stages.first else { return encodeByteLevel(bytes) }
+        let rest = stages.dropFirst()
+        switch stage {
+        case .pattern(let pattern):
+            var scanner = SplitScanner(bytes, pattern: pattern, properties: .shared)
+            while let word = scanner.next() { split(UnsafeBufferPointer(rebasing: bytes[word]), rest) }
+        case .digits(let individually):
+            var start = 0
+            while start < bytes.count {
+                let end = Self.endOfDigits(bytes, from: start, individually: individually)
+                split(UnsafeBufferPointer(rebasing: bytes[start..<end]), rest)
+                start = end
             }
-            scratch.symbols.removeAll(keepingCapacity: true)
-            for position in word { scratch.symbols.append(tokenizer.byteSymbols[Int(bytes[position])]) }
-            tokenizer.merger.merge(&scratch, into: &ids)
+        case .prefixSpace:
+            guard bytes[0] != 0x20 else { return split(bytes, rest) }
+            let prefixed = [0x20] + bytes
+            prefixed.withUnsafeBufferPointer { split($0, rest) }
         }
     }
 
+    /// The end of the run of numbers, or of other scalars, that begins at `start`.
+    private static func endOfDigits(
+        _ bytes: UnsafeBufferPointer<UInt8>, from start: Int, individually: Bool
+    ) -> Int {
+        let first = DecodedScalar(bytes, at: start)
+        let isNumber = ScalarProperties.shared.isNumeric(first.value)
+        var end = start + first.length
+        if isNumber, individually { return end }
+        while end < bytes.count {
+            let next = DecodedScalar(bytes, at: end)
+            guard ScalarProperties.shared.isNumeric(next.value) == isNumber else { break }
+            end += next.length
+        }
+        return end
+    }
+
+    private mutating func encodeByteLevel(_ word: UnsafeBufferPointer<UInt8>) {
+        if tokenizer.ignoresMerges, let id = wholeWord(word) {
+            ids.append(id)
+            return
+        }
+        scratch.symbols.removeAll(keepingCapacity: true)
+        var hasPendingUnknown = false
+        for byte in word {
+            let symbol = tokenizer.byteSymbols[Int(byte)]
+            if symbol >= 0 {
+                if hasPendingUnknown { appendUnknown() }
+                hasPendingUnknown = false
+                scratch.symbols.append(symbol)
+            } else {
+                if hasPendingUnknown, !tokenizer.fusesUnknown { appendUnknown() }
+                hasPendingUnknown = true
+            }
+        }
+        if hasPendingUnknown { appendUnknown() }
+        tokenizer.merger.merge(&scratch, into: &ids)
+    }
+
     /// The id of a word that is one token of the vocabulary, merges or not.
-    private func wholeWord(_ bytes: Slice<UnsafeBufferPointer<UInt8>>) -> Int? {
+    private func wholeWord(_ bytes: UnsafeBufferPointer<UInt8>) -> Int? {
         var token: [UInt8] = []
         for byte in bytes { token.append(contentsOf: ByteAlphabet.encoded[Int(byte)]) }
         return allowed(tokenizer.vocabulary.id(of: token))

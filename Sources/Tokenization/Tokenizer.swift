@@ -41,6 +41,8 @@ package struct Tokenizer: Sendable {
     package let vocabularyCount: Int
     /// The token to put before a text, when the tokenizer asks for one (Llama). `encode` does not put it.
     package let beginningOfSequence: Int?
+    /// What changes how text is encoded and no error reports, in sentences for the user.
+    package let remarks: [String]
     private let addedIDs: [[UInt8]: Int]
 
     /// Reads tokenizer.json, or vocab.json and merges.txt with added_tokens.json and tokenizer_config.json,
@@ -57,6 +59,9 @@ package struct Tokenizer: Sendable {
         vocabulary = table
         merger = try Self.merger(definition, table)
         byteSymbols = try Self.byteSymbols(definition, table)
+        var remarks = definition.remarks + Self.remarks(byteSymbols, definition)
+        let addedTokens = definition.addedTokens + Self.found(definition, table, &remarks)
+        self.remarks = remarks
         normalizer = TextNormalizer(definition.normalizers)
         preTokenizer = definition.preTokenizer
         decoder = definition.decoder
@@ -72,7 +77,7 @@ package struct Tokenizer: Sendable {
             unknown = nil
         }
         let normalizer = normalizer
-        (added, addedIDs) = try Self.index(definition.addedTokens, table, normalizer, file: file)
+        (added, addedIDs) = try Self.index(addedTokens, table, normalizer, file: file)
         vocabularyCount = max(table.idCount, (added.keys.max() ?? -1) + 1)
         if let token = definition.beginningOfSequence {
             guard let id = addedIDs[Array(token.utf8)] ?? table.id(of: token) else {
@@ -85,9 +90,9 @@ package struct Tokenizer: Sendable {
             beginningOfSequence = nil
         }
         rawMatcher = AddedTokenMatcher(
-            definition.addedTokens.filter { !$0.isNormalized }.map { ($0, Array($0.content.utf8)) })
+            addedTokens.filter { !$0.isNormalized }.map { ($0, Array($0.content.utf8)) })
         normalizedMatcher = AddedTokenMatcher(
-            definition.addedTokens.filter(\.isNormalized).map { ($0, normalizer.normalized($0.content)) })
+            addedTokens.filter(\.isNormalized).map { ($0, normalizer.normalized($0.content)) })
     }
 
     // MARK: - Building
@@ -122,7 +127,11 @@ package struct Tokenizer: Sendable {
                     : table.id(of: right) == nil ? right : String(decoding: merged, as: UTF8.self)
                 throw .unknownMergePart(file: definition.mergesFile, merge: rank, token: quoted(missing))
             }
-            merger.add(left: leftID, right: rightID, rank: rank, merged: mergedID)
+            if let first = merger.add(left: leftID, right: rightID, rank: rank, merged: mergedID) {
+                throw .duplicateMerge(
+                    file: definition.mergesFile, merge: rank, first: first,
+                    pair: "\(quoted(left)) and \(quoted(right))")
+            }
         }
         return merger
     }
@@ -134,10 +143,11 @@ package struct Tokenizer: Sendable {
         switch definition.preTokenizer {
         case .byteLevel:
             for (byte, token) in ByteAlphabet.encoded.enumerated() {
-                guard let id = table.id(of: token) else {
-                    throw .missingByte(file: definition.vocabularyFile, byte: UInt8(byte))
-                }
+                guard let id = table.id(of: token) else { continue }
                 symbols[byte] = Int32(truncatingIfNeeded: id)
+            }
+            guard symbols.contains(where: { $0 >= 0 }) else {
+                throw .noBytes(file: definition.vocabularyFile)
             }
         case .wholeText, .metaspace:
             guard definition.fallsBackToBytes else { break }
@@ -147,6 +157,50 @@ package struct Tokenizer: Sendable {
             }
         }
         return symbols
+    }
+
+    /// Bytes that a text may hold (these occur in UTF-8) and that a byte-level vocabulary cannot write.
+    private static func remarks(_ symbols: [Int32], _ definition: TokenizerDefinition) -> [String] {
+        guard case .byteLevel = definition.preTokenizer else { return [] }
+        let missing = (0..<256).filter { symbols[$0] < 0 && $0 != 0xC0 && $0 != 0xC1 && $0 < 0xF5 }
+        guard !missing.isEmpty else { return [] }
+        let bytes = missing.prefix(8).map { String($0, radix: 16, uppercase: true) }.joined(separator: ", ")
+        let fate = definition.unknownToken.map { "become \(quoted($0))" } ?? "are left out of a text"
+        return [
+            "\(definition.vocabularyFile): the vocabulary lacks \(missing.count) of the bytes of UTF-8 "
+                + "(\(bytes)\(missing.count > 8 ? ", …" : "") in hexadecimal); they \(fate), as in tokenizers"
+        ]
+    }
+
+    /// The named special tokens that the vocabulary has. One that ordinary text can spell, such as "!" named for
+    /// padding, stays a part of text.
+    private static func found(
+        _ definition: TokenizerDefinition, _ table: TokenTable, _ remarks: inout [String]
+    ) -> [AddedToken] {
+        var result: [AddedToken] = []
+        for (token, place) in definition.namedTokens {
+            guard let id = table.id(of: token.content) else {
+                remarks.append(
+                    "\(place) is \(quoted(token.content)), to which no file gives an id; it is left out")
+                continue
+            }
+            let bytes = Array(token.content.utf8)
+            let isOrdinary =
+                token.content.unicodeScalars.count == 1
+                || definition.merges.contains { left, right in
+                    left.utf8.count + right.utf8.count == bytes.count && bytes.starts(with: left.utf8)
+                        && bytes.dropFirst(left.utf8.count).elementsEqual(right.utf8)
+                }
+            if isOrdinary {
+                remarks.append(
+                    "\(place) is \(quoted(token.content)), which ordinary text can hold; it is treated as text"
+                )
+            } else {
+                result.append(token)
+                result[result.count - 1].id = id
+            }
+        }
+        return result
     }
 
     /// Added tokens by id and by content; each must agree with the vocabulary where that knows it too. As in

@@ -2,81 +2,70 @@ import CheckpointFiles
 import Foundation
 import StrictJSON
 
+/// The tokenizer's files in a checkpoint folder.
+struct TokenizerFolder {
+    let url: URL
+
+    /// - Throws: `TokenizationError.brokenLink` for a link that leads nowhere.
+    func holds(_ name: String) throws(TokenizationError) -> Bool {
+        let path = url.appending(path: name).path
+        let presence = FilePresence(path: path)
+        if case .brokenLink(let target) = presence { throw .brokenLink(file: path, target: target) }
+        return presence != .absent
+    }
+
+    /// The object in the JSON file `name`; nil when there is no such file.
+    func fields(_ name: String) throws(TokenizationError) -> JSONFields? {
+        guard try holds(name) else { return nil }
+        let file = url.appending(path: name)
+        return try JSONFields(TokenizerDefinition.json(file), file: file.path, path: "")
+    }
+}
+
 /// Finding and reading the tokenizer files of a checkpoint folder.
 extension TokenizerDefinition {
     /// tokenizer.json when it is there, else vocab.json with merges.txt.
     init(directory: URL) throws(TokenizationError) {
-        func exists(_ name: String) throws(TokenizationError) -> Bool {
-            let path = directory.appending(path: name).path
-            if case .brokenLink(let target) = FilePresence(path: path) {
-                throw .brokenLink(file: path, target: target)
-            }
-            return FilePresence(path: path) != .absent
-        }
-        if try exists("tokenizer.json") {
+        let folder = TokenizerFolder(url: directory)
+        if try folder.holds("tokenizer.json") {
             let file = directory.appending(path: "tokenizer.json")
             try self.init(tokenizerJSON: Self.json(file), file: file.path)
-        } else if try exists("vocab.json"), try exists("merges.txt") {
-            try self.init(vocabularyIn: directory, exists: exists)
-        } else if try exists("tokenizer.model") {
+        } else if try folder.holds("vocab.json"), try folder.holds("merges.txt") {
+            try self.init(vocabularyIn: folder)
+        } else if try folder.holds("tokenizer.model") {
             throw .sentencePieceModelOnly(directory: directory.path)
         } else {
             throw .noTokenizer(directory: directory.path)
         }
+        try addNeighbours(folder)
     }
 
-    /// Apple's checkpoints: vocab.json, merges.txt, added_tokens.json and the flags in tokenizer_config.json.
-    /// These files name no pattern: it is Qwen2's, with NFC.
-    private init(
-        vocabularyIn directory: URL, exists: (String) throws(TokenizationError) -> Bool
-    ) throws(TokenizationError) {
-        let vocabularyURL = directory.appending(path: "vocab.json")
-        let mergesURL = directory.appending(path: "merges.txt")
-        vocabularyFile = vocabularyURL.path
+    /// vocab.json and merges.txt. These files name no pattern: it follows from the class that
+    /// tokenizer_config.json names, and is Qwen2's, with NFC, in Apple's checkpoints.
+    private init(vocabularyIn folder: TokenizerFolder) throws(TokenizationError) {
+        let mergesURL = folder.url.appending(path: "merges.txt")
+        vocabularyFile = folder.url.appending(path: "vocab.json").path
         mergesFile = mergesURL.path
-        let fields = try JSONFields(Self.json(vocabularyURL), file: vocabularyURL.path, path: "")
-        vocabulary = try Self.tokensWithIDs(fields)
+        vocabulary = try Self.tokensWithIDs(
+            JSONFields(
+                Self.json(folder.url.appending(path: "vocab.json")), file: vocabularyFile, path: ""))
         merges = try Self.merges(textFile: mergesURL)
-        normalizers = [.nfc]
-        preTokenizer = .byteLevel(.qwen2, addsPrefixSpace: false)
         decoder = .byteLevel
-        if try exists("tokenizer_config.json") {
-            addedTokens = try Self.configuredTokens(directory.appending(path: "tokenizer_config.json"))
+        let configuration = try folder.fields("tokenizer_config.json")
+        let name = try configuration?.string("tokenizer_class") ?? "Qwen2Tokenizer"
+        switch name.hasSuffix("Fast") ? String(name.dropLast("Fast".count)) : name {
+        case "Qwen2Tokenizer":
+            normalizers = [.nfc]
+            preTokenizer = .byteLevel([.pattern(.qwen2)])
+        case "GPT2Tokenizer", "CodeGenTokenizer":
+            let addsSpace = try configuration?.bool("add_prefix_space", default: false) ?? false
+            preTokenizer = .byteLevel((addsSpace ? [.prefixSpace] : []) + [.pattern(.gpt2)])
+        default:
+            throw .unsupported(
+                file: folder.url.appending(path: "tokenizer_config.json").path, key: "tokenizer_class",
+                got: quoted(name),
+                supported: "Qwen2Tokenizer, GPT2Tokenizer and CodeGenTokenizer without a tokenizer.json")
         }
-        guard try exists("added_tokens.json") else { return }
-        let addedURL = directory.appending(path: "added_tokens.json")
-        let added = try JSONFields(Self.json(addedURL), file: addedURL.path, path: "")
-        for (content, id) in try Self.tokensWithIDs(added) {
-            let isKnown = addedTokens.contains { $0.id == id && $0.content.utf8.elementsEqual(content.utf8) }
-            // The file has no flags; such tokens are control tokens.
-            if !isKnown { addedTokens.append(try Self.controlToken(content, id, file: addedURL.path)) }
-        }
-    }
-
-    private static func controlToken(
-        _ content: String, _ id: Int, file: String
-    ) throws(TokenizationError) -> AddedToken {
-        let fields = try JSONFields(
-            .object(JSONObject("special", .bool(true))), file: file, path: quoted(content))
-        return try addedToken(fields, content, id)
-    }
-
-    /// `added_tokens_decoder` of tokenizer_config.json: an object from id, as text, to content and flags.
-    private static func configuredTokens(_ url: URL) throws(TokenizationError) -> [AddedToken] {
-        let root = try JSONFields(json(url), file: url.path, path: "")
-        guard let decoder = try root.object("added_tokens_decoder") else { return [] }
-        var tokens: [AddedToken] = []
-        for member in decoder.object.members {
-            let key = member.key
-            let fields = try JSONFields(member.value, file: url.path, path: decoder.place(key))
-            let content = try fields.requiredString("content")
-            guard let number = Int(key) else {
-                throw decoder.wrong(quoted(key), expected: "a token id as key", got: quoted(key))
-            }
-            let id = try JSONFields.tokenID(.integer(number), file: url.path, token: content)
-            tokens.append(try addedToken(fields, content, id))
-        }
-        return tokens
     }
 
     /// One merge "a b" a line, after an optional first line "#version: …".
@@ -96,7 +85,7 @@ extension TokenizerDefinition {
         return result
     }
 
-    private static func json(_ url: URL) throws(TokenizationError) -> JSONValue {
+    static func json(_ url: URL) throws(TokenizationError) -> JSONValue {
         let data = try contents(url, expected: .json)
         // `Data` passes on untyped errors only; a result keeps the type.
         let document = data.withUnsafeBytes { text in
@@ -104,6 +93,9 @@ extension TokenizerDefinition {
         }
         do {
             return try document.get()
+        } catch .overLimit(_, let what, let limit) {
+            throw .overLimit(
+                file: url.path, what: "the number of \(what)", limit: limit, got: "more")
         } catch {
             throw .invalidJSON(
                 file: url.path, offset: error.offset, reason: error.reason, advice: error.advice)
@@ -111,7 +103,7 @@ extension TokenizerDefinition {
     }
 
     /// The bytes of a regular file of bounded size that may be what is expected.
-    private static func contents(
+    static func contents(
         _ url: URL, expected: ForeignContent.Expected
     ) throws(TokenizationError) -> Data {
         do {

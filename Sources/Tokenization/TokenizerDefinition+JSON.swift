@@ -120,6 +120,10 @@ extension TokenizerDefinition {
                 file: fields.file, what: "the length of \(fields.place("content")) in bytes",
                 limit: TokenizerLimits.addedTokenBytes, got: "\(content.utf8.count)")
         }
+        guard !content.isEmpty else {
+            throw fields.wrong(
+                "content", expected: "a token that is not empty", got: "\"\" with the id \(id)")
+        }
         let isSpecial = try fields.bool("special", default: false)
         return AddedToken(
             content: content, id: id, isSpecial: isSpecial,
@@ -148,16 +152,40 @@ extension TokenizerDefinition {
         for (type, step) in try steps(fields, "normalizers") {
             switch type {
             case "NFC": result.append(.nfc)
-            case "Prepend": result.append(.prepend(try step.requiredString("prepend")))
+            case "Prepend":
+                let prefix = try step.requiredString("prepend")
+                guard prefix.utf8.count <= TokenizerLimits.prefixBytes else {
+                    throw .overLimit(
+                        file: step.file, what: "the length of \(step.place("prepend")) in bytes",
+                        limit: TokenizerLimits.prefixBytes, got: "\(prefix.utf8.count)")
+                }
+                result.append(.prepend(prefix))
             case "Replace":
                 let pattern = try literalPattern(step)
                 result.append(.replace(pattern, with: try step.requiredString("content")))
+                try checkGrowth(result, step)
             default:
                 throw step.unsupported(
                     "type", got: quoted(type), supported: "null, NFC, Prepend, Replace, Sequence of these")
             }
         }
         return result
+    }
+
+    /// A text of bounded length must stay one: what a person types fills the context only by their own doing.
+    private static func checkGrowth(
+        _ normalizers: [Normalizer], _ step: JSONFields
+    ) throws(TokenizationError) {
+        var growth = 1
+        for case .replace(let pattern, let content) in normalizers {
+            growth *= max((content.utf8.count + pattern.utf8.count - 1) / pattern.utf8.count, 1)
+            guard growth <= TokenizerLimits.normalizerGrowth else {
+                throw .overLimit(
+                    file: step.file,
+                    what: "how many times longer \(step.path) makes a text",
+                    limit: TokenizerLimits.normalizerGrowth, got: "\(growth)")
+            }
+        }
     }
 
     /// `{"pattern": {"String": …}}`, not empty.
@@ -170,41 +198,43 @@ extension TokenizerDefinition {
 
     private static func preTokenizer(_ fields: JSONFields?) throws(TokenizationError) -> PreTokenizer {
         let steps = try steps(fields, "pretokenizers")
-        guard let first = steps.first else { return .wholeText }
-        let supported = "null, ByteLevel, Metaspace, Sequence of Split and ByteLevel"
-        switch (steps.count, first.type) {
-        case (1, "ByteLevel"):
-            guard try first.fields.bool("use_regex", default: true) else {
-                throw first.fields.unsupported("use_regex", got: "false", supported: "true without a Split")
+        guard let last = steps.last else { return .wholeText }
+        if steps.count == 1, last.type == "Metaspace" { return try metaspace(last.fields) }
+        var stages: [SplitStage] = []
+        for (type, step) in steps.dropLast() {
+            switch type {
+            case "Split": stages.append(.pattern(try splitPattern(step)))
+            case "Digits":
+                stages.append(.digits(individually: try step.bool("individual_digits", default: false)))
+            default: throw unsupportedPreTokenizer(step, type)
             }
-            return .byteLevel(
-                .gpt2, addsPrefixSpace: try first.fields.bool("add_prefix_space", default: true))
-        case (1, "Metaspace"): return try metaspace(first.fields)
-        case (2, "Split") where steps[1].type == "ByteLevel":
-            let byteLevel = steps[1].fields
-            for key in ["use_regex", "add_prefix_space"] where try byteLevel.bool(key, default: true) {
-                throw byteLevel.unsupported(key, got: "true", supported: "false after a Split")
-            }
-            return .byteLevel(try splitPattern(first.fields), addsPrefixSpace: false)
-        default:
-            let types = steps.map(\.type).joined(separator: " + ")
-            throw first.fields.unsupported("type", got: quoted(types), supported: supported)
         }
+        guard last.type == "ByteLevel" else { throw unsupportedPreTokenizer(last.fields, last.type) }
+        if try last.fields.bool("add_prefix_space", default: true) { stages.append(.prefixSpace) }
+        if try last.fields.bool("use_regex", default: true) { stages.append(.pattern(.gpt2)) }
+        return .byteLevel(stages)
+    }
+
+    private static func unsupportedPreTokenizer(_ step: JSONFields, _ type: String) -> TokenizationError {
+        step.unsupported(
+            "type", got: quoted(type),
+            supported: "null, Metaspace, ByteLevel, and Sequence of any Split and Digits with ByteLevel last")
     }
 
     private static func splitPattern(_ step: JSONFields) throws(TokenizationError) -> SplitPattern {
+        // The patterns match every scalar, so keeping the matches alone, or what is between them as well, is
+        // the same.
         let behavior = try step.requiredString("behavior")
-        guard behavior == "Isolated" else {
-            throw step.unsupported("behavior", got: quoted(behavior), supported: "Isolated")
-        }
-        guard try !step.bool("invert", default: false) else {
-            throw step.unsupported("invert", got: "true", supported: "false")
+        let inverts = try step.bool("invert", default: false)
+        guard behavior == "Isolated" || (behavior == "Removed" && inverts) else {
+            throw step.unsupported(
+                "behavior", got: quoted(behavior), supported: "Isolated, and Removed with invert")
         }
         let regex = try step.object("pattern")?.string("Regex") ?? ""
         guard let pattern = SplitPattern(regex: regex) else {
             throw step.unsupported(
                 "pattern.Regex", got: quoted(regex),
-                supported: "the split patterns of Qwen2, Llama 3 and GPT-2")
+                supported: "the split patterns of Qwen2, Llama 3, GPT-2, Tekken and o200k")
         }
         return pattern
     }

@@ -2,13 +2,21 @@
 struct TokenizerDefinition {
     /// How text becomes words for the byte-pair encoding.
     enum PreTokenizer: Equatable {
-        /// Byte-level: split by a pattern, then one symbol per byte. `addsPrefixSpace`: a space is put before
-        /// text that does not start with one.
-        case byteLevel(SplitPattern, addsPrefixSpace: Bool)
+        /// Byte-level: cut by each stage in turn, then one symbol per byte.
+        case byteLevel([SplitStage])
         /// SentencePiece: one symbol per scalar, the whole text one word.
         case wholeText
         /// SentencePiece: spaces become `replacement`, one is put before the text.
         case metaspace(replacement: String, prefix: MetaspacePrefix, splits: Bool)
+    }
+
+    /// A step that cuts, or changes, the pieces that the one before it made.
+    enum SplitStage: Equatable {
+        case pattern(SplitPattern)
+        /// Numbers apart from the rest, each by itself or in runs.
+        case digits(individually: Bool)
+        /// A space before pieces that do not start with one.
+        case prefixSpace
     }
 
     enum MetaspacePrefix: String, CaseIterable { case always, first, never }
@@ -41,4 +49,8 @@ struct TokenizerDefinition {
     var ignoresMerges = false
     /// Content of the token put before every text.
     var beginningOfSequence: String?
+    /// Special tokens that files name without an id, each with the place that names it.
+    var namedTokens: [(token: AddedToken, place: String)] = []
+    /// What changes how text is encoded and no error reports, for the user.
+    var remarks: [String] = []
 }
