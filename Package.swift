@@ -92,7 +92,7 @@ let package = Package(
         .executableTarget(
             name: "FastVLMCommand",
             dependencies: [
-                "FastVLM", "Benchmarking", "Plotting", "Models", "Checkpoints", "Tensors",
+                "FastVLM", "Benchmarking", "Plotting", "Generation", "Models", "Checkpoints", "Tensors",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -111,7 +111,7 @@ let package = Package(
         tests(
             "GenerationTests",
             ["Generation", "Models", "Tokenization", "ImageInput", "Checkpoints", "Tensors"]),
-        tests("FastVLMTests", ["FastVLM", "Tensors"]),
+        tests("FastVLMTests", ["FastVLM", "Generation", "Tokenization", "Checkpoints", "Tensors"]),
         tests(
             "BenchmarkingTests",
             ["Benchmarking", "Checkpoints", "Models", "Tensors", "AllocationCounter"]),

@@ -192,7 +192,10 @@ package final class GenerationEngine {
         let compute = compute.withCancellation(cancellation)
         var outcome = GenerationOutcome()
         let limit = try admit(request, cached: cache.count, outcome: &outcome)
-        var sampler = try Sampler(request.sampling, history: request.history + request.prompt.tokenIDs)
+        // A placeholder for an image means nothing in an answer.
+        var sampler = try Sampler(
+            request.sampling, history: request.history + request.prompt.tokenIDs,
+            masked: [network.configuration.imageTokenID].compactMap { $0 })
         var text = try AnswerText(tokenizer, stops: request.stopStrings)
 
         let logits = try workspace.matrix(1, usableVocabulary)
@@ -207,10 +210,6 @@ package final class GenerationEngine {
         let step = try workspace.matrix(1, network.configuration.text.hiddenSize)
         let clock = ContinuousClock()
         while outcome.ids.count < limit {
-            // A placeholder for an image means nothing in an answer.
-            if let image = network.configuration.imageTokenID, scores.indices.contains(image) {
-                scores[image] = -.greatestFiniteMagnitude
-            }
             let id = try choose(&sampler, scores, request: request, position: cache.count, text: &text)
             outcome.ids.append(id.id)
             if stopIDs.contains(id.id) {
@@ -328,6 +327,7 @@ package final class GenerationEngine {
         let untouched = UnsafeMutableBufferPointer<Float>.allocate(capacity: scores.count)
         defer { untouched.deallocate() }
         _ = untouched.initialize(from: scores)
+        sampler.mask(untouched)
         guard let id = sampler.next(scores) else { throw GenerationError.notANumber(position: position) }
         let report = Sampler.probabilities(untouched, of: id, alternatives: count)
         return AnswerText.Token(id: id, probability: report.chosen, alternatives: report.alternatives)

@@ -48,27 +48,39 @@ package struct TokenProbability: Sendable, Hashable {
 /// Draws tokens from scores.
 package struct Sampler {
     private let options: SamplingOptions
+    private let masked: [Int]
     private var random: SplitMix64
     private var seen: Set<Int>
+    private var ranking = TokenRanking()
 
-    /// - Parameter history: tokens that the repetition penalty counts from the start.
-    package init(_ options: SamplingOptions, history: some Sequence<Int>) throws(GenerationError) {
+    /// - Parameters:
+    ///   - history: tokens that the repetition penalty counts from the start
+    ///   - masked: tokens that are never chosen
+    package init(
+        _ options: SamplingOptions, history: some Sequence<Int>, masked: [Int] = []
+    ) throws(GenerationError) {
         try options.validate()
         self.options = options
+        self.masked = masked
         random = SplitMix64(state: options.seed ?? UInt64.random(in: .min ... .max))
         seen = options.repetitionPenalty == 1 ? [] : Set(history)
     }
 
-    /// - Parameter logits: scores of the vocabulary; changed where the repetition penalty applies.
-    /// - Returns: the chosen token's id, or nil when no score is a number.
+    /// - Parameter logits: scores of the vocabulary; changed where the repetition penalty or the mask applies.
+    /// - Returns: the chosen token's id, or nil when a score is not a finite number, or all are masked.
     package mutating func next(_ logits: UnsafeMutableBufferPointer<Float>) -> Int? {
+        guard Self.areFinite(logits) else { return nil }
         if options.repetitionPenalty != 1 {
-            for id in seen where id < logits.count {
-                logits[id] =
+            for id in seen where logits.indices.contains(id) {
+                let score =
                     logits[id] > 0
                     ? logits[id] / options.repetitionPenalty : logits[id] * options.repetitionPenalty
+                // Infinity is the mask's alone.
+                logits[id] = max(score, -.greatestFiniteMagnitude)
             }
         }
+        // After the penalty, which would make a number of any finite mask that the rest of the code must know.
+        mask(logits)
         guard let best = Self.argmax(logits) else { return nil }
         // Below the normal range the inverse is infinite; such a temperature is greedy anyway.
         let id = options.temperature < .leastNormalMagnitude ? best : draw(logits, best: best)
@@ -76,58 +88,52 @@ package struct Sampler {
         return id
     }
 
-    /// The first of the largest scores; nil when a score is not a number or the largest is infinite.
+    /// Makes the scores of masked tokens negative infinity.
+    package func mask(_ logits: UnsafeMutableBufferPointer<Float>) {
+        for id in masked where logits.indices.contains(id) { logits[id] = -.infinity }
+    }
+
+    static func areFinite(_ logits: UnsafeMutableBufferPointer<Float>) -> Bool {
+        // 0 × infinity and 0 × NaN are NaN, so one comparison after the loop finds any of them.
+        var sums = SIMD8<Float>.zero
+        var index = 0
+        let raw = UnsafeRawBufferPointer(logits)
+        while index + 8 <= logits.count {
+            sums += raw.loadUnaligned(fromByteOffset: 4 * index, as: SIMD8<Float>.self) * 0
+            index += 8
+        }
+        while index < logits.count {
+            sums[0] += logits[index] * 0
+            index += 1
+        }
+        return sums.sum() == 0
+    }
+
+    /// The first of the largest scores; nil when there is none above negative infinity.
     static func argmax(_ logits: UnsafeMutableBufferPointer<Float>) -> Int? {
         var best = -1
         var highest = -Float.infinity
-        var sum: Float = 0
-        for index in logits.indices {
-            let value = logits[index]
-            sum += value * 0
-            if value > highest {
-                highest = value
-                best = index
-            }
+        for index in logits.indices where logits[index] > highest {
+            highest = logits[index]
+            best = index
         }
-        // 0 × infinity and 0 × NaN are NaN, so one comparison after the loop finds any of them.
-        return best >= 0 && sum == 0 ? best : nil
+        return best >= 0 ? best : nil
     }
 
     private mutating func draw(_ logits: UnsafeMutableBufferPointer<Float>, best: Int) -> Int {
-        let inverse = 1 / options.temperature
-        let highest = logits[best]
-        // A token whose weight relative to the best is below 2^-40 cannot change any of the sums in float32.
-        var candidates: [(id: Int, weight: Float)] = []
-        for index in logits.indices {
-            let exponent = (logits[index] - highest) * inverse
-            if exponent > -28 { candidates.append((index, exp(exponent))) }
-        }
-        // Ties by id, so that the outcome does not depend on the sorting algorithm.
-        candidates.sort { $0.weight == $1.weight ? $0.id < $1.id : $0.weight > $1.weight }
-        if options.topK > 0 { candidates.removeLast(max(candidates.count - options.topK, 0)) }
+        ranking.rank(logits, first: best, temperature: options.temperature, limit: options.topK)
+        var mass = ranking.mass
         if options.topP < 1 {
-            let total = candidates.reduce(0) { $0 + $1.weight }
-            var reached: Float = 0
-            var kept = 0
-            while kept < candidates.count, reached < options.topP * total {
-                reached += candidates[kept].weight
-                kept += 1
-            }
-            candidates.removeLast(candidates.count - max(kept, 1))
+            // At least 1, so that the best token is kept.
+            let share = max((Double(options.topP) * Double(mass)).rounded(.up), 1)
+            mass = ranking.token(at: UInt64(share) - 1).through
         }
-        if options.minP > 0 {
-            let threshold = options.minP * candidates[0].weight
-            candidates.removeAll { $0.weight < threshold }
-        }
-        var remaining = random.unit() * candidates.reduce(0) { $0 + $1.weight }
-        for candidate in candidates {
-            remaining -= candidate.weight
-            if remaining < 0 { return candidate.id }
-        }
-        return candidates[candidates.count - 1].id
+        if options.minP > 0 { mass = min(mass, ranking.mass(fromShare: options.minP)) }
+        return ranking.token(at: random.below(mass)).id
     }
 
-    /// Log-probabilities of the `count` likeliest tokens, best first, and of `id`.
+    /// Log-probabilities of the `count` likeliest tokens, best first, and of `id`. Tokens with a score of negative
+    /// infinity are no alternatives.
     package static func probabilities(
         _ logits: UnsafeMutableBufferPointer<Float>, of id: Int, alternatives count: Int
     ) -> (chosen: TokenProbability, alternatives: [TokenProbability]) {
@@ -140,7 +146,7 @@ package struct Sampler {
             TokenProbability(id: id, logProbability: logits[id] - normalizer)
         }
         var top: [Int] = []
-        for index in logits.indices where count > 0 {
+        for index in logits.indices where count > 0 && logits[index] > -.infinity {
             if top.count == count, logits[index] <= logits[top[count - 1]] { continue }
             let place = top.firstIndex { logits[$0] < logits[index] } ?? top.count
             top.insert(index, at: place)
@@ -162,6 +168,6 @@ struct SplitMix64 {
         return z ^ (z >> 31)
     }
 
-    /// Uniform in [0, 1) with 24 bits, all that float32 holds.
-    mutating func unit() -> Float { Float(next() >> 40) * 0x1p-24 }
+    /// Uniform in 0..<bound; 0 for a bound of 0.
+    mutating func below(_ bound: UInt64) -> UInt64 { next().multipliedFullWidth(by: bound).high }
 }

@@ -50,6 +50,9 @@ struct Bench: AsyncParsableCommand {
     @Flag(help: "Also say where the time of the largest image, its prompt and a token goes.")
     var profile = false
 
+    @Flag(help: "Also time the choice of a token from its scores, beside the time of a decoding step.")
+    var sampling = false
+
     @Option(
         help:
             "Also draw the results: an .svg or .png file, with a roofline per precision if there is a --profile.",
@@ -147,6 +150,14 @@ struct Bench: AsyncParsableCommand {
             let bench = try load(subject, precision, compute)
             try report.loaded(precision, in: (ContinuousClock.now - start) / .seconds(1))
             for side in sides { try measure(side, precision, bench, ceilings, report, cancellation) }
+            if sampling {
+                let choice = SamplingBench(
+                    vocabulary: subject.configuration.text.vocabularySize, repeats: max(repeats, 1) * 10)
+                for (name, options) in SamplingBench.ways {
+                    try cancellation.check()
+                    try report.sampled(name, precision, try choice.seconds(options))
+                }
+            }
             if profile, let side = sides.max() {
                 try profile(side, precision, bench, ceilings, report, cancellation)
             }

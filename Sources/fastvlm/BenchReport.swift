@@ -185,6 +185,30 @@ final class BenchReport {
         )
     }
 
+    private struct Sampling: Encodable {
+        var type = "sampling"
+        var item: String
+        var precision: String
+        var seconds: [Double]
+        var median: Double
+        var shareOfDecoding: Double?
+    }
+
+    /// How long a token takes to choose; the share is of a decoding step measured last with this precision.
+    func sampled(_ item: String, _ precision: Precision, _ seconds: [Double]) throws {
+        let median = seconds.sorted()[seconds.count / 2]
+        let step = measurements.last { $0.stage == .decode && $0.precision == precision }
+        let share = step.flatMap { step in step.tokens.map { median / (step.median / Double($0)) } }
+        if json {
+            return try Terminal.json(
+                Sampling(
+                    item: item, precision: precision.rawValue, seconds: seconds, median: median,
+                    shareOfDecoding: share))
+        }
+        let part = share.map { ", \(Self.percent($0)) of a decoding step" } ?? ""
+        try Terminal.answer("  \(Self.padded("choose, \(item)", 30))\(Self.number(median * 1e6)) µs\(part)\n")
+    }
+
     func add(_ profile: Profile) throws {
         profiles.append(profile)
         if !json {

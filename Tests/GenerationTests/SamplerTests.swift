@@ -90,6 +90,46 @@ struct SamplerTests {
         #expect(try draw([0, value, 1], SamplingOptions()) == [nil])
     }
 
+    @Test(
+        "A masked token is never chosen, whatever the penalty, the way of sampling and the other scores",
+        arguments: [0.5, 1, 1.3, 100] as [Float], [0, 1] as [Float])
+    func masked(penalty: Float, temperature: Float) throws {
+        for (topK, topP, minP) in [(0, 1, 0), (3, 1, 0), (0, 0.9, 0), (0, 1, 0.1), (2, 0.5, 0.2)]
+            as [(Int, Float, Float)]
+        {
+            for scores in [
+                [9, 1, 2, 3], [-9, -1, -2, -3], [-3e38, -3e38, -2e38, -3e38], [3e38, -1, 0, 1],
+            ] as [[Float]] {
+                let all = options {
+                    ($0.temperature, $0.repetitionPenalty) = (temperature, penalty)
+                    ($0.topK, $0.topP, $0.minP) = (topK, topP, minP)
+                }
+                // The masked token stands in the history, where a penalty made a finite mask infinite.
+                var sampler = try Sampler(all, history: [0, 1, 2], masked: [0, 77])
+                for _ in 0..<20 {
+                    var copy = scores
+                    let id = copy.withUnsafeMutableBufferPointer { sampler.next($0) }
+                    #expect(id != nil && id != 0, "\(scores), \(all)")
+                }
+            }
+        }
+    }
+
+    @Test("A score that the penalty makes infinite is only very unlikely")
+    func penaltyOverflow() throws {
+        let all = options { ($0.repetitionPenalty, $0.temperature) = (100, 1) }
+        #expect(try draw([-3e38, 1, 2], all, times: 50, history: [0]).allSatisfy { $0 == 1 || $0 == 2 })
+    }
+
+    @Test("Masked tokens are no alternatives, and probabilities are those of the others")
+    func maskedProbabilities() {
+        var logits: [Float] = [Float(log(0.5)), -.infinity, Float(log(0.5))]
+        let (chosen, top) = logits.withUnsafeMutableBufferPointer {
+            Sampler.probabilities($0, of: 0, alternatives: 3)
+        }
+        #expect(top.map(\.id) == [0, 2] && abs(chosen.logProbability - Float(log(0.5))) < 1e-6)
+    }
+
     @Test("Log-probabilities are those of the softmax, alternatives best first")
     func probabilities() {
         var logits = [0.1, 0.6, 0.3].map { Float(log($0)) + 5 }
