@@ -43,6 +43,8 @@ fixtures: $(PYTHON) ## Make the committed fixtures anew (needs PyTorch; download
 	$(PYTHON) -m pip download -q --no-deps -d downloads dashscope
 	$(PYTHON) Tools/reference/image_fixtures.py
 	$(PYTHON) Tools/reference/tokenizer_fixtures.py --wheel $$(ls downloads/dashscope-*.whl | tail -1)
+	$(PYTHON) Tools/reference/tokenizer_families.py
+	$(PYTHON) Tools/reference/tokenizer_templates.py
 	$(PYTHON) Tools/reference/checkpoint_fixtures.py --output Tests/Fixtures/checkpoints
 	$(PYTHON) Tools/reference/precedence_fixtures.py
 	$(PYTHON) Tools/reference/model_fixtures.py

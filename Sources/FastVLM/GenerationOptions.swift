@@ -1,6 +1,7 @@
 internal import Generation
 
-/// How an answer is generated. The defaults are greedy: the same question gives the same answer.
+/// How an answer is generated. The defaults are greedy: the same question gives the same answer. What the checkpoint
+/// itself asks for is ``VisionLanguageModel/checkpointOptions()``.
 ///
 /// ```swift
 /// var options = GenerationOptions()

@@ -43,7 +43,7 @@ public struct ModelInformation: Sendable, Hashable, Codable {
         self.geometry = geometry == .pad ? "pad" : "crop"
         self.tokensPerImage = tokensPerImage
         contextLength = configuration.maximumSequenceLength
-        self.template = template.rawValue
+        self.template = template.name
         self.instructionSet = instructionSet
         self.threads = threads
         self.loadSeconds = loadSeconds

@@ -1,4 +1,5 @@
 public import Foundation
+internal import Generation
 public import Logging
 internal import Tensors
 
@@ -120,8 +121,11 @@ public struct LoadOptions: Sendable {
     /// Folders of LoRA adapters in PEFT's format (`adapter_config.json`, `adapter_model.safetensors`), merged into the
     /// decoder, the projector and the attention of the encoder in this order, in float32, before the weights are packed.
     public var adapters: [URL] = []
-    /// The conversation template, `qwen_2`, `plain` or `vicuna_v1`; nil takes what fits the checkpoint.
+    /// The conversation template, one of ``templates``; nil takes the one that the checkpoint's chat template stands
+    /// for, else the one that fits the checkpoint.
     public var template: String?
+    /// The names of the conversation templates.
+    public static let templates = ChatTemplate.all.map(\.name)
     /// Longest sequence in positions; nil takes the checkpoint's, at most 8,192.
     public var contextLength: Int?
     /// Whether photographs are turned as their EXIF or XMP orientation says. Apple's script does not.

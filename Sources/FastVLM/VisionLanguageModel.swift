@@ -25,6 +25,8 @@ public final class VisionLanguageModel: Sendable {
     private let actor: InferenceActor
     private let preparation: TurnPreparation
     private let network: VisionLanguageNetwork
+    /// Wrong values are nobody's fault until they are asked for.
+    private let generationDefaults: Result<GenerationDefaults, CheckpointError>
 
     /// Reads, checks and packs a checkpoint. Its files must not be written to meanwhile, and those of a packed checkpoint
     /// not while the model lives: see ``ModelSource/directory(_:)``.
@@ -32,6 +34,7 @@ public final class VisionLanguageModel: Sendable {
     public init(contentsOf source: ModelSource, options: LoadOptions = LoadOptions()) async throws {
         let loaded = try await Self.load(source, options)
         information = loaded.information
+        generationDefaults = loaded.generationDefaults
         network = loaded.network
         let memory = ImageMemory(
             capacity: options.rememberedImages, byteLimit: options.rememberedImageBytes)
@@ -75,6 +78,23 @@ public final class VisionLanguageModel: Sendable {
             actor: actor, preparation: preparation, conversation: Conversation(network.decoder.makeCache()))
     }
 
+    /// How the checkpoint asks to be sampled, in its generation_config.json, as transformers applies it: greedy unless
+    /// `do_sample` is true, else temperature, top-k, top-p and min-p; the repetition penalty either way.
+    ///
+    /// ```swift
+    /// var options = try model.checkpointOptions()
+    /// options.seed = 7
+    /// let answer = try await model.answer("What is this?", images: [.file(url)], options: options)
+    /// ```
+    /// - Throws: `FastVLMError` of kind `model` for values that cannot be applied.
+    public func checkpointOptions() throws -> GenerationOptions {
+        do {
+            return try GenerationOptions(generationDefaults.get())
+        } catch {
+            throw FastVLMError.translating(error)
+        }
+    }
+
     /// Forgets every image and prompt that was remembered for reuse (``LoadOptions/rememberedImages``). Conversations
     /// that were begun keep their own turns.
     public func forget() async {
@@ -107,6 +127,7 @@ public final class VisionLanguageModel: Sendable {
 
     private struct Loaded: Sendable {
         var information: ModelInformation
+        var generationDefaults: Result<GenerationDefaults, CheckpointError>
         var network: VisionLanguageNetwork
         var tokenizer: Tokenizer
         var template: ChatTemplate
@@ -165,7 +186,12 @@ public final class VisionLanguageModel: Sendable {
             try checkpoint.check(tokens: tokenizer.vocabularyCount)
             return tokenizer
         }
-        let template = try chosenTemplate(options, configuration, tokenizer)
+        let choice = try TemplateChoice.choose(
+            named: options.template, configuration: configuration, tokenizer: tokenizer,
+            directory: checkpoint.directory)
+        let remarks = tokenizer.remarks + choice.remarks
+        for remark in remarks { options.logger.notice("\(remark)") }
+        let template = choice.template
         let network = try await packing
         try checkpoint.checkUnchanged()
         let images = try await prepared
@@ -179,24 +205,11 @@ public final class VisionLanguageModel: Sendable {
                 precision: LoadOptions.Precision(precision), template: template, geometry: geometry,
                 tokensPerImage: network.tokensPerImage, instructionSet: compute.instructionSet.rawValue,
                 threads: compute.threads, loadSeconds: (clock.now - start).seconds,
-                remarks: checkpoint.remarks.filter { $0.severity == .changesAnswers }.map(\.description)),
+                remarks: checkpoint.remarks.filter { $0.severity == .changesAnswers }.map(\.description)
+                    + remarks),
+            generationDefaults: Result { () throws(CheckpointError) in try checkpoint.generationDefaults() },
             network: network, tokenizer: tokenizer, template: template,
             preparation: preparation, prepared: images, compute: compute)
-    }
-
-    /// The template that the caller names, else the checkpoint's, else the one that fits the tokenizer.
-    private static func chosenTemplate(
-        _ options: LoadOptions, _ configuration: ModelConfiguration, _ tokenizer: Tokenizer
-    ) throws -> ChatTemplate {
-        if let name = options.template { return try ChatTemplate(named: name) }
-        guard let name = configuration.conversationTemplate else {
-            return tokenizer.id(of: "<|im_start|>") == nil ? .vicuna1 : .qwen2
-        }
-        do {
-            return try ChatTemplate(named: name)
-        } catch {
-            throw FastVLMError(.model, "config.json, conversation_template: \(error)")
-        }
     }
 
     /// The checkpoint's configuration with what the caller asked for instead.

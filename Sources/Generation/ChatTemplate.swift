@@ -1,87 +1,57 @@
-/// Who speaks.
-package enum Role: String, Sendable, Hashable, CaseIterable {
-    case system, user, assistant
-}
+/// How a conversation becomes a prompt. The names are those of the reference implementation where it has one.
+package struct ChatTemplate: Sendable, Hashable {
+    /// What `--template` takes; of templates with a system prompt of their own, that of the format.
+    package let name: String
+    /// What the system says when nobody else decides; nil where nothing is said.
+    package let defaultSystemPrompt: String?
+    let format: TurnFormat
 
-/// A piece of a message, in reading order.
-package enum ContentPart: Sendable, Hashable {
-    /// Text as the user wrote it. Never interpreted: special tokens and `<image>` in it are plain characters.
-    case text(String)
-    /// The image with this index in the request.
-    case image(Int)
-}
-
-/// One turn of a conversation.
-package struct Message: Sendable, Hashable {
-    package var role: Role
-    package var content: [ContentPart]
-
-    package init(_ role: Role, _ content: [ContentPart]) {
-        self.role = role
-        self.content = content
-    }
-
-    package init(_ role: Role, _ text: String) { self.init(role, [.text(text)]) }
-
-    /// A user's turn: its images, then a line break and its text, as in training (`<image>\n{question}`).
-    package static func user(_ text: String, images: Range<Int>) -> Message {
-        let parts = text.isEmpty ? [] : [ContentPart.text(images.isEmpty ? text : "\n" + text)]
-        return Message(.user, images.map(ContentPart.image) + parts)
-    }
-
-    /// A user's turn whose text says with `<image>` where each image goes; the text around stays as it is.
-    /// - Throws: `GenerationError.placeholderMismatch` unless there is exactly one for each image.
-    package static func user(
-        placing text: String, images: Range<Int>
-    ) throws(GenerationError) -> Message {
-        let chunks = text.split(separator: "<image>", omittingEmptySubsequences: false)
-        guard chunks.count - 1 == images.count else {
-            throw .placeholderMismatch(placeholders: chunks.count - 1, images: images.count)
-        }
-        var parts: [ContentPart] = []
-        for (index, chunk) in chunks.enumerated() {
-            if index > 0 { parts.append(.image(images.lowerBound + index - 1)) }
-            if !chunk.isEmpty { parts.append(.text(String(chunk))) }
-        }
-        return Message(.user, parts)
-    }
-}
-
-/// How a conversation becomes a prompt. The names are those of the reference implementation.
-package enum ChatTemplate: String, Sendable, Hashable, CaseIterable {
     /// ChatML, what FastVLM was trained with.
-    case qwen2 = "qwen_2"
+    package static let qwen2 = ChatTemplate("qwen_2", .chatML, system: "You are a helpful assistant.")
+    package static let qwen25 = ChatTemplate(
+        "qwen_2_5", .chatML, system: "You are Qwen, created by Alibaba Cloud. You are a helpful assistant.")
+    package static let smolLM2 = ChatTemplate(
+        "smollm_2", .chatML, system: "You are a helpful AI assistant named SmolLM, trained by Hugging Face")
+    /// ChatML that says nothing by itself.
+    package static let chatML = ChatTemplate("chatml", .chatML, system: nil)
     /// No roles: an image and its caption, the format of the projector's pretraining.
-    case plain
+    package static let plain = ChatTemplate("plain", .plain, system: nil)
     /// Vicuna 1.1, for Llama decoders.
-    case vicuna1 = "vicuna_v1"
+    package static let vicuna1 = ChatTemplate(
+        "vicuna_v1", .vicuna,
+        system: "A chat between a curious user and an artificial intelligence assistant. "
+            + "The assistant gives helpful, detailed, and polite answers to the user's questions.")
+    /// LLaVA 1.5 as the Hugging Face hub has it: Vicuna without system prompt and end of turn.
+    package static let llavaHub = ChatTemplate("llava_1_5", .llavaHub, system: nil)
+    package static let llama2 = ChatTemplate("llama_2", .llama2, system: nil)
+    package static let llama3 = ChatTemplate("llama_3", .llama3, system: nil)
+
+    /// Of several that a conversation fits, the first is the most usual one.
+    package static let all = [
+        qwen2, qwen25, smolLM2, chatML, plain, vicuna1, llavaHub, llama2, llama3,
+    ]
+
+    init(_ name: String, _ format: TurnFormat, system: String?) {
+        self.name = name
+        self.format = format
+        defaultSystemPrompt = system
+    }
 
     /// - Throws: `GenerationError.unknownTemplate`.
     package init(named name: String) throws(GenerationError) {
-        guard let template = ChatTemplate(rawValue: name) else {
-            throw .unknownTemplate(got: name, known: ChatTemplate.allCases.map(\.rawValue))
+        guard let template = Self.all.first(where: { $0.name == name }) else {
+            throw .unknownTemplate(got: name, known: Self.all.map(\.name))
         }
         self = template
     }
 
-    /// What the system says when nobody else decides.
-    package var defaultSystemPrompt: String {
-        switch self {
-        case .qwen2: "You are a helpful assistant."
-        case .plain: ""
-        case .vicuna1:
-            "A chat between a curious user and an artificial intelligence assistant. "
-                + "The assistant gives helpful, detailed, and polite answers to the user's questions."
-        }
-    }
-
-    /// The token that ends an assistant's turn, where the template has one.
-    package var endOfTurn: String? {
-        switch self {
-        case .qwen2: "<|im_end|>"
-        case .plain: nil
-        case .vicuna1: "</s>"
-        }
+    /// The special tokens that a conversation of several turns needs.
+    package var specialTokens: Set<String> {
+        let pieces = [
+            format.opening, format.system?.before ?? [], format.system?.after ?? [], format.beforeUser,
+            format.afterUser, format.beforeAnswer, format.afterAnswer,
+        ].joined()
+        return Set(pieces.compactMap { if case .special(let token) = $0 { token } else { nil } })
     }
 
     /// A piece of a rendered prompt.
@@ -109,9 +79,15 @@ package enum ChatTemplate: String, Sendable, Hashable, CaseIterable {
             throw .invalidConversation(
                 reason: "turn \(index + 1) should be the \(index % 2 == 0 ? "user" : "assistant")'s")
         }
-        var pieces = opening(system: system)
-        for turn in turns {
-            pieces += turn.role == .user ? userTurn(turn) : assistantTurn(Self.plainText(turn))
+        var pieces: [Piece] = []
+        for (index, turn) in turns.enumerated() {
+            if index == 0 {
+                pieces += firstTurn(turn, system: system)
+            } else if turn.role == .user {
+                pieces += userTurn(turn)
+            } else {
+                pieces += assistantTurn(Self.plainText(turn))
+            }
         }
         return pieces
     }
@@ -121,59 +97,52 @@ package enum ChatTemplate: String, Sendable, Hashable, CaseIterable {
     /// - Parameter answered: false when the cache holds no answer yet, so that this is the first turn
     package func render(next message: Message, system: String?, answered: Bool) -> [Piece] {
         answered
-            ? endOfAnswer + userTurn(message)
-            : opening(system: system ?? defaultSystemPrompt) + userTurn(message)
+            ? format.afterAnswer + userTurn(message)
+            : firstTurn(message, system: system ?? defaultSystemPrompt)
     }
 
-    // MARK: - The three formats
-
-    private func opening(system: String) -> [Piece] {
-        switch self {
-        case .qwen2:
-            [.special("<|im_start|>"), .text("system\n" + system), .special("<|im_end|>"), .text("\n")]
-        case .plain: []
-        case .vicuna1: [.text(system + " ")]
-        }
+    private func firstTurn(_ message: Message, system: String?) -> [Piece] {
+        guard let system, let around = format.system else { return format.opening + userTurn(message) }
+        // Where the system's text is part of the user's turn, only the ends of the whole are trimmed.
+        let trims = format.trims && !format.systemOpensUserTurn
+        let text = trims ? Self.trimmed([.text(system)]) : [.text(system)]
+        return format.opening + around.before + text + around.after
+            + userTurn(message, isOpen: format.systemOpensUserTurn)
     }
 
     /// The user's turn and the head of the answer.
-    private func userTurn(_ message: Message) -> [Piece] {
-        let content = Self.pieces(message.content)
-        switch self {
-        case .qwen2:
-            return [.special("<|im_start|>"), .text("user\n")] + content
-                + [.special("<|im_end|>"), .text("\n"), .special("<|im_start|>"), .text("assistant\n")]
-        case .plain:
-            // An image alone is followed by its caption at once.
-            let hasText = message.content.contains { if case .text = $0 { true } else { false } }
-            return content + (hasText ? [.text("\n")] : [])
-        case .vicuna1:
-            return [.text("USER: ")] + content + [.text(" ASSISTANT:")]
-        }
-    }
-
-    private func assistantTurn(_ text: String) -> [Piece] {
-        switch self {
-        case .qwen2, .plain: [.text(text)] + endOfAnswer
-        case .vicuna1: [.text(" " + text)] + endOfAnswer
-        }
-    }
-
-    private var endOfAnswer: [Piece] {
-        switch self {
-        case .qwen2: [.special("<|im_end|>"), .text("\n")]
-        case .plain: [.text("\n")]
-        case .vicuna1: [.special("</s>")]
-        }
-    }
-
-    private static func pieces(_ content: [ContentPart]) -> [Piece] {
-        content.map { part in
+    /// - Parameter isOpen: whether what comes before a turn has been rendered
+    private func userTurn(_ message: Message, isOpen: Bool = false) -> [Piece] {
+        var content: [Piece] = message.content.map { part in
             switch part {
             case .image(let index): .image(index)
             case .text(let text): .text(text)
             }
         }
+        if format.trims { content = Self.trimmed(content, atStart: !isOpen) }
+        // Without roles, an image alone is followed by its caption at once.
+        let hasText = message.content.contains { if case .text = $0 { true } else { false } }
+        let after = format == .plain && !hasText ? [] : format.afterUser
+        return (isOpen ? [] : format.beforeUser) + content + after
+    }
+
+    private func assistantTurn(_ text: String) -> [Piece] {
+        format.beforeAnswer + (format.trims ? Self.trimmed([.text(text)]) : [.text(text)])
+            + format.afterAnswer
+    }
+
+    /// Without white space at both ends, or at the end alone.
+    private static func trimmed(_ pieces: [Piece], atStart: Bool = true) -> [Piece] {
+        var pieces = pieces
+        if atStart, case .text(let text)? = pieces.first {
+            pieces[0] = .text(String(text.unicodeScalars.drop(while: JinjaFunctions.isSpace)))
+        }
+        if case .text(let text)? = pieces.last {
+            var scalars = text.unicodeScalars[...]
+            while let last = scalars.last, JinjaFunctions.isSpace(last) { scalars.removeLast() }
+            pieces[pieces.count - 1] = .text(String(scalars))
+        }
+        return pieces
     }
 
     private static func plainText(_ message: Message) -> String {

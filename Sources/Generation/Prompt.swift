@@ -12,7 +12,8 @@ package struct Prompt: Sendable, Hashable {
 
     /// Tokenises a rendered conversation. Each stretch between special tokens and images is tokenised on its
     /// own, so no byte pair ever joins across an image, and characters that a user typed never become a special
-    /// token.
+    /// token. Only a stretch at the very beginning starts the text, as in transformers, which tokenises the whole
+    /// conversation at once.
     /// - Parameters:
     ///   - startsSequence: true at position 0, where some tokenizers want a begin-of-sequence token
     ///   - leading: ids that come first, such as the last token of an answer that is not in the cache yet
@@ -22,32 +23,40 @@ package struct Prompt: Sendable, Hashable {
         leading: [Int] = []
     ) throws(GenerationError) {
         append(leading)
-        if startsSequence, let begin = tokenizer.beginningOfSequence { append([begin]) }
+        if startsSequence, let begin = tokenizer.beginningOfSequence,
+            pieces.first != tokenizer.token(of: begin).map(ChatTemplate.Piece.special)
+        {
+            append([begin])
+        }
+        var startsText = startsSequence && leading.isEmpty
         var pending = ""
         for piece in pieces {
             if case .text(let text) = piece {
                 pending += text
                 continue
             }
-            flush(&pending, tokenizer)
+            flush(&pending, tokenizer, startsText: startsText)
+            startsText = false
             switch piece {
             case .text: break
             case .special(let token):
                 guard let id = tokenizer.id(of: token) else {
-                    throw .missingSpecialToken(template: template.rawValue, token: token)
+                    throw .missingSpecialToken(template: template.name, token: token)
                 }
                 append([id])
             case .image(let index): elements.append(.image(index))
             }
         }
-        flush(&pending, tokenizer)
+        flush(&pending, tokenizer, startsText: startsText)
     }
 
     /// A prompt of given ids, for callers that tokenise themselves.
     package init(elements: [Element]) { self.elements = elements }
 
-    private mutating func flush(_ pending: inout String, _ tokenizer: Tokenizer) {
-        if !pending.isEmpty { append(tokenizer.encode(pending, specialTokens: .asText)) }
+    private mutating func flush(_ pending: inout String, _ tokenizer: Tokenizer, startsText: Bool) {
+        if !pending.isEmpty {
+            append(tokenizer.encode(pending, specialTokens: .asText, startsText: startsText))
+        }
         pending = ""
     }
 

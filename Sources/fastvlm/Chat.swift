@@ -32,12 +32,13 @@ struct Chat: AsyncParsableCommand {
 
     func run() async throws {
         let waiting = try imageSources(images, fileLimit: self.model.fileLimit)
-        let (model, verbosity, options) = (model, verbosity, sampling.options)
+        let (model, verbosity, sampling) = (model, verbosity, sampling)
         let output = OutputStyle(json: json, streaming: !json)
         try await running {
             let loaded = try await model.load(verbosity, expecting: waiting)
             Terminal.noteLimits(of: loaded, images: true, verbosity: verbosity)
-            var conversation = Dialogue(model: loaded, options: options, waiting: waiting)
+            var conversation = Dialogue(
+                model: loaded, options: try sampling.options(for: loaded), waiting: waiting)
             if Terminal.inputIsTerminal, !verbosity.quiet {
                 Terminal.note("Ask about the image; /image FILE, /reset, /quit.")
             }

@@ -45,12 +45,14 @@ struct Describe: AsyncParsableCommand {
     func run() async throws {
         let (names, question) = split()
         let images = try imageSources(names, fileLimit: self.model.fileLimit)
-        let (model, verbosity, options) = (model, verbosity, sampling.options)
+        let (model, verbosity, sampling) = (model, verbosity, sampling)
         let output = OutputStyle(json: json, streaming: stream ?? !json)
         try await running {
             let loaded = try await model.load(verbosity, expecting: images)
             let progress = ProgressLine("reading the prompt", enabled: !verbosity.quiet)
-            let pieces = loaded.stream(question, images: images, options: options) { progress.update($0) }
+            let pieces = loaded.stream(question, images: images, options: try sampling.options(for: loaded)) {
+                progress.update($0)
+            }
             try await output.write(pieces, model: loaded, verbosity: verbosity, progress: progress)
             Terminal.noteLimits(of: loaded, images: !images.isEmpty, verbosity: verbosity)
         }

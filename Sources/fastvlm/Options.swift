@@ -69,7 +69,10 @@ struct ModelOptions: ParsableArguments {
     @Option(help: "How an image becomes a square: pad or crop (default: the checkpoint's).")
     var geometry: LoadOptions.Geometry?
 
-    @Option(help: "Conversation template: qwen_2, plain or vicuna_v1 (default: the checkpoint's).")
+    @Option(
+        help: """
+            Conversation template: \(LoadOptions.templates.joined(separator: ", ")) (default: the checkpoint's).
+            """)
     var template: String?
 
     @Option(help: "Longest sequence, in positions (default: the checkpoint's, at most 8192).")
@@ -158,25 +161,35 @@ struct ModelOptions: ParsableArguments {
     }
 }
 
+/// Where sampling options come from that the command line does not give.
+enum SamplingDefaults: String, ExpressibleByArgument, CaseIterable { case greedy, checkpoint }
+
 /// How an answer is generated.
 struct SamplingFlags: ParsableArguments {
     @Option(name: [.customShort("n"), .long], help: "Most tokens to generate.")
     var maxTokens = 256
 
-    @Option(help: "0 takes the best token; above 0 samples (Apple's script uses 0.2).")
-    var temperature: Float = 0
+    @Option(
+        help: """
+            Where the sampling options come from that are not given: greedy takes the best token, checkpoint what \
+            generation_config.json says.
+            """)
+    var sampling = SamplingDefaults.greedy
 
-    @Option(help: "Sample among the k best tokens; 0 for all.")
-    var topK = 50
+    @Option(help: "0 takes the best token; above 0 samples (default: 0; Apple's script uses 0.2).")
+    var temperature: Float?
 
-    @Option(help: "Sample among the best tokens whose probabilities reach p.")
-    var topP: Float = 1
+    @Option(help: "Sample among the k best tokens; 0 for all (default: 50).")
+    var topK: Int?
 
-    @Option(help: "Drop tokens below this share of the best one's probability.")
-    var minP: Float = 0
+    @Option(help: "Sample among the best tokens whose probabilities reach p (default: 1).")
+    var topP: Float?
 
-    @Option(help: "Above 1 discourages repetition.")
-    var repetitionPenalty: Float = 1
+    @Option(help: "Drop tokens below this share of the best one's probability (default: 0).")
+    var minP: Float?
+
+    @Option(help: "Above 1 discourages repetition (default: 1).")
+    var repetitionPenalty: Float?
 
     @Option(help: "Makes sampling reproducible.")
     var seed: UInt64?
@@ -197,14 +210,15 @@ struct SamplingFlags: ParsableArguments {
     @Flag(help: "Let <image> in the prompt say where each image goes.")
     var placeholders = false
 
-    var options: GenerationOptions {
-        var options = GenerationOptions()
+    /// The options for a model, whose checkpoint may have a say.
+    func options(for model: VisionLanguageModel) throws -> GenerationOptions {
+        var options = sampling == .checkpoint ? try model.checkpointOptions() : GenerationOptions()
         options.maximumTokens = maxTokens
-        options.temperature = temperature
-        options.topK = topK
-        options.topP = topP
-        options.minP = minP
-        options.repetitionPenalty = repetitionPenalty
+        options.temperature = temperature ?? options.temperature
+        options.topK = topK ?? options.topK
+        options.topP = topP ?? options.topP
+        options.minP = minP ?? options.minP
+        options.repetitionPenalty = repetitionPenalty ?? options.repetitionPenalty
         options.seed = seed
         options.stop = stop
         options.stopIDs = Set(stopIDs)

@@ -49,14 +49,21 @@ struct ChatTemplateTests {
 
     @Test(
         "A later turn in the cache continues where rendering the whole conversation would",
-        arguments: ChatTemplate.allCases)
+        arguments: ChatTemplate.all)
     func continuation(template: ChatTemplate) throws {
         let first = Message.user("One", images: 0..<1)
         let whole = try template.render([first, Message(.assistant, "Two"), Message(.user, "Three")])
         let opened = template.render(next: first, system: nil, answered: false)
         let continued = template.render(next: Message(.user, "Three"), system: nil, answered: true)
-        let answer = template == .vicuna1 ? " Two" : "Two"
+        let hasSpace = [ChatTemplate.vicuna1, .llavaHub, .llama2].contains(template)
+        let answer = hasSpace ? " Two" : "Two"
         #expect(flat(whole) == flat(opened) + answer + flat(continued))
+    }
+
+    @Test("Names are told apart and lead to their template")
+    func names() throws {
+        #expect(Set(ChatTemplate.all.map(\.name)).count == ChatTemplate.all.count)
+        for template in ChatTemplate.all { #expect(try ChatTemplate(named: template.name) == template) }
     }
 
     @Test("Several images each stand at their own place when the text says so")
@@ -93,7 +100,7 @@ struct ChatTemplateTests {
     @Test("An unknown template is named in the error, with those that exist")
     func unknownTemplate() {
         #expect(
-            throws: GenerationError.unknownTemplate(got: "llama_9", known: ["qwen_2", "plain", "vicuna_v1"])
+            throws: GenerationError.unknownTemplate(got: "llama_9", known: ChatTemplate.all.map(\.name))
         ) {
             try ChatTemplate(named: "llama_9")
         }

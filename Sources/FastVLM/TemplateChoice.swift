@@ -1,0 +1,90 @@
+internal import Checkpoints
+internal import Foundation
+internal import Generation
+internal import Tokenization
+
+/// Which conversation template a checkpoint is asked with, and why that is worth a remark.
+struct TemplateChoice {
+    var template: ChatTemplate
+    var remarks: [String] = []
+
+    /// The caller's template, else the checkpoint's chat template, else its `conversation_template`, else the one that
+    /// fits the tokenizer.
+    /// - Parameter name: what the caller asks for
+    /// - Throws: `GenerationError` for a name that does not exist, `FastVLMError` of kind `model`
+    static func choose(
+        named name: String?, configuration: ModelConfiguration, tokenizer: Tokenizer, directory: URL
+    ) throws -> TemplateChoice {
+        if let name { return TemplateChoice(template: try ChatTemplate(named: name)) }
+        let stored = try StoredChatTemplate.find(in: directory)
+        let fallback = try fallback(configuration, tokenizer)
+        guard let stored else { return try fallback.checked(tokenizer) }
+        var choice = fallback
+        switch ChatTemplate.recognize(stored.source, tokens: stored.tokens) {
+        case .unknown(let reason):
+            choice.remarks = [
+                "\(stored.file): the chat template is none that fastvlm knows (\(reason)); it uses "
+                    + "\(fallback.template.name) instead. Choose another with --template: \(names)"
+            ]
+        case .known(let template):
+            // Apple's script never looks at the chat template, which is left over from the language model.
+            if configuration.modelType == "llava_qwen2" {
+                choice = TemplateChoice(template: .qwen2)
+                if template != .qwen2 {
+                    choice.remarks.append(
+                        "\(stored.file): the chat template is \(template.name)\(Self.prompt(template)), but models of "
+                            + "this kind were trained with qwen_2, which fastvlm uses; --template chooses another"
+                    )
+                }
+            } else {
+                choice = TemplateChoice(template: template)
+                if let named = configuration.conversationTemplate, named != template.name {
+                    choice.remarks.append(
+                        "\(stored.file): the chat template is \(template.name), config.json names \(named); "
+                            + "fastvlm uses the chat template. --template chooses another")
+                }
+            }
+        }
+        return try choice.checked(tokenizer)
+    }
+
+    private static var names: String { ChatTemplate.all.map(\.name).joined(separator: ", ") }
+
+    private static func prompt(_ template: ChatTemplate) -> String {
+        ChatTemplate.all.contains(template)
+            ? "" : template.defaultSystemPrompt.map { " with the system prompt \"\($0.prefix(80))\"" } ?? ""
+    }
+
+    /// Without a chat template: what config.json names, else what fits the tokenizer.
+    private static func fallback(
+        _ configuration: ModelConfiguration, _ tokenizer: Tokenizer
+    ) throws -> TemplateChoice {
+        if let name = configuration.conversationTemplate {
+            do {
+                return TemplateChoice(template: try ChatTemplate(named: name))
+            } catch {
+                throw FastVLMError(.model, "config.json, conversation_template: \(error)")
+            }
+        }
+        if tokenizer.id(of: "<|im_start|>") != nil { return TemplateChoice(template: .qwen2) }
+        let template: ChatTemplate = tokenizer.id(of: "<|start_header_id|>") != nil ? .llama3 : .vicuna1
+        return TemplateChoice(
+            template: template,
+            remarks: [
+                "no file of the checkpoint names its conversation template; fastvlm uses \(template.name), which fits "
+                    + "the tokenizer. Choose another with --template: \(names)"
+            ])
+    }
+
+    /// A template whose tokens the tokenizer lacks is the checkpoint's fault, found at load.
+    private func checked(_ tokenizer: Tokenizer) throws -> TemplateChoice {
+        for token in template.specialTokens where tokenizer.id(of: token) == nil {
+            throw FastVLMError(
+                .model,
+                "the conversation template \(template.name) of the checkpoint needs the token \(token), which its "
+                    + "tokenizer does not have; choose another template with --template, or check the tokenizer's files"
+            )
+        }
+        return self
+    }
+}
