@@ -42,6 +42,8 @@ $(PYTHON): Tools/reference/requirements.txt
 fixtures: $(PYTHON) ## Make the committed fixtures anew (needs PyTorch; downloads it)
 	$(PYTHON) -m pip download -q --no-deps -d downloads dashscope
 	$(PYTHON) Tools/reference/image_fixtures.py
+	@command -v avifenc >/dev/null || Tools/install.sh "avifenc (libavif-bin)" libavif-bin
+	$(PYTHON) Tools/reference/format_fixtures.py
 	$(PYTHON) Tools/reference/tokenizer_fixtures.py --wheel $$(ls downloads/dashscope-*.whl | tail -1)
 	$(PYTHON) Tools/reference/tokenizer_families.py
 	$(PYTHON) Tools/reference/tokenizer_templates.py

@@ -194,7 +194,7 @@ fvc_status decode(Reader *reader, fvc_failure *failure)
         = heif_decode_image(reader->handle, &reader->image, heif_colorspace_RGB, layout, options);
     heif_decoding_options_free(options);
     if (decoding_allowance.exceeded) {
-        return fvc_fail(failure, FVC_OVER_LIMIT, 0, "the coded pictures are larger than the file says the image is");
+        return fvc_fail(failure, FVC_OVER_LIMIT, 0, "the coded pictures are larger than the size in the header");
     }
     if (error.code != heif_error_Ok) {
         return failed(error, reader->count, failure);
@@ -206,7 +206,7 @@ fvc_status decode(Reader *reader, fvc_failure *failure)
     if (reader->image == nullptr
         || heif_image_get_width(reader->image, heif_channel_interleaved) != header.width
         || heif_image_get_height(reader->image, heif_channel_interleaved) != header.height) {
-        return fvc_fail(failure, FVC_CORRUPT, 0, "the picture has another size than the header says");
+        return fvc_fail(failure, FVC_CORRUPT, 0, "the decoded picture is not of the size in the header");
     }
     reader->pixels = heif_image_get_plane_readonly(reader->image, heif_channel_interleaved, &reader->stride);
     if (reader->pixels == nullptr || reader->stride < header.width * header.channels) {

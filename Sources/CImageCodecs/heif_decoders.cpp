@@ -20,7 +20,7 @@ namespace {
 
 const heif_error success = {heif_error_Ok, heif_suberror_Unspecified, "Success"};
 const heif_error too_large = {heif_error_Memory_allocation_error, heif_suberror_Security_limit_exceeded,
-                              "the coded pictures are larger than the file says the image is"};
+                              "the coded pictures are larger than the size in the header"};
 const heif_error no_memory = {heif_error_Memory_allocation_error, heif_suberror_Unspecified,
                               "no memory to decode the picture"};
 const heif_error damaged = {heif_error_Decoder_plugin_error, heif_suberror_Unspecified,

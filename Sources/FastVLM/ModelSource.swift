@@ -150,7 +150,7 @@ public struct LoadOptions: Sendable {
     /// progressive JPEG, interlaced PNG and WebP take 1 to 8 bytes a pixel.
     public var maximumImageBytes = 1 << 30
     /// The formats that are looked at; files of others are refused by their signature. ``ImageFormat/web`` unless more
-    /// are asked for: a service that takes files from strangers should leave it at that.
+    /// are asked for: a service that takes untrusted files should leave it at that.
     public var imageFormats = ImageFormat.web
     /// How many images the model remembers the visual tokens of: another question about one of them, in whatever
     /// conversation, needs no encoder. 0 remembers none.
