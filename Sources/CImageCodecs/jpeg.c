@@ -148,11 +148,16 @@ static void fv_jpeg_source_stub(j_decompress_ptr info)
 
 // The whole file is in the buffer from the start: when more is asked for, the file has ended. libjpeg asks
 // early, when it has bits left for the last pixels, so an end marker lets it use them up; its warning tells
-// when it would have needed more.
+// when it would have needed more. Not so of arithmetic coding, whose data may end in zeros that are left out.
 static boolean fv_jpeg_source_fill(j_decompress_ptr info)
 {
     static const uint8_t end_marker[2] = {0xFF, JPEG_EOI};
     fv_jpeg_reader *reader = info->client_data;
+    if (info->arith_code && reader->started && !reader->ended
+        && info->output_scanline < info->output_height) {
+        reader->ended = 1;
+        fv_jpeg_lose_pixels(reader, FVC_TRUNCATED, "the file ends");
+    }
     reader->ended = 1;
     info->src->next_input_byte = end_marker;
     info->src->bytes_in_buffer = sizeof end_marker;

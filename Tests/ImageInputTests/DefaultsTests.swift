@@ -66,8 +66,18 @@ struct DefaultsTests {
         let base: String
         let kind: String
         let length: Int
-        let edits: [[Int]]
+        /// "offset:value" with spaces between.
+        let edits: String
         let pillow: UInt32?
+
+        func applied(to whole: Data) throws -> [UInt8] {
+            var bytes = [UInt8](whole.prefix(length))
+            for edit in edits.split(separator: " ") {
+                let parts = edit.split(separator: ":").compactMap { Int($0) }
+                bytes[try #require(parts.first)] = UInt8(try #require(parts.last))
+            }
+            return bytes
+        }
     }
 
     /// The checksum of PNG and zlib.
@@ -86,8 +96,7 @@ struct DefaultsTests {
         var stricter = 0
         for damage in damages {
             let base = try #require(bases[damage.base])
-            var bytes = [UInt8](base.file.prefix(damage.length))
-            for edit in damage.edits { bytes[edit[0]] = UInt8(edit[1]) }
+            let bytes = try damage.applied(to: base.file)
             do throws(ImageInputError) {
                 let (image, remarks) = try ImageDecoder.decodeWithRemarks(
                     bytes, limits: .init(pixels: 1 << 20), options: .reference)

@@ -38,7 +38,8 @@ private func failure(of bytes: [UInt8], limits: ImageLimits = .standard) -> Imag
 struct HostileTests {
     /// One file of every codec path.
     static let samples = [
-        "jpeg-420", "jpeg-420-progressive", "jpeg-cmyk-adobe", "jpeg-restarts", "png-colour2-depth8",
+        "jpeg-420", "jpeg-420-progressive", "jpeg-cmyk-adobe", "jpeg-restarts", "jpeg-arithmetic",
+        "png-colour2-depth8",
         "png-colour3-depth4-interlaced", "png-colour0-depth16", "webp-lossy", "webp-lossless-alpha-exact",
         "webp-lossy-alpha", "webp-animation-offset", "pnm-p3-255", "pnm-p5-1023", "pnm-p6-255",
         "exif-jpeg-big-endian", "exif-webp-6",
@@ -54,8 +55,12 @@ struct HostileTests {
             let cut = Array(whole[..<length])
             do throws(ImageInputError) {
                 let image = try ImageDecoder.decode(cut, options: options)
-                // Only what follows the pixels (an end marker, EXIF, one more frame) may be missing.
-                #expect(image.pixels == [UInt8](example.rgb), "\(name) cut at \(length)")
+                // Only what follows the pixels (an end marker, EXIF, one more frame) may be missing; nobody can see
+                // whether the last number of a text has lost a digit.
+                let sure = example.rgb.count - (name.hasPrefix("pnm-p3") ? 1 : 0)
+                #expect(
+                    image.pixels.prefix(sure) == [UInt8](example.rgb).prefix(sure), "\(name) cut at \(length)"
+                )
                 let after = name == "webp-animation-offset" ? whole.count / 2 : 140
                 #expect(length >= whole.count - after, "\(name) cut at \(length)")
             } catch {
@@ -171,7 +176,10 @@ struct HostileTests {
                 continue
             }
             #expect([image.width, image.height] == example.size)
-            #expect(image.pixels == [UInt8](example.rgb) || !remarks.isEmpty, "\(name) cut at \(length)")
+            let sure = example.rgb.count - (name.hasPrefix("pnm-p3") ? 1 : 0)
+            #expect(
+                image.pixels.prefix(sure) == [UInt8](example.rgb).prefix(sure) || !remarks.isEmpty,
+                "\(name) cut at \(length)")
         }
         var random = SeededGenerator()
         for _ in 0..<200 {
