@@ -12,13 +12,22 @@
 #include <sys/syscall.h>
 #endif
 
-unsigned fv_cpu_count(void) {
+size_t fv_cpu_list(unsigned *list, size_t capacity) {
+    size_t count = 0;
 #if defined(__linux__)
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0) return (unsigned)CPU_COUNT(&set);
+    // The system refuses a set that is smaller than its own.
+    enum { SETS = 16 };
+    static const size_t bytes = SETS * sizeof(cpu_set_t);
+    cpu_set_t sets[SETS];
+    if (sched_getaffinity(0, bytes, sets) == 0) {
+        for (size_t i = 0; i < 8 * bytes && count < capacity; i++) {
+            if (CPU_ISSET_S(i, bytes, sets)) list[count++] = (unsigned)i;
+        }
+    }
 #endif
-    const long count = sysconf(_SC_NPROCESSORS_ONLN);
-    return count > 0 ? (unsigned)count : 0;
+    const long online = count == 0 ? sysconf(_SC_NPROCESSORS_ONLN) : 0;
+    for (long i = 0; i < online && count < capacity; i++) list[count++] = (unsigned)i;
+    return count;
 }
 
 #if defined(__x86_64__)

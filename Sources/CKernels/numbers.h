@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "fv_pack.h"
+
 static inline float fv_widen(uint16_t bits) {
     const uint32_t wide = (uint32_t)bits << 16;
     float value;
@@ -45,6 +47,21 @@ static inline float fv_load_float(const void *base, size_t index) {
     memcpy(&value, (const char *)base + 4 * index, 4);
     return value;
 }
+
+static inline float fv_load_number(const void *base, enum fv_type type, size_t index) {
+    switch (type) {
+    case FV_FLOAT32: return fv_load_float(base, index);
+    case FV_BFLOAT16: return fv_widen(fv_load16(base, index));
+    case FV_FLOAT16: return fv_widen_half(fv_load16(base, index));
+    }
+    return 0;
+}
+
+// What the largest size in a group of activations makes of the group. Integers are the numbers · factor; where all are
+// next to nothing they are 0, because 127 / top would overflow. NaN or infinity makes the scale NaN and so every sum that
+// the group goes into: no number comes of it in silence.
+static inline float fv_quantising_factor(float top) { return top > 1e-30f ? 127 / top : 0; }
+static inline float fv_quantised_scale(float top) { return (top + 0 * top) / 127; }
 
 // FV_COARSE_GELU is x·(1/2 + b·g(b²)) with b = x between ±range and g a polynomial, the coefficients of which stand here
 // from the highest power on. Minimax for the error of the whole, with 1/2 + b·g(b²) = 0 and 1 at the ends: 1.7e-4.

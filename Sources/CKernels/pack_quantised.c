@@ -30,7 +30,14 @@ static void place(const int8_t *q, size_t padded, int bits, int zero, size_t nr,
     }
 }
 
-void fv_quantised_pack_panels(const struct fv_quantised_pack *p) {
+// A group of an output: its scale (and minimum) must be finite; filled: it has numbers other than 0.
+static void see(struct fv_seen *seen, size_t output, float scale, float minimum, int filled) {
+    // Of a number that is not finite this is NaN.
+    if (scale * 0 + minimum * 0 != 0) seen->not_finite = 1;
+    if (filled && seen->filled <= output) seen->filled = output + 1;
+}
+
+void fv_quantised_pack_panels(const struct fv_quantised_pack *p, struct fv_seen *seen) {
     const size_t nr = p->kernels->panel_width, half = p->second ? nr / 2 : nr;
     const int limit = p->kernels->weight_limit, zero = p->bits == 8 ? p->kernels->weight_zero : 8;
     const size_t bytes = fv_quantised_panel_bytes(p->inputs, p->group, p->bits, 0, nr);
@@ -51,6 +58,7 @@ void fv_quantised_pack_panels(const struct fv_quantised_pack *p) {
                     fv_convert(
                         source + (output * p->inputs + k) * width, p->source_type, w, FV_FLOAT32, count);
                     scale = p->kernels->quantise_weights(w, count, p->bits, limit, q);
+                    see(seen + (j >= half), output, scale, 0, scale != 0);
                 }
                 memcpy(base + 4 * j, &scale, 4);
                 place(q, padded, p->bits, zero, nr, (unsigned char *)base + 4 * nr + j * STEP);
@@ -68,7 +76,29 @@ static void unpack_words(const unsigned char *bytes, size_t count, int bits, int
     }
 }
 
-void fv_integers_pack_panels(const struct fv_integers_pack *p) {
+static int any_set(const unsigned char *bytes, size_t count) {
+    unsigned char all = 0;
+    for (size_t i = 0; i < count; i++) all |= bytes[i];
+    return all != 0;
+}
+
+void fv_integers_row(
+    const struct fv_integers *integers, int bits, size_t group, size_t inputs, size_t output, float *y) {
+// A product and a sum, rounded both, as everywhere else that reads such numbers.
+#pragma clang fp contract(off)
+    const size_t groups = inputs / group;
+    const unsigned char *row = (const unsigned char *)integers->words + output * (inputs * (size_t)bits / 8);
+    for (size_t g = 0; g < groups; g++) {
+        const float scale = fv_load_number(integers->scales, integers->scale_type, output * groups + g);
+        const float bias = fv_load_number(integers->biases, integers->bias_type, output * groups + g);
+        for (size_t k = g * group; k < (g + 1) * group; k++) {
+            const int q = bits == 8 ? row[k] : k % 2 ? row[k / 2] >> 4 : row[k / 2] & 15;
+            y[k] = scale * (float)q + bias;
+        }
+    }
+}
+
+void fv_integers_pack_panels(const struct fv_integers_pack *p, struct fv_seen *seen) {
     const size_t nr = p->panel_width, half = p->is_gated ? nr / 2 : nr;
     const int middle = p->bits == 8 ? 128 : 8, zero = p->bits == 8 ? p->weight_zero : 8;
     const size_t groups = p->inputs / p->group, row_bytes = p->inputs * (size_t)p->bits / 8;
@@ -84,9 +114,12 @@ void fv_integers_pack_panels(const struct fv_integers_pack *p) {
                 memset(q, 0, sizeof q);
                 if (output < p->outputs) {
                     const unsigned char *row = (const unsigned char *)from->words + output * row_bytes;
-                    unpack_words(row + g * p->group * (size_t)p->bits / 8, p->group, p->bits, middle, q);
-                    scale = from->scales[output * groups + g];
-                    minimum = from->biases[output * groups + g] + scale * (float)middle;
+                    const size_t word_bytes = p->group * (size_t)p->bits / 8;
+                    unpack_words(row + g * word_bytes, p->group, p->bits, middle, q);
+                    scale = fv_load_number(from->scales, from->scale_type, output * groups + g);
+                    minimum = fv_load_number(from->biases, from->bias_type, output * groups + g)
+                        + scale * (float)middle;
+                    see(seen + (j >= half), output, scale, minimum, any_set(row + g * word_bytes, word_bytes));
                 }
                 memcpy(base + 4 * j, &scale, 4);
                 memcpy(base + 4 * (nr + j), &minimum, 4);

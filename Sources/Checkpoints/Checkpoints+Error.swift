@@ -57,6 +57,8 @@ package enum CheckpointError: Error, Sendable, Equatable {
     case unexpectedShape(file: String, tensor: String, expected: [Int], got: [Int])
     /// A tensor of the wrong element type.
     case unexpectedDataType(file: String, tensor: String, expected: String, got: String)
+    /// A weight that holds NaN or infinity.
+    case notFinite(file: String, tensor: String)
     /// An image side that the encoder cannot take.
     case invalidResolution(side: Int, stride: Int, limit: Int)
     /// A file that could not be written.
@@ -151,6 +153,9 @@ extension CheckpointError: CustomStringConvertible {
         case .unexpectedDataType(let file, let tensor, let expected, let got):
             "\(file): tensor \(tensor): expected \(expected), got \(got); "
                 + "convert the weights to F32, F16 or BF16"
+        case .notFinite(let file, let tensor):
+            "\(file): tensor \(tensor) holds numbers that are NaN or infinite; the file is damaged or its training "
+                + "failed: fetch it again, or choose another checkpoint"
         case .invalidResolution(let side, let stride, let limit):
             "image side \(side): expected a multiple of \(stride) from \(stride) to \(limit); "
                 + "choose such a side"

@@ -8,18 +8,22 @@ package struct VisionLanguageNetwork: Sendable {
     package let encoder: FastViTHD
     package let projector: Projector
     package let decoder: Decoder
+    /// What was seen of the weights that changes answers.
+    package let remarks: [String]
 
     /// Packs every weight of a checkpoint.
     /// - Parameters:
     ///   - recorder: told every matrix of integers
     ///   - progress: told the fraction done, 0...1; may throw to stop loading
-    /// - Throws: `CheckpointError` naming the tensor that is missing or has the wrong shape; `TensorError`.
+    /// - Throws: `CheckpointError` naming the tensor that is missing, has the wrong shape or holds NaN or infinity;
+    ///   `TensorError`.
     package init(
         _ source: any WeightSource, configuration: ModelConfiguration, precision: Precision,
         compute: Compute, recorder: PanelRecorder? = nil, progress: (Double) throws -> Void = { _ in }
     ) throws {
+        let findings = LoadFindings()
         let loader = WeightLoader(
-            source, format: precision.visionFormat, compute: compute, recorder: recorder)
+            source, format: precision.visionFormat, compute: compute, recorder: recorder, findings: findings)
         self.configuration = configuration
         self.precision = precision
         // Rough shares of the loading time, for a steady progress bar: the decoder is most of the bytes.
@@ -30,12 +34,15 @@ package struct VisionLanguageNetwork: Sendable {
         projector = try Projector(
             loader, inputs: configuration.vision.finalChannels, outputs: configuration.text.hiddenSize)
         decoder = try Decoder(
-            WeightLoader(source, format: precision.textFormat, compute: compute, recorder: recorder),
+            WeightLoader(
+                source, format: precision.textFormat, compute: compute, recorder: recorder,
+                findings: findings),
             configuration: configuration.text,
             maximumPositions: configuration.maximumSequenceLength
         ) { fraction in
             try progress(encoderShare + (1 - encoderShare) * fraction)
         }
+        remarks = findings.remarks
     }
 
     /// Visual tokens per image at the configured resolution.

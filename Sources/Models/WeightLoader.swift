@@ -11,9 +11,13 @@ package protocol WeightSource: Sendable {
     func contains(_ name: String) -> Bool
     /// A matrix in the form it is stored in, which may be integers.
     func matrix(_ name: String, shape: [Int]) throws -> StoredMatrix
+    /// The file that a weight comes from and what it is called there, for messages.
+    func origin(of name: String) -> WeightOrigin
 }
 
 extension WeightSource {
+    package func origin(of name: String) -> WeightOrigin { WeightOrigin(file: "weights", tensor: name) }
+
     package func matrix(_ name: String, shape: [Int]) throws -> StoredMatrix {
         .numbers(try tensor(name, shape: shape))
     }
@@ -33,6 +37,28 @@ package final class PanelRecorder: Sendable {
     }
 }
 
+/// Collects what loading saw of weights that changes answers.
+package final class LoadFindings: Sendable {
+    private let zeros = Mutex<[String]>([])
+
+    package init() {}
+
+    func recordZeros(_ what: String) {
+        zeros.withLock { $0.append(what) }
+    }
+
+    /// Sentences for whoever loaded the weights, at most one of a kind.
+    package var remarks: [String] {
+        let found = zeros.withLock { $0 }
+        guard !found.isEmpty else { return [] }
+        let more = found.count > 3 ? ", and \(found.count - 3) more like it" : ""
+        return [
+            found.prefix(3).joined(separator: ", ") + more
+                + "; a download that was broken off looks like this, so fetch the file again if answers make no sense"
+        ]
+    }
+}
+
 /// Turns named tensors into the packed form that the operations read, for one precision.
 ///
 /// `prefix` grows as a network hands the loader to its parts, so each part asks for its own short names.
@@ -42,15 +68,18 @@ package struct WeightLoader: Sendable {
     package let format: WeightFormat
     package let compute: Compute
     private let recorder: PanelRecorder?
+    private let findings: LoadFindings?
     private var prefix = ""
 
     package init(
-        _ source: any WeightSource, format: WeightFormat, compute: Compute, recorder: PanelRecorder? = nil
+        _ source: any WeightSource, format: WeightFormat, compute: Compute, recorder: PanelRecorder? = nil,
+        findings: LoadFindings? = nil
     ) {
         self.source = source
         self.format = format
         self.compute = compute
         self.recorder = recorder
+        self.findings = findings
     }
 
     /// How small matrices are stored that many numbers depend on: never as integers.
@@ -70,7 +99,32 @@ package struct WeightLoader: Sendable {
     package func contains(_ name: String) -> Bool { source.contains(prefix + name) }
 
     package func vector(_ name: String, count: Int) throws -> Vector {
-        try Vector(tensor(name, shape: [count]))
+        let values = try tensor(name, shape: [count])
+        // Biases of zeros are nothing strange.
+        try check(WeightsSeen(values, compute: compute), of: name, reportsZeros: false)
+        return try Vector(values)
+    }
+
+    /// What was seen of a weight: NaN and infinity are errors, zeros a remark.
+    /// - Throws: `CheckpointError.notFinite`.
+    private func check(_ seen: WeightsSeen?, of name: String, reportsZeros: Bool = true) throws {
+        guard let seen, seen.hasNotFinite || reportsZeros && seen.endsInZeros else { return }
+        let origin = source.origin(of: prefix + name)
+        if seen.hasNotFinite { throw CheckpointError.notFinite(file: origin.file, tensor: origin.tensor) }
+        let amount =
+            seen.filledOutputs == 0
+            ? "every number of \(origin.tensor) is 0"
+            : "the last \(seen.outputs - seen.filledOutputs) of \(seen.outputs) rows of \(origin.tensor) are 0"
+        findings?.recordZeros("\(origin.file): \(amount)")
+    }
+
+    /// A table [rows, channels] whose rows are gathered: integers stay integers.
+    package func embedding(_ name: String, rows: Int, channels: Int) throws -> EmbeddingTable {
+        let shape = [rows, channels]
+        if case .integers(let matrix) = try source.matrix(prefix + name, shape: shape) {
+            return EmbeddingTable(matrix)
+        }
+        return try EmbeddingTable(tensor(name, shape: shape))
     }
 
     /// A linear layer `name.weight` [outputs, inputs], with `name.bias` [outputs] when the checkpoint has one.
@@ -94,10 +148,18 @@ package struct WeightLoader: Sendable {
             bias: try vector(name + ".bias", count: outputs))
     }
 
+    /// Numbers that were asked for already, in a format.
+    package func matrix(_ name: String, of values: Tensor, format: WeightFormat) throws -> PackedMatrix {
+        let weight = try PackedMatrix(values, format: format, compute: compute)
+        try check(weight.seen, of: name)
+        return weight
+    }
+
     /// The two matrices of a gated feed-forward network, each [outputs, inputs].
     package func gated(_ gate: String, _ up: String, outputs: Int, inputs: Int) throws -> PackedGatedMatrix {
         let shape = [outputs, inputs]
         let weight = try packedGated(gate, up, shape: shape)
+        for (seen, name) in zip(weight.seen, [gate, up]) { try check(seen, of: name) }
         recorder?.record(prefix + gate, weight.stored(by: compute))
         return weight
     }
@@ -128,6 +190,7 @@ package struct WeightLoader: Sendable {
         recordedAs other: String? = nil
     ) throws -> PackedMatrix {
         let weight = try packed(name, shape: shape, format: format, isFused: isFused)
+        try check(weight.seen, of: name)
         recorder?.record(prefix + (other ?? name), weight.stored(by: compute))
         return weight
     }
@@ -166,9 +229,22 @@ package struct WeightLoader: Sendable {
         _ name: String, outputs: Int, inputs: Int, kernel: Int, stride: Int = 1
     ) throws -> DepthwiseWeights {
         try DepthwiseWeights(
-            weight: tensor(name + ".weight", shape: [outputs, 1, kernel, kernel]),
-            bias: tensor(name + ".bias", shape: [outputs]),
-            inputChannels: inputs, stride: stride)
+            weight: taps(name + ".weight", shape: [outputs, 1, kernel, kernel]),
+            bias: bias(name + ".bias", count: outputs), inputChannels: inputs, stride: stride)
+    }
+
+    /// A convolution's kernel as it is.
+    package func taps(_ name: String, shape: [Int]) throws -> Tensor {
+        let values = try tensor(name, shape: shape)
+        try check(WeightsSeen(values, compute: compute), of: name)
+        return values
+    }
+
+    /// A convolution's bias as it is.
+    package func bias(_ name: String, count: Int) throws -> Tensor {
+        let values = try tensor(name, shape: [count])
+        try check(WeightsSeen(values, compute: compute), of: name, reportsZeros: false)
+        return values
     }
 }
 

@@ -29,6 +29,7 @@ package final class Cancellation: Sendable {
 package func offTaskThreads<Value: Sendable>(
     _ work: @escaping @Sendable (Cancellation) throws -> Value
 ) async throws -> Value {
+    try requireFiles()
     let cancellation = Cancellation()
     return try await withTaskCancellationHandler {
         try await withCheckedThrowingContinuation { done in

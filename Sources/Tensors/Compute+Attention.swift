@@ -54,6 +54,9 @@ extension Compute {
             operations: 4 * queries.rows * seen * heads * dimension,
             bytes: 8 * queries.rows * queries.columns + 2 * keys.bytesPerNumber * keys.rows * keys.columns
         ) {
+            if queries.rows == 1 {
+                return attendOnce(call, heads: heads, group: group, bytesPerNumber: keys.bytesPerNumber)
+            }
             run(
                 heads * blocks, scratchBytes: bytes,
                 with: (call, kernel, block, blocks, group, dimension, queries.rows, keys.bytesPerNumber)
@@ -70,6 +73,36 @@ extension Compute {
                 part.scratch = scratch
                 kernel(&part)
             }
+        }
+    }
+
+    /// The heads of one query. Those that read the same keys go together as if they were queries, as far as every thread
+    /// still has work: then the keys are brought into order once for all of them. The sums are the same.
+    private func attendOnce(
+        _ call: fv_attention, heads: Int, group: Int, bytesPerNumber: Int
+    ) {
+        var call = call
+        // All of them see the same keys.
+        if call.causal != 0 { call.keys = min(call.visible + 1, call.keys) }
+        call.causal = 0
+        call.q_stride = call.dimension
+        call.y_stride = call.dimension
+        let together = max(1, min(group, heads / threads))
+        let parts = (group + together - 1) / together
+        run(
+            heads / group * parts, scratchBytes: kernels.pointee.attention_scratch(call.keys, call.dimension),
+            with: (call, kernels.pointee.attention, group, together, parts, bytesPerNumber)
+        ) { job, task, scratch in
+            var (part, kernel, group, together, parts, bytes) = job
+            let (keyHead, first) = (task / parts, task % parts * together)
+            let head = keyHead * group + first
+            part.q += head * part.dimension
+            part.y += head * part.dimension
+            part.k += keyHead * part.dimension * bytes
+            part.v += keyHead * part.dimension * bytes
+            part.queries = min(together, group - first)
+            part.scratch = scratch
+            kernel(&part)
         }
     }
 

@@ -22,11 +22,13 @@ extension Compute {
     /// - Parameters:
     ///   - x: [rows, inputs]
     ///   - w: packed [outputs, inputs]
+    ///   - isExact: x is not rounded where weights are bfloat16, as instruction sets with products of bfloat16 numbers do
+    ///     otherwise.
     ///   - y: [rows, n], n ≤ outputs; must not overlap x.
-    package func logits(_ x: Matrix, _ w: PackedMatrix, into y: Matrix) {
+    package func logits(_ x: Matrix, _ w: PackedMatrix, isExact: Bool = false, into y: Matrix) {
         product(
             x, w.panels, inputs: w.inputs, outputs: y.columns, bias: nil, scale: nil, epilogue: FV_STORE,
-            activation: FV_NONE, y: y)
+            activation: FV_NONE, isExact: isExact, y: y)
     }
 
     /// y += scale ⊙ (x·Wᵀ + bias), a residual branch with its layer scale.
@@ -58,7 +60,7 @@ extension Compute {
 
     private func product(
         _ x: Matrix, _ panels: PackedPanels, inputs: Int, outputs: Int, bias: Vector?, scale: Vector?,
-        epilogue: fv_epilogue, activation: fv_activation, y: Matrix
+        epilogue: fv_epilogue, activation: fv_activation, isExact: Bool = false, y: Matrix
     ) {
         precondition(x.columns == inputs && y.columns == outputs && x.rows == y.rows, "shapes do not agree")
         precondition(panels.instructionSet == instructionSet, "weights packed for another instruction set")
@@ -70,13 +72,13 @@ extension Compute {
         ) {
             multiply(
                 x, panels, inputs: inputs, outputs: outputs, bias: bias, scale: scale, epilogue: epilogue,
-                activation: activation, y: y)
+                activation: activation, isExact: isExact, y: y)
         }
     }
 
     private func multiply(
         _ x: Matrix, _ panels: PackedPanels, inputs: Int, outputs: Int, bias: Vector?, scale: Vector?,
-        epilogue: fv_epilogue, activation: fv_activation, y: Matrix
+        epilogue: fv_epilogue, activation: fv_activation, isExact: Bool = false, y: Matrix
     ) {
         let call = fv_gemm(
             a: x.pointer, a_stride: x.rowStride, rows: x.rows, inputs: inputs, panels: panels.base,
@@ -85,7 +87,10 @@ extension Compute {
             scratch: nil, quantised: nil, group: panels.format.group ?? 0,
             has_minima: panels.hasMinima ? 1 : 0)
         guard let group = panels.format.group else {
-            let kernel = panels.format == .float32 ? kernels.pointee.gemm_f32 : kernels.pointee.gemm_bf16
+            let table = kernels.pointee
+            let kernel =
+                panels.format == .float32
+                ? table.gemm_f32 : isExact ? table.gemm_exact_bf16 : table.gemm_bf16
             run(kernel, call, pitch: 0)
             return withExtendedLifetime((panels, bias, scale)) {}
         }
@@ -103,7 +108,7 @@ extension Compute {
         _ x: Matrix, group: Int, _ body: (_ rows: UnsafeRawPointer, _ pitch: Int) -> Void
     ) {
         let pitch = kernels.pointee.quantised_pitch(x.columns, group)
-        scratch.withBlock(x.rows * pitch) { block in
+        withScratch(x.rows * pitch) { block in
             let call = fv_quantise(
                 x: x.pointer, x_stride: x.rowStride, rows: x.rows, inputs: x.columns, group: group,
                 target: block)
@@ -200,7 +205,7 @@ extension Compute {
         _ x: Matrix, expand: PackedMatrix, expandBias: Vector?, project: PackedMatrix, projectBias: Vector?,
         scale: Vector?, y: Matrix
     ) {
-        scratch.withBlock(x.rows * expand.outputs * 4) { block in
+        withScratch(x.rows * expand.outputs * 4) { block in
             let hidden = Matrix(
                 pointer: block.assumingMemoryBound(to: Float.self), rows: x.rows, columns: expand.outputs,
                 rowStride: expand.outputs)

@@ -51,15 +51,7 @@ extension Compute {
     ///   - y: [ids.count, channels]
     package func gather(_ ids: [Int], from table: EmbeddingTable, into y: Matrix) {
         precondition(y.rows == ids.count && y.columns == table.channels, "shapes do not agree")
-        guard let base = table.tensor.bytes.baseAddress, let type = table.tensor.dataType.kernelType else {
-            return
-        }
-        for (index, id) in ids.enumerated() {
-            precondition(id >= 0 && id < table.rows, "no row \(id) in the table")
-            let source = base + id * table.channels * table.tensor.dataType.byteWidth
-            fv_convert(source, type, y.pointer + index * y.rowStride, FV_FLOAT32, table.channels)
-        }
-        withExtendedLifetime(table) {}
+        for (index, id) in ids.enumerated() { table.copy(row: id, to: y.pointer + index * y.rowStride) }
     }
 
     /// Splits the rows of x and y (of equal shape) over the threads.

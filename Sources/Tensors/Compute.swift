@@ -1,4 +1,5 @@
 internal import CKernels
+internal import Synchronization
 
 #if canImport(Glibc)
     internal import Glibc
@@ -35,8 +36,8 @@ package enum Activation: Sendable {
 ///
 /// Operations are methods, one extension per family. They require shapes that agree (`precondition`): models
 /// check shapes when they are loaded, so no input reaches these checks. Results have the same bits for any
-/// number of threads. When the flag is raised, operations skip what is left of their work and leave their
-/// results undefined; whoever goes on calls ``checkCancellation()`` first.
+/// number of threads. When the flag is raised, or the system has no memory, operations skip what is left of their work
+/// and leave their results undefined; whoever goes on calls ``checkCancellation()`` first.
 package struct Compute: @unchecked Sendable {
     package let instructionSet: InstructionSet
     package let pool: ThreadPool
@@ -46,14 +47,16 @@ package struct Compute: @unchecked Sendable {
     /// Where operations write down what they took; nil outside of benchmarks.
     package private(set) var log: OperationLog?
     /// Where operations put what all threads read, such as quantised activations.
-    let scratch = SharedScratch()
+    private let scratch = SharedScratch()
+    /// Raised when the system had no memory for an operation.
+    private var shortage = Shortage()
 
     package var threads: Int { pool.threads }
 
     /// - Parameters:
-    ///   - threads: nil for one per processor core that this process may use.
+    ///   - threads: nil for what ``ProcessorAllowance`` finds, or fewer where the system starts no more.
     ///   - instructionSet: nil for the one that the environment variable `FASTVLM_ISA` names, or else the best.
-    /// - Throws: `TensorError.unavailableInstructionSet`.
+    /// - Throws: `TensorError.unavailableInstructionSet`, `.threadsRefused`, `.allocationFailed`.
     package init(threads: Int? = nil, instructionSet: InstructionSet? = nil) throws(TensorError) {
         let word = getenv("FASTVLM_ISA").map { String(cString: $0) }
         let requested: InstructionSet
@@ -65,7 +68,8 @@ package struct Compute: @unchecked Sendable {
         guard let kernels = requested.kernels else { throw Self.unavailable(requested.rawValue) }
         self.kernels = kernels
         self.instructionSet = requested
-        pool = ThreadPool(threads: threads ?? Self.processorCount)
+        pool = try ThreadPool(
+            threads: threads ?? ProcessorAllowance.current().threads, acceptsFewer: threads == nil)
     }
 
     /// The best instruction set where `word` is nil or empty, else the one that it names.
@@ -85,6 +89,7 @@ package struct Compute: @unchecked Sendable {
     package func withCancellation(_ cancellation: Cancellation?) -> Compute {
         var copy = self
         copy.cancellation = cancellation
+        copy.shortage = Shortage()
         return copy
     }
 
@@ -111,13 +116,13 @@ package struct Compute: @unchecked Sendable {
         log.record(kind, shape(), operations: operations, bytes: bytes, took: clock.now - start)
     }
 
-    /// - Throws: `TensorError.cancelled` when the flag is raised.
+    /// - Throws: `TensorError.cancelled` when the flag is raised; `.allocationFailed` when an operation of this value or
+    ///   of its copies with the same flag had no memory.
     package func checkCancellation() throws(TensorError) {
         if cancellation?.isCancelled == true { throw .cancelled }
+        let missing = shortage.bytes.load(ordering: .relaxed)
+        if missing > 0 { throw .allocationFailed(bytes: missing) }
     }
-
-    /// Processor cores that this process may run on, at least 1.
-    package static var processorCount: Int { max(Int(fv_cpu_count()), 1) }
 
     /// The processor's name and those of its features that kernels look at.
     package static func processorDescription() -> String {
@@ -146,12 +151,18 @@ package struct Compute: @unchecked Sendable {
         _ tasks: Int, scratchBytes: Int = 0, with context: Context,
         _ body: @escaping (_ context: Context, _ task: Int, _ scratch: UnsafeMutableRawPointer) -> Void
     ) {
-        pool.run(
+        let done = pool.run(
             tasks, scratchBytes: scratchBytes,
             with: Cancellable(context: context, body: body, cancellation: cancellation)
         ) { job, task, _, scratch in
             if job.cancellation?.isCancelled != true { job.body(job.context, task, scratch) }
         }
+        if !done { shortage.bytes.store(max(scratchBytes, 1), ordering: .relaxed) }
+    }
+
+    /// Runs `body` with memory that all threads read and write.
+    func withScratch(_ bytes: Int, _ body: (UnsafeMutableRawPointer) -> Void) {
+        if !scratch.withBlock(bytes, body) { shortage.bytes.store(max(bytes, 1), ordering: .relaxed) }
     }
 
     /// Runs `body`, which captures nothing, over ranges of `0..<count` that are `step` long.
@@ -169,6 +180,11 @@ package struct Compute: @unchecked Sendable {
             job.body(job.context, task * job.step..<min((task + 1) * job.step, job.count), scratch)
         }
     }
+}
+
+/// Bytes that the system did not grant; 0 when it always did.
+private final class Shortage: Sendable {
+    let bytes = Atomic<Int>(0)
 }
 
 private struct Cancellable<Context> {

@@ -34,6 +34,9 @@ package struct PackedMatrix: Sendable {
 
     package var byteCount: Int { panels.byteCount }
 
+    /// What packing saw; nil of panels that are used where they stand.
+    package var seen: WeightsSeen? { panels.seen.first }
+
     /// The panels as they can be stored; nil for floating-point numbers.
     package func stored(by compute: Compute) -> StoredPanels? {
         panels.stored(outputs: outputs, inputs: inputs, isGated: false, by: compute)
@@ -93,6 +96,9 @@ package struct PackedGatedMatrix: Sendable {
     }
 
     package var byteCount: Int { panels.byteCount }
+
+    /// What packing saw of the gate and of the other matrix; empty of panels that are used where they stand.
+    package var seen: [WeightsSeen] { panels.seen }
 
     /// The panels as they can be stored; nil for floating-point numbers.
     package func stored(by compute: Compute) -> StoredPanels? {

@@ -1,4 +1,5 @@
 internal import CKernels
+internal import Synchronization
 
 /// Packed panels and what a kernel must know about them.
 struct PackedPanels: Sendable {
@@ -7,6 +8,8 @@ struct PackedPanels: Sendable {
     let hasMinima: Bool
     let instructionSet: InstructionSet
     let byteCount: Int
+    /// What packing saw of the matrix, or of both of a gated pair; nothing of panels that are used where they stand.
+    let seen: [WeightsSeen]
     /// What `base` points into.
     private let storage: Storage
     private let byteOffset: Int
@@ -25,27 +28,30 @@ struct PackedPanels: Sendable {
             throw .unexpectedShape(
                 what: "linear weight", expected: "floating-point numbers", got: source.dataType.rawValue)
         }
+        let seen: [WeightsSeen]
         if let group = format.group {
             let pack = fv_quantised_pack(
                 source: base, second: second?.bytes.baseAddress, source_type: sourceType,
                 bits: Int32(format.bits), group: group, outputs: source.shape[0], inputs: source.shape[1],
                 kernels: compute.kernels, first_panel: 0, panel_count: 0, packed: target,
                 scratch: cut.storage.floats)
-            cut.run(pack, on: compute, scratchBytes: 2 * group * 4) { part, scratch in
+            seen = try cut.run(pack, on: compute, scratchBytes: 2 * group * 4) { part, scratch, seen in
                 part.scratch = scratch.assumingMemoryBound(to: Float.self)
-                fv_quantised_pack_panels(&part)
+                fv_quantised_pack_panels(&part, seen)
             }
         } else {
             let pack = fv_pack(
                 source: base, second: second?.bytes.baseAddress, source_type: sourceType,
                 packed_type: format == .float32 ? FV_FLOAT32 : FV_BFLOAT16, outputs: source.shape[0],
-                inputs: source.shape[1], nr: compute.kernels.pointee.panel_width, first_panel: 0,
-                panel_count: 0, packed: target)
-            cut.run(pack, on: compute) { part, _ in fv_pack_panels(&part) }
+                inputs: source.shape[1], kernels: compute.kernels, first_panel: 0, panel_count: 0,
+                packed: target)
+            seen = try cut.run(pack, on: compute) { part, _, seen in fv_pack_panels(&part, seen) }
         }
+        // Only pointers were used since, and tensors that nobody else holds would be gone.
+        withExtendedLifetime((source, second)) {}
         source.releasePages()
         second?.releasePages()
-        self.init(cut, format: format, hasMinima: false, compute: compute)
+        self.init(cut, format: format, hasMinima: false, seen: seen, compute: compute)
     }
 
     /// Packs integers as they are. A second matrix must agree with the first in everything but its values.
@@ -54,20 +60,17 @@ struct PackedPanels: Sendable {
             outputs: source.outputs, inputs: source.inputs, isGated: second != nil, format: source.format,
             hasMinima: true, compute: compute)
         guard let target = cut.storage.mutableBytes.baseAddress else { throw .allocationFailed(bytes: 0) }
-        source.withValues { first in
-            (second ?? source).withValues { second in
-                let pack = fv_integers_pack(
-                    source: first, second: second, is_gated: cut.isGated ? 1 : 0, bits: Int32(source.bits),
-                    group: source.group, outputs: source.outputs, inputs: source.inputs,
-                    panel_width: compute.kernels.pointee.panel_width,
-                    weight_zero: compute.kernels.pointee.weight_zero, first_panel: 0, panel_count: 0,
-                    packed: target)
-                cut.run(pack, on: compute) { part, _ in fv_integers_pack_panels(&part) }
-            }
-        }
+        let other = second ?? source
+        let pack = fv_integers_pack(
+            source: source.values, second: other.values, is_gated: cut.isGated ? 1 : 0,
+            bits: Int32(source.bits), group: source.group, outputs: source.outputs, inputs: source.inputs,
+            panel_width: compute.kernels.pointee.panel_width,
+            weight_zero: compute.kernels.pointee.weight_zero, first_panel: 0, panel_count: 0, packed: target)
+        let seen = try cut.run(pack, on: compute) { part, _, seen in fv_integers_pack_panels(&part, seen) }
+        withExtendedLifetime((source, other)) {}
         source.releasePages()
         second?.releasePages()
-        self.init(cut, format: source.format, hasMinima: true, compute: compute)
+        self.init(cut, format: source.format, hasMinima: true, seen: seen, compute: compute)
     }
 
     /// - Returns: nil when the panels were packed for other kernels.
@@ -78,10 +81,14 @@ struct PackedPanels: Sendable {
         byteCount = stored.layout.byteCount
         format = stored.layout.format
         hasMinima = stored.layout.hasMinima
+        seen = []
         instructionSet = compute.instructionSet
     }
 
-    private init(_ cut: Cut, format: WeightFormat, hasMinima: Bool, compute: Compute) {
+    private init(
+        _ cut: Cut, format: WeightFormat, hasMinima: Bool, seen: [WeightsSeen], compute: Compute
+    ) {
+        self.seen = seen
         storage = cut.storage
         byteOffset = 0
         byteCount = cut.storage.count
@@ -107,6 +114,7 @@ struct PackedPanels: Sendable {
 private struct Cut {
     let storage: Storage
     let isGated: Bool
+    private let outputs: Int
     private let panels: Int
     private let perTask: Int
 
@@ -127,21 +135,48 @@ private struct Cut {
         guard !overflow else { throw .allocationFailed(bytes: Int.max) }
         storage = try Storage(uninitializedByteCount: bytes)
         self.isGated = isGated
+        self.outputs = outputs
         // Enough panels per task to be worth a task, few enough that every thread gets some.
         perTask = max(1, 65536 / max(panelBytes, 1))
     }
 
-    /// Calls `body` with a copy of the description for each task's panels.
+    /// Calls `body` with a copy of the description for each task's panels, and with what is to be told of the matrix, or of
+    /// both matrices.
+    /// - Throws: `TensorError.allocationFailed`.
     func run<Pack: PanelPack>(
         _ pack: Pack, on compute: Compute, scratchBytes: Int = 0,
-        _ body: (_ part: inout Pack, _ scratch: UnsafeMutableRawPointer) -> Void
-    ) {
-        compute.pool.run((panels + perTask - 1) / perTask, scratchBytes: scratchBytes) { task, _, scratch in
+        _ body: (
+            _ part: inout Pack, _ scratch: UnsafeMutableRawPointer, _ seen: UnsafeMutablePointer<fv_seen>
+        ) ->
+            Void
+    ) throws(TensorError) -> [WeightsSeen] {
+        // No array of such C structures: Swift 6.3 lays out constant ones too short, and what follows them is read.
+        let all = Mutex((fv_seen(), fv_seen()))
+        let tasks = (panels + perTask - 1) / perTask
+        let done = compute.pool.run(tasks, scratchBytes: scratchBytes) { task, _, scratch in
             var part = pack
             part.first_panel = task * perTask
             part.panel_count = min(perTask, panels - part.first_panel)
-            body(&part, scratch)
+            withUnsafeTemporaryAllocation(of: fv_seen.self, capacity: 2) { seen in
+                seen.initialize(repeating: fv_seen())
+                guard let first = seen.baseAddress else { return }
+                body(&part, scratch, first)
+                all.withLock { all in
+                    Self.add(seen[0], to: &all.0)
+                    Self.add(seen[1], to: &all.1)
+                }
+            }
         }
+        guard done else { throw .allocationFailed(bytes: scratchBytes) }
+        let (first, second) = all.withLock {
+            (WeightsSeen($0.0, outputs: outputs), WeightsSeen($0.1, outputs: outputs))
+        }
+        return isGated ? [first, second] : [first]
+    }
+
+    private static func add(_ seen: fv_seen, to all: inout fv_seen) {
+        all.not_finite |= seen.not_finite
+        all.filled = max(all.filled, seen.filled)
     }
 }
 

@@ -23,10 +23,9 @@ final class SharedScratch: @unchecked Sendable {
     deinit { for block in idle { free(block.base) } }
 
     /// Runs `body` with at least `count` uninitialised bytes, aligned to 64.
-    ///
-    /// Memory that cannot be had ends the program: it is a few MiB, and operations have no way to fail.
-    func withBlock(_ count: Int, _ body: (UnsafeMutableRawPointer) -> Void) {
-        guard let block = take(count) else { return }
+    /// - Returns: false where the system has not so much memory; then `body` has not run.
+    func withBlock(_ count: Int, _ body: (UnsafeMutableRawPointer) -> Void) -> Bool {
+        guard let block = take(count) else { return false }
         body(block.base)
         lock.lock()
         idle.append(block)
@@ -34,6 +33,7 @@ final class SharedScratch: @unchecked Sendable {
         let surplus = idle.count > Self.keep ? idle.removeFirst() : nil
         lock.unlock()
         if let surplus { free(surplus.base) }
+        return true
     }
 
     /// The smallest idle block that is large enough; else the largest one makes way for a larger one.
@@ -47,8 +47,7 @@ final class SharedScratch: @unchecked Sendable {
         if let small { free(small.base) }
         var base: UnsafeMutableRawPointer?
         let bytes = max(count, Storage.alignment)
-        let result = posix_memalign(&base, Storage.alignment, bytes)
-        precondition(result == 0, "no memory for scratch of \(bytes) bytes")
+        guard posix_memalign(&base, Storage.alignment, bytes) == 0 else { return nil }
         return base.map { Block(base: $0, count: bytes) }
     }
 }

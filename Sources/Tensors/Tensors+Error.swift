@@ -8,6 +8,10 @@ package enum TensorError: Error, Sendable, Equatable {
     case unexpectedShape(what: String, expected: String, got: String)
     /// `FASTVLM_ISA` names an instruction set that does not exist or that this processor lacks.
     case unavailableInstructionSet(requested: String, available: [String])
+    /// The system started fewer threads than were asked for.
+    case threadsRefused(requested: Int, started: Int)
+    /// The process may open fewer files than it needs.
+    case tooFewFiles(needed: Int)
     /// The work was cancelled before it ended.
     case cancelled
 }
@@ -24,6 +28,12 @@ extension TensorError: CustomStringConvertible {
         case .unavailableInstructionSet(let requested, let available):
             "FASTVLM_ISA=\(requested) is not available here; "
                 + "choose one of \(available.joined(separator: ", "))"
+        case .threadsRefused(let requested, let started):
+            "the system started only \(started) of \(requested) threads; ask for fewer, or raise its limits on memory "
+                + "and processes"
+        case .tooFewFiles(let needed):
+            "the system lets this process open fewer than \(needed) more files; close some or raise the limit "
+                + "(ulimit -n)"
         case .cancelled:
             "the work was cancelled"
         }

@@ -21,36 +21,50 @@ package final class ThreadPool: Sendable {
     private let job: Job
     private let workers: [Worker]
 
-    /// - Parameter threads: at least 1, the calling thread included. Where the system grants fewer, fewer
-    ///   run.
-    package init(threads: Int) {
-        let job = Job(threads: max(threads, 1))
+    /// Threads that one may ask for: more than a machine has cores only use up its memory.
+    package static let possibleThreads = 1...512
+
+    /// - Parameters:
+    ///   - threads: at least 1, the calling thread included.
+    ///   - acceptsFewer: whether fewer will do where the system grants no more.
+    /// - Throws: `TensorError.threadsRefused`, `.allocationFailed`.
+    package init(threads: Int, acceptsFewer: Bool = false) throws(TensorError) {
+        let threads = max(threads, 1)
+        let job = try Job(threads: threads)
         var workers: [Worker] = []
-        for index in 1..<max(threads, 1) {
+        for index in 1..<threads {
             guard let worker = Worker(job: job, thread: index) else { break }
             workers.append(worker)
+        }
+        guard workers.count == threads - 1 || acceptsFewer else {
+            Self.end(job, workers)
+            throw .threadsRefused(requested: threads, started: workers.count + 1)
         }
         self.threads = workers.count + 1
         self.job = job
         self.workers = workers
     }
 
-    deinit {
+    deinit { Self.end(job, workers) }
+
+    private static func end(_ job: Job, _ workers: [Worker]) {
         job.stop()
         for worker in workers { worker.join() }
     }
 
     /// Runs `body` once for each task in `0..<tasks` and returns when all have ended.
     package func run(_ tasks: Int, _ body: (_ task: Int, _ thread: Int) -> Void) {
-        run(tasks, scratchBytes: 0) { task, thread, _ in body(task, thread) }
+        // What the pool has from its beginning is enough.
+        _ = run(tasks, scratchBytes: 0) { task, thread, _ in body(task, thread) }
     }
 
     /// The same, with uninitialised 64-byte aligned memory that belongs to the running thread until its task
-    /// ends. The pool keeps it for the next job.
+    /// ends. The pool keeps it for the next job. Where the system has memory for some threads only, only these work.
+    /// - Returns: false where it has none for any; then no task has run.
     package func run(
         _ tasks: Int, scratchBytes: Int,
         _ body: (_ task: Int, _ thread: Int, _ scratch: UnsafeMutableRawPointer) -> Void
-    ) {
+    ) -> Bool {
         withoutActuallyEscaping(body) { body in
             run(tasks, scratchBytes: scratchBytes, with: body) { $0($1, $2, $3) }
         }
@@ -64,9 +78,9 @@ package final class ThreadPool: Sendable {
             @escaping (
                 _ context: Context, _ task: Int, _ thread: Int, _ scratch: UnsafeMutableRawPointer
             ) -> Void
-    ) {
-        guard tasks > 0 else { return }
-        withUnsafePointer(to: TaskBody(context: context, body: body)) { pointer in
+    ) -> Bool {
+        guard tasks > 0 else { return true }
+        return withUnsafePointer(to: TaskBody(context: context, body: body)) { pointer in
             job.run(
                 tasks, scratchBytes: scratchBytes, alone: tasks == 1 || workers.isEmpty,
                 TaskBody<Context>.self, pointer)
@@ -98,8 +112,8 @@ private struct TaskBody<Context>: AnyTaskBody {
 /// `gate` holds the job's number (upper bits), whether it may still be joined (bit 16) and how many workers
 /// are inside (lower 16 bits). A worker joins with one compare-and-exchange; the caller closes the gate once
 /// the tasks have run out and waits only for those inside, so that a worker that the system has not scheduled
-/// does not hold anybody up. `type`, `body`, `tasks` and `scratch` are written only while the gate is closed and
-/// nobody is inside, and read only by those inside: that makes `@unchecked Sendable` true.
+/// does not hold anybody up. `type`, `body`, `tasks`, `scratch` and `needed` are written only while the gate is closed
+/// and nobody is inside, and read only by those inside: that makes `@unchecked Sendable` true.
 private final class Job: @unchecked Sendable {
     private static let open = 1 << 16
     private static let nextJob = 1 << 17
@@ -116,28 +130,38 @@ private final class Job: @unchecked Sendable {
     private var type: (any AnyTaskBody.Type)?
     private var body: UnsafeRawPointer?
     private var tasks = 0
-    private var scratch: [UnsafeMutableRawPointer?]
-    private var scratchBytes = 0
+    /// Of each thread; those with less than `needed` bytes take no part.
+    private var scratch: [Scratch]
+    private var needed = 0
 
-    init(threads: Int) {
-        scratch = Array(repeating: nil, count: threads)
+    private struct Scratch {
+        var base: UnsafeMutableRawPointer?
+        var count = 0
+    }
+
+    /// - Throws: `TensorError.allocationFailed`.
+    init(threads: Int) throws(TensorError) {
+        scratch = Array(repeating: Scratch(), count: threads)
+        guard reserve(Storage.alignment, all: true) else {
+            throw .allocationFailed(bytes: Storage.alignment)
+        }
     }
 
     deinit {
-        for pointer in scratch { free(pointer) }
+        for block in scratch { free(block.base) }
     }
 
     /// - Parameter body: points to a value of `type`
+    /// - Returns: false where there is no memory; then no task has run.
     func run(
         _ tasks: Int, scratchBytes: Int, alone: Bool, _ type: any AnyTaskBody.Type, _ body: UnsafeRawPointer
-    ) {
+    ) -> Bool {
         oneAtATime.lock()
         defer { oneAtATime.unlock() }
-        reserve(max(scratchBytes, Storage.alignment))
+        guard reserve(scratchBytes, all: !alone), let memory = scratch[0].base else { return false }
         if alone {
-            guard let memory = scratch[0] else { return }
             for task in 0..<tasks { type.run(body, task: task, thread: 0, scratch: memory) }
-            return
+            return true
         }
         self.type = type
         self.body = body
@@ -161,10 +185,12 @@ private final class Job: @unchecked Sendable {
             state = gate.load(ordering: .acquiring)
         }
         self.body = nil
+        return true
     }
 
     private func work(thread: Int) {
-        guard let type, let body, let memory = scratch[thread] else { return }
+        guard let type, let body, let memory = scratch[thread].base, scratch[thread].count >= needed
+        else { return }
         while true {
             let task = next.wrappingAdd(1, ordering: .relaxed).oldValue
             if task >= tasks { return }
@@ -216,17 +242,17 @@ private final class Job: @unchecked Sendable {
         sleep.unlock()
     }
 
-    /// Nobody is inside when this is called. A block that cannot be had ends the program: it is a few MiB,
-    /// and operations have no way to fail.
-    private func reserve(_ bytes: Int) {
-        guard bytes > scratchBytes else { return }
-        for index in scratch.indices {
-            free(scratch[index])
-            scratch[index] = nil
-            let result = posix_memalign(&scratch[index], Storage.alignment, bytes)
-            precondition(result == 0, "no memory for a thread's scratch of \(bytes) bytes")
+    /// Brings the memory of all threads, or of the caller alone, to `bytes`. Nobody is inside when this is called.
+    /// - Returns: whether the caller has as much: that is enough for a job.
+    private func reserve(_ bytes: Int, all: Bool) -> Bool {
+        needed = bytes
+        for index in 0..<(all ? scratch.count : 1) where scratch[index].count < bytes {
+            var base: UnsafeMutableRawPointer?
+            guard posix_memalign(&base, Storage.alignment, bytes) == 0 else { break }
+            free(scratch[index].base)
+            scratch[index] = Scratch(base: base, count: bytes)
         }
-        scratchBytes = bytes
+        return scratch[0].count >= bytes
     }
 }
 
@@ -248,11 +274,20 @@ private final class Worker: @unchecked Sendable {
         private var handle: pthread_t?
     #endif
 
+    /// Bytes of a thread's stack: kernels keep a few KiB there, and a system that lends each thread 8 MiB, as is usual,
+    /// has none left for many.
+    private static let stackBytes = 512 << 10
+
     /// Nil when the system grants no thread.
     init?(job: Job, thread: Int) {
+        let attributes = UnsafeMutablePointer<pthread_attr_t>.allocate(capacity: 1)
+        defer { attributes.deallocate() }
+        guard pthread_attr_init(attributes) == 0 else { return nil }
+        defer { pthread_attr_destroy(attributes) }
+        pthread_attr_setstacksize(attributes, Self.stackBytes)
         let start = Unmanaged.passRetained(Start(job: job, thread: thread))
         let result = pthread_create(
-            &handle, nil,
+            &handle, attributes,
             { argument in
                 #if os(Linux)
                     guard let argument else { return nil }

@@ -100,7 +100,7 @@ struct SpeedGateTests {
         try #require(compute.threads == 2)
         func made(_ tasks: Int) -> Int {
             Self.allocations(compute) {
-                compute.pool.run(tasks, with: 4096) { size, _, _, _ in
+                _ = compute.pool.run(tasks, with: 4096) { size, _, _, _ in
                     UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 64).deallocate()
                 }
             }

@@ -176,7 +176,8 @@ struct LayoutTests {
         #expect(plain.cacheBytesPerToken[.bfloat16] == 2 * 2 * 8 * 2)
         let float32 = try #require(plain.weightBytes[.float32])
         let bfloat16 = try #require(plain.weightBytes[.bfloat16])
-        #expect(float32 == 4 * plain.parameters && bfloat16 < float32)
+        // The tied table is packed for the scores beside its rows, which are read in place.
+        #expect(float32 == 4 * (plain.parameters + 640) && bfloat16 < float32)
     }
 
     @Test("a resolution is a multiple of 64 up to 4096")

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Builds and runs check_kernels.c: every kernel against the scalar reference.
+# Builds and runs check_kernels.c and what stands beside it: every kernel against the scalar reference, its rows against
+# the same rows in other company, and numbers that are not finite.
 #
 #   Tests/KernelCheck/run.sh [SEED]        what this processor can run
 #   SIMDE=1 Tests/KernelCheck/run.sh       the AVX-512 and AMX kernels, emulated (needs Debian's libsimde-dev)
@@ -18,7 +19,7 @@ trap 'rm -rf "$work"' EXIT
 seed=${1:-1}
 echo "seed $seed"
 flags="-std=gnu11 -O2 -Wall -Wextra -Werror -Wno-psabi -I$kernels -I$kernels/include"
-common="$kernels/pack.c $kernels/pack_quantised.c $kernels/reference/*.c $here/check_kernels.c"
+common="$kernels/pack.c $kernels/pack_quantised.c $kernels/reference/*.c $here/*.c"
 chosen="$kernels/dispatch.c $kernels/cpu_features.c"
 
 # Every C file of the package must compile for aarch64, the shims over image libraries too: with the headers of this

@@ -41,4 +41,107 @@ struct WeightLoaderTests {
             withExtendedLifetime(packed) {}
         }
     }
+
+    /// Weights of ones, one of them changed.
+    private struct Plain: WeightSource {
+        var change: @Sendable (inout [Float]) -> Void = { _ in }
+        var integers: IntegerMatrix?
+
+        func contains(_ name: String) -> Bool { true }
+        func tensor(_ name: String, shape: [Int]) throws -> Tensor {
+            var values = [Float](repeating: 1, count: shape.reduce(1, *))
+            if name.contains("changed") { change(&values) }
+            return try Tensor(values, shape: shape)
+        }
+        func origin(of name: String) -> WeightOrigin {
+            WeightOrigin(file: "a.safetensors", tensor: "their.\(name)")
+        }
+    }
+
+    /// Everything that a loader makes of one weight; `name` is the part's.
+    private func load(_ loader: WeightLoader, _ kind: String) throws {
+        let part = loader.part("changed")
+        switch kind {
+        case "matrix": _ = try part.matrix("w", shape: [32, 48], format: loader.format)
+        case "linear": _ = try loader.linear("changed", outputs: 32, inputs: 48)
+        case "gate": _ = try loader.gated("changed", "up", outputs: 32, inputs: 48)
+        case "up": _ = try loader.gated("gate", "changed", outputs: 32, inputs: 48)
+        case "depthwise": _ = try loader.depthwise("changed", outputs: 32, inputs: 32, kernel: 3)
+        case "stem": _ = try part.taps("weight", shape: [32, 3, 3, 3])
+        default: _ = try part.vector("w", count: 32)
+        }
+    }
+
+    private static let kinds = ["matrix", "linear", "gate", "up", "depthwise", "stem", "vector"]
+    private static let formats: [WeightFormat] = [.float32, .bfloat16, .int8(group: 32), .int4(group: 32)]
+
+    @Test("NaN and infinity in any weight are errors that name tensor and file", arguments: kinds, formats)
+    func notFinite(kind: String, format: WeightFormat) throws {
+        for instructionSet in InstructionSet.available {
+            let compute = try Compute(threads: 2, instructionSet: instructionSet)
+            for value in [Float.nan, .infinity, -.infinity] {
+                let source = Plain(change: { $0[$0.count - 1] = value })
+                let error = #expect(throws: CheckpointError.self) {
+                    try load(WeightLoader(source, format: format, compute: compute), kind)
+                }
+                guard case .notFinite("a.safetensors", let tensor)? = error else {
+                    Issue.record("\(kind) \(format) on \(instructionSet): \(String(describing: error))")
+                    continue
+                }
+                #expect(tensor.hasPrefix("their.changed"))
+            }
+            try load(WeightLoader(Plain(), format: format, compute: compute), kind)
+        }
+    }
+
+    @Test(
+        "Zeros, all or from the middle on, are a remark that names them; in vectors they are nothing",
+        arguments: kinds, formats)
+    func zeros(kind: String, format: WeightFormat) throws {
+        let compute = try Compute(threads: 2)
+        for keep in [0, 2, 1] {
+            let findings = LoadFindings()
+            let source = Plain(change: { values in
+                for index in keep == 1 ? values.count..<values.count : values.count * keep / 4..<values.count
+                {
+                    values[index] = 0
+                }
+            })
+            try load(WeightLoader(source, format: format, compute: compute, findings: findings), kind)
+            let isFound = kind != "vector" && keep != 1
+            #expect(findings.remarks.count == (isFound ? 1 : 0), "\(kind) \(keep): \(findings.remarks)")
+            if isFound, let remark = findings.remarks.first {
+                #expect(remark.contains("a.safetensors: ") && remark.contains("their.changed"))
+                #expect(
+                    remark.contains(keep == 0 ? "every number of" : "the last 16 of 32 rows of"))
+            }
+        }
+    }
+
+    @Test("Many weights of zeros are one remark")
+    func manyZeros() throws {
+        let findings = LoadFindings()
+        let source = Plain(change: { $0 = [Float](repeating: 0, count: $0.count) })
+        let loader = try WeightLoader(
+            source, format: .bfloat16, compute: Compute(threads: 1), findings: findings)
+        for _ in 0..<9 { try load(loader, "matrix") }
+        #expect(findings.remarks.count == 1 && findings.remarks.first?.contains("and 6 more like it") == true)
+    }
+
+    @Test("A table of integers is gathered as it is, with its bytes")
+    func embedding() throws {
+        let words = try Storage(byteCount: 40 * 64 / 2)
+        words.mutableBytes.initializeMemory(as: UInt8.self, repeating: 0x21)
+        let ones = try Tensor([Float](repeating: 1, count: 40), shape: [40, 1])
+        let source = Integers(
+            matrix: try IntegerMatrix(
+                words: Tensor(.uint32, shape: [40, 8], storage: words), scales: ones, biases: ones,
+                outputs: 40,
+                inputs: 64, bits: 4, group: 64))
+        for format in Self.formats {
+            let loader = try WeightLoader(source, format: format, compute: Compute(threads: 1))
+            let table = try loader.embedding("w", rows: 40, channels: 64)
+            #expect(table.byteCount == 40 * 32 + 2 * 40 * 4, "as numbers it would take 10,240 bytes")
+        }
+    }
 }

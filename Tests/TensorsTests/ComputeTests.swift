@@ -55,20 +55,20 @@ import Testing
     }
 
     @Test("every task of a job runs exactly once, for jobs from several callers at a time")
-    func everyTaskOnce() async {
-        let pool = ThreadPool(threads: 3)
+    func everyTaskOnce() async throws {
+        let pool = try ThreadPool(threads: 3)
         await withTaskGroup(of: Bool.self) { group in
             for caller in 0..<4 {
                 group.addTask {
                     for round in 0..<200 {
                         let tasks = (round * 7 + caller) % 40
                         let counts = Counts(tasks)
-                        pool.run(tasks, scratchBytes: 128 + round) { task, thread, scratch in
+                        let done = pool.run(tasks, scratchBytes: 128 + round) { task, thread, scratch in
                             precondition(thread >= 0 && thread < 3)
                             scratch.storeBytes(of: UInt8(thread), as: UInt8.self)
                             counts.add(task)
                         }
-                        if !counts.allOnce { return false }
+                        if !done || !counts.allOnce { return false }
                     }
                     return true
                 }
@@ -86,9 +86,9 @@ import Testing
     }
 
     @Test("a pool that sleeps wakes up again, and a pool that is dropped ends its threads")
-    func sleeping() {
+    func sleeping() throws {
         for _ in 0..<20 {
-            let pool = ThreadPool(threads: 2)
+            let pool = try ThreadPool(threads: 2)
             for round in 0..<3 {
                 let counts = Counts(8)
                 pool.run(8) { task, _ in counts.add(task) }
@@ -114,6 +114,27 @@ import Testing
         #expect(throws: TensorError.cancelled) { try compute.checkCancellation() }
         try compute.withCancellation(nil).checkCancellation()
         try compute.withCancellation(Cancellation()).checkCancellation()
+    }
+
+    @Test("memory that the system refuses is an error that is thrown, not the end of the program")
+    func shortage() throws {
+        let pool = try ThreadPool(threads: 3)
+        let ran = Counts(4)
+        #expect(!pool.run(4, scratchBytes: 1 << 60) { task, _, _ in ran.add(task) })
+        #expect(!ran.allOnce)
+        // Later jobs that need less run as before.
+        #expect(pool.run(4, scratchBytes: 4096) { task, _, _ in ran.add(task) })
+        #expect(ran.allOnce)
+
+        let compute = try Compute(threads: 2)
+        compute.run(3, scratchBytes: 1 << 60, with: 0) { _, _, _ in Issue.record("there is no such memory") }
+        #expect(throws: TensorError.allocationFailed(bytes: 1 << 60)) { try compute.checkCancellation() }
+        // Of the next request it is not true.
+        let next = compute.withCancellation(Cancellation())
+        try next.checkCancellation()
+        next.withScratch(1 << 60) { _ in Issue.record("there is no such memory") }
+        #expect(throws: TensorError.allocationFailed(bytes: 1 << 60)) { try next.checkCancellation() }
+        #expect(!SharedScratch().withBlock(1 << 60) { _ in Issue.record("there is no such memory") })
     }
 
     @Test("an instruction set that does not exist or is missing here is an error that names the others")

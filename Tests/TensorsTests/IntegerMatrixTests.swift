@@ -167,4 +167,24 @@ import Testing
         #expect(layout(width: width, limit: 100) == nil)
         #expect(layout(width: width, zero: 5) == nil)
     }
+
+    @Test(
+        "rows of a table are gathered as numbers, the table stays integers", arguments: [4, 8], [32, 64, 128])
+    func embedding(bits: Int, group: Int) throws {
+        var random = Random()
+        let s = QuantisedTests.Shape(rows: 1, inputs: 384, outputs: 61)
+        let affine = try Affine(s, bits: bits, group: group, &random)
+        let table = EmbeddingTable(affine.matrix)
+        #expect(table.rows == s.outputs && table.channels == s.inputs)
+        // Integers and two float32 numbers a group.
+        #expect(table.byteCount == s.outputs * (s.inputs * bits / 8 + s.inputs / group * 8))
+        for set in InstructionSet.available {
+            let ids = [60, 0, 17, 17, 59]
+            let gathered = Guarded(ids.count, s.inputs, gap: 3)
+            try Compute(threads: 2, instructionSet: set).gather(ids, from: table, into: gathered.matrix)
+            let expected = ids.flatMap { affine.values[$0 * s.inputs..<($0 + 1) * s.inputs] }
+            #expect(gathered.values.map(\.bitPattern) == expected.map(\.bitPattern), "\(set)")
+            #expect(gathered.isIntact)
+        }
+    }
 }

@@ -122,7 +122,11 @@ import Testing
         for tensor in [wide, narrow] {
             let table = try EmbeddingTable(tensor)
             #expect(table.rows == rows && table.channels == channels)
-            #expect(table.tensor.storage === tensor.storage)
+            guard case .numbers(let kept, _) = table.values else {
+                Issue.record("a table of numbers holds something else")
+                continue
+            }
+            #expect(kept.storage === tensor.storage)
             for set in InstructionSet.available {
                 let compute = try Compute(threads: 2, instructionSet: set)
                 let ids = [0, rows - 1, 3, 3]

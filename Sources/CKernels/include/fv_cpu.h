@@ -46,8 +46,8 @@ unsigned fv_cpu_features(void);
 /// Writes the processor's own name, zero-terminated, at most `size` bytes with the zero.
 void fv_cpu_name(char *_Nonnull text, size_t size);
 
-/// Processor cores that this process may run on; 0 where the system does not say.
-unsigned fv_cpu_count(void);
+/// Numbers of the processors that this process may run on, in ascending order, at most `capacity`; how many.
+size_t fv_cpu_list(unsigned *_Nonnull list, size_t capacity);
 
 /// Tells the core that this is a spin loop.
 static inline void fv_cpu_pause(void) {

@@ -4,8 +4,9 @@
 // or starts threads. Activations are float32; strides count elements; `scratch` is 64-byte aligned, belongs
 // to the calling thread and has at least the bytes that the operation's `…_scratch` function answers.
 //
-// Results do not depend on how rows and panels are cut into calls: each number is accumulated in an order
-// that only its own operands fix.
+// Results do not depend on how rows and panels are cut into calls: each number is accumulated with the same instructions
+// and in an order that only its own operands fix, whatever rows stand beside it. NaN in an operand is NaN in every number
+// that depends on it; where products are of integers, NaN or infinity in a row makes the whole row NaN.
 #ifndef FV_KERNELS_H
 #define FV_KERNELS_H
 
@@ -187,12 +188,17 @@ struct fv_kernels {
     size_t query_block;
 
     void (*_Nonnull gemm_f32)(const struct fv_gemm *_Nonnull);
+    /// Instruction sets that multiply bfloat16 numbers round the rows to bfloat16 first, a single row as well.
     void (*_Nonnull gemm_bf16)(const struct fv_gemm *_Nonnull);
+    /// The same panels with rows that nothing rounds, on every instruction set.
+    void (*_Nonnull gemm_exact_bf16)(const struct fv_gemm *_Nonnull);
     size_t (*_Nonnull gemm_scratch)(size_t inputs);
     /// Largest integer of an 8-bit weight, 63 or 127; see fv_quantised.h.
     int weight_limit;
     /// The byte that stands for 0 in an 8-bit weight: weight_limit + 1 where bytes are unsigned, 0 where signed.
     int weight_zero;
+    /// Sizes of numbers of `width` bytes, 2 or 4, as integers (their bits without the sign): the largest.
+    uint32_t (*_Nonnull largest_bits)(const void *_Nonnull numbers, size_t count, size_t width);
     /// q = the integers of one group of weights, ±limit for 8 bits or −8 … 7 for 4; answers the scale.
     float (*_Nonnull quantise_weights)(
         const float *_Nonnull w, size_t count, int bits, int limit, int8_t *_Nonnull q);

@@ -4,6 +4,8 @@
 
 #include <stddef.h>
 
+#include "fv_kernels.h"
+
 enum fv_type { FV_FLOAT32 = 0, FV_BFLOAT16 = 1, FV_FLOAT16 = 2 };
 
 /// Packs a range of panels of W [outputs, inputs].
@@ -27,17 +29,30 @@ struct fv_pack {
     enum fv_type packed_type;
     size_t outputs;
     size_t inputs;
-    /// Panel width of the function table.
-    size_t nr;
+    const struct fv_kernels *_Nonnull kernels;
     size_t first_panel;
     size_t panel_count;
     /// Start of panel 0.
     void *_Nonnull packed;
 };
 
+/// What packing saw of a matrix.
+struct fv_seen {
+    /// 1 where a number is NaN or infinite.
+    size_t not_finite;
+    /// One more than the last output that has a number other than 0; 0 where none has.
+    size_t filled;
+};
+
 /// Bytes of one panel.
 size_t fv_packed_panel_bytes(enum fv_type packed_type, size_t inputs, size_t nr);
-void fv_pack_panels(const struct fv_pack *_Nonnull pack);
+/// Adds what it sees of `source` and `second` to seen[0] and seen[1].
+void fv_pack_panels(const struct fv_pack *_Nonnull pack, struct fv_seen *_Nonnull seen);
+
+/// The same of numbers that are not packed: [outputs][inputs].
+void fv_look_at(
+    const struct fv_kernels *_Nonnull kernels, const void *_Nonnull numbers, enum fv_type type, size_t outputs,
+    size_t inputs, struct fv_seen *_Nonnull seen);
 
 /// Converts `count` numbers between float32, bfloat16 (round to nearest even) and float16 (source only).
 /// Source and destination may be unaligned.

@@ -53,17 +53,25 @@ struct fv_quantised_pack {
 
 /// Quantises and packs a range of panels, symmetrically (no minima). 8 bits: the largest weight of a group
 /// becomes ±weight_limit. 4 bits: of several scales the one with the smallest squared error.
-void fv_quantised_pack_panels(const struct fv_quantised_pack *_Nonnull pack);
+/// `seen` as in fv_pack.h.
+void fv_quantised_pack_panels(const struct fv_quantised_pack *_Nonnull pack, struct fv_seen *_Nonnull seen);
 
 /// Integers that somebody else quantised: w[j][k] = scale[j][k / group] · q[j][k] + bias[j][k / group], q unsigned.
 ///
 /// words: the q of a row one after the other, the first in the lowest bits, whole little-endian 32-bit words per row;
-/// scales and biases: float32 [outputs][inputs / group]. inputs is a multiple of the group.
+/// scales and biases: [outputs][inputs / group], of any type and alignment. inputs is a multiple of the group.
 struct fv_integers {
     const void *_Nonnull words;
-    const float *_Nonnull scales;
-    const float *_Nonnull biases;
+    const void *_Nonnull scales;
+    const void *_Nonnull biases;
+    enum fv_type scale_type;
+    enum fv_type bias_type;
 };
+
+/// y[inputs] = the numbers of one output, 4 or 8 bits each.
+void fv_integers_row(
+    const struct fv_integers *_Nonnull integers, int bits, size_t group, size_t inputs, size_t output,
+    float *_Nonnull y);
 
 struct fv_integers_pack {
     struct fv_integers source;
@@ -83,7 +91,8 @@ struct fv_integers_pack {
 };
 
 /// Packs a range of panels with minima, every integer as it is. 8 bits fit where the weight limit is 127.
-void fv_integers_pack_panels(const struct fv_integers_pack *_Nonnull pack);
+/// `seen` as in fv_pack.h, where an output whose integers are all 0 counts as one without numbers.
+void fv_integers_pack_panels(const struct fv_integers_pack *_Nonnull pack, struct fv_seen *_Nonnull seen);
 
 /// Packed panels back to numbers.
 struct fv_quantised_unpack {

@@ -13,9 +13,10 @@ static float coarse_gelu(float x) {
 float fv_activate_scalar(float x, enum fv_activation activation) {
     switch (activation) {
     case FV_NONE: return x;
-    case FV_GELU: return 0.5f * x * (1 + erff(x * 0.70710678118654752f));
-    case FV_SILU: return x / (1 + expf(-x));
-    case FV_RELU: return x > 0 ? x : 0;
+    // Of −infinity the limit, not −infinity · 0; NaN stays NaN.
+    case FV_GELU: return x == -INFINITY ? 0 : 0.5f * x * (1 + erff(x * 0.70710678118654752f));
+    case FV_SILU: return x == -INFINITY ? 0 : x / (1 + expf(-x));
+    case FV_RELU: return x < 0 ? 0 : x;
     case FV_COARSE_GELU: return coarse_gelu(x);
     }
     return x;

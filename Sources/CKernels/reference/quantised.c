@@ -4,6 +4,10 @@
 #define FV_NAME(operation) plain_##operation
 #include "../simd/weights.h"
 
+uint32_t fv_largest_bits_scalar(const void *numbers, size_t count, size_t width) {
+    return plain_largest_bits(numbers, count, width);
+}
+
 float fv_quantise_weights_scalar(const float *w, size_t count, int bits, int limit, int8_t *q) {
     return plain_quantise_weights(w, count, bits, limit, q);
 }
@@ -33,9 +37,9 @@ static void quantise_row(const float *x, size_t inputs, size_t group, char *row)
             const float size = __builtin_fabsf(x[k]);
             if (size > top || size != size) top = size; // NaN stays
         }
-        const float factor = top > 0 ? LIMIT / top : 0;
+        const float factor = fv_quantising_factor(top);
         struct group *g = groups++;
-        *g = (struct group){top / LIMIT, 0};
+        *g = (struct group){fv_quantised_scale(top), 0};
         for (size_t k = first; k < end; k++) {
             const float q = __builtin_rintf(x[k] * factor);
             values[k] = (int8_t)(q > LIMIT ? LIMIT : q > -LIMIT ? q : -LIMIT); // also for NaN

@@ -27,6 +27,7 @@ size_t fv_ffn_scratch_scalar(size_t inputs, size_t hidden, size_t outputs);
 size_t fv_ffn_rows_scalar(size_t inputs, size_t hidden, size_t outputs);
 double fv_peak_scalar(size_t rounds);
 void fv_read_memory_scalar(const void *base, size_t bytes);
+uint32_t fv_largest_bits_scalar(const void *numbers, size_t count, size_t width);
 float fv_quantise_weights_scalar(const float *w, size_t count, int bits, int limit, int8_t *q);
 size_t fv_quantised_pitch_scalar(size_t inputs, size_t group);
 void fv_quantise_scalar(const struct fv_quantise *);

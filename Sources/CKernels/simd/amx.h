@@ -6,16 +6,15 @@
 //     tile 5 │ the next 16 rows             tiles 0, 1 and 2, 3: their sums
 //
 // Sums of bfloat16 products: of each 32 inputs the even and the odd ones are added up apart, then both to the sum, all
-// rounded to float32, with numbers below 2^-126 taken for 0: not the same bits as `vdpbf16ps`, so a row's result depends
-// on whether its call has at least AMX_LEAST rows. Integers are exact, and the same in every way.
+// rounded to float32, with numbers below 2^-126 taken for 0: not the same bits as `vdpbf16ps`. So a single row goes by
+// tiles too: it has the same bits as among others, whatever the processor makes of the manual, and 16 cycles for each
+// kilobyte of weights are a fraction of what reading them takes. Integers are exact, and the same in every way.
 //
 // Every call configures the tiles and gives them back: they are state of the thread, and a thread that holds them costs
 // more to switch. All shapes are full; a rest of inputs is copied beside zeros, rows beyond the last are not used.
 // Never run on such a processor, see README.md.
 
 enum {
-    // Calls with fewer rows go by vector registers: loading the weights is then most of the work.
-    AMX_LEAST = 4,
     // Rows and bytes of a tile.
     TILE_ROWS = 16,
     TILE_BYTES = 64,
@@ -140,30 +139,25 @@ static void tile_q8_amx(const struct q_tile *t) {
 #define FV_INPUTS_UNIT 32
 #define FV_INPUT uint16_t
 #define FV_INPUT_IS_BF16 1
-#define FV_ROW row_bf16
 #define FV_PANEL(k) (((k) + 1) / 2 * NR * 4)
-#define FV_WITHOUT_STEM 1
-#define row_tile_tiles tile_bf16_1
 #define finish_hidden_tiles finish_hidden_rounded
 #include "gemm.h"
 
 static void FV_AMX(gemm_bf16)(const struct fv_gemm *g) {
-    if (g->rows < AMX_LEAST) {
-        FV_NAME(gemm_bf16)(g);
-        return;
-    }
     begin_tiles();
     FV_NAME(gemm_tiles)(g);
     end_tiles();
 }
 
 static void FV_AMX(ffn_bf16)(const struct fv_ffn *f) {
-    if (f->rows < AMX_LEAST) {
-        FV_NAME(ffn_bf16)(f);
-        return;
-    }
     begin_tiles();
     FV_NAME(ffn_tiles)(f);
+    end_tiles();
+}
+
+static void FV_AMX(stem_bf16)(const struct fv_stem *s) {
+    begin_tiles();
+    FV_NAME(stem_tiles)(s);
     end_tiles();
 }
 

@@ -6,9 +6,11 @@
 //     at the end: y = O / l
 //
 // Both products run on the GEMM micro-kernels. K is transposed and V copied into panels per block. All sums
-// are float32. A few queries (decoding) take a direct path that reads K and V in place.
+// are float32. A few queries (decoding) leave V in place and K in bfloat16, but take every sum in the same order: a query
+// has the same bits alone and among others. Keys that a query does not see take no part in its sums, not even with weight
+// 0: what they hold does not matter.
 
-enum { KEYS = 256, DIRECT_QUERIES = 3 };
+enum { KEYS = 256, DIRECT_QUERIES = 8 };
 
 // Keys [count][dimension] as panels of NR keys, [dimension][NR] each; missing keys are zero.
 static void pack_keys(const float *k, size_t stride, size_t count, size_t dimension, float *target) {
@@ -18,11 +20,34 @@ static void pack_keys(const float *k, size_t stride, size_t count, size_t dimens
             const float *rows = k + (first + j) * stride;
             const int complete = first + j + 8 <= count;
             if (complete) {
-                for (size_t d = 0; d < whole; d += 8) transpose8(rows + d, stride, target + d * NR + j, NR);
+                for (size_t d = 0; d < whole; d += 8) transpose8(rows + d, 4 * stride, target + d * NR + j, NR);
             }
             for (size_t d = complete ? whole : 0; d < dimension; d++) {
                 for (size_t i = 0; i < 8; i++) {
                     target[d * NR + j + i] = first + j + i < count ? rows[i * stride + d] : 0;
+                }
+            }
+        }
+    }
+}
+
+// The same of bfloat16 numbers, as panels of bfloat16 weights: words of two neighbouring numbers (fv_pack.h).
+static void pack_half_keys(const char *k, size_t stride, size_t count, size_t dimension, float *target) {
+    const size_t words = (dimension + 1) / 2, whole = dimension / 2 / 8 * 8;
+    for (size_t first = 0; first < count; first += NR, target += words * NR) {
+        for (size_t j = 0; j < NR; j += 8) {
+            const char *rows = k + 2 * (first + j) * stride;
+            const int complete = first + j + 8 <= count;
+            if (complete) {
+                for (size_t w = 0; w < whole; w += 8) transpose8(rows + 4 * w, 2 * stride, target + w * NR + j, NR);
+            }
+            for (size_t w = complete ? whole : 0; w < words; w++) {
+                for (size_t i = 0; i < 8; i++) {
+                    uint32_t word = 0;
+                    if (first + j + i < count) {
+                        __builtin_memcpy(&word, rows + 2 * i * stride + 4 * w, 2 * w + 1 < dimension ? 4 : 2);
+                    }
+                    __builtin_memcpy(target + w * NR + j + i, &word, 4);
                 }
             }
         }
@@ -44,10 +69,9 @@ static void pack_values(const float *v, size_t stride, size_t count, size_t dime
 }
 
 // Turns the scores of one query into weights, in place, and brings its row of O and its sums up to date.
-// visible: keys of this block that the query sees, at least 1; those up to `padded` get weight 0.
+// visible: keys of this block that the query sees, at least 1.
 INLINE void soften(
-    float *scores, size_t visible, size_t padded, float scale, float *largest, float *total, float *o,
-    size_t o_columns) {
+    float *scores, size_t visible, float scale, float *largest, float *total, float *o, size_t o_columns) {
     const size_t whole = visible / W * W, rest = visible - whole;
     const V factor = v_set(scale);
     V top = v_set(*largest);
@@ -57,7 +81,8 @@ INLINE void soften(
         const float score = scores[j] * scale;
         if (score > next) next = score;
     }
-    const V offset = v_set(-next);
+    // While all scores are minus infinity their weights are 0.
+    const V offset = v_set(next == -__builtin_inff() ? 0 : -next);
     V sum = v_zero();
     size_t done = 0;
     for (; done + 4 * W <= whole; done += 4 * W) {
@@ -77,7 +102,6 @@ INLINE void soften(
         v_store(scores + whole, p);
         sum = v_add(sum, p);
     }
-    for (size_t j = whole + (rest ? W : 0); j < padded; j += W) v_store(scores + j, v_zero());
     if (next > *largest) {
         // The first block comes from minus infinity: factor 0 on sums that are 0.
         const V shrink = v_exp(v_set(*largest - next));
@@ -104,64 +128,106 @@ INLINE V kv_load_part(const char *p, size_t n, const int is_half) {
     return v_load(values);
 }
 
-INLINE void direct(const struct fv_attention *t, const int is_half) {
-    float *weights = t->scratch;
+// Keys of the block from `first` on, `count` long, that query i sees.
+INLINE size_t seen_keys(const struct fv_attention *t, size_t i, size_t first, size_t count) {
+    if (!t->causal) return count;
+    const size_t limit = t->visible + i + 1;
+    return limit <= first ? 0 : limit - first < count ? limit - first : count;
+}
+
+// y = O / l for every query.
+static void divide(const struct fv_attention *t, const float *o, size_t o_stride, const float *total) {
     for (size_t i = 0; i < t->queries; i++) {
-        const float *q = t->q + i * t->q_stride;
-        const size_t seen = t->visible + i + 1, keys = t->causal && seen < t->keys ? seen : t->keys;
-        const size_t whole = t->dimension / W * W, rest = t->dimension - whole;
-        float largest = -__builtin_inff();
-        for (size_t j = 0; j < keys; j++) {
-            const char *k = kv_at(t->k, j * t->k_stride, is_half);
-            V sum = v_zero();
-            for (size_t d = 0; d < whole; d += W) {
-                sum = v_fma(v_load(q + d), kv_load(kv_at(k, d, is_half), is_half), sum);
-            }
-            if (rest) {
-                const V part = kv_load_part(kv_at(k, whole, is_half), rest, is_half);
-                sum = v_fma(v_load_part(q + whole, rest), part, sum);
-            }
-            weights[j] = v_sum(sum) * t->scale;
-            if (weights[j] > largest) largest = weights[j];
-        }
-        V sums = v_zero();
-        for (size_t j = 0; j < keys; j += W) {
-            const size_t n = keys - j < W ? keys - j : W;
-            const V p = v_keep_part(v_exp(v_sub(v_load_part(weights + j, n), v_set(largest))), n);
-            v_store_part(weights + j, p, n);
-            sums = v_add(sums, p);
-        }
-        const V factor = v_set(1 / v_sum(sums));
-        for (size_t d = 0; d < t->dimension; d += 4 * W) {
-            V o[4] = {v_zero(), v_zero(), v_zero(), v_zero()};
-            size_t n[4];
-            for (size_t p = 0; p < 4; p++) {
-                const size_t start = d + p * W;
-                n[p] = start >= t->dimension ? 0 : t->dimension - start < W ? t->dimension - start : W;
-            }
-            if (n[3] == W) {
-                for (size_t j = 0; j < keys; j++) {
-                    const char *v = kv_at(t->v, j * t->v_stride + d, is_half);
-                    const V weight = v_set(weights[j]);
-                    FV_UNROLL for (size_t p = 0; p < 4; p++) {
-                        o[p] = v_fma(weight, kv_load(kv_at(v, p * W, is_half), is_half), o[p]);
-                    }
-                }
-            } else {
-                for (size_t j = 0; j < keys; j++) {
-                    const char *v = kv_at(t->v, j * t->v_stride + d, is_half);
-                    const V weight = v_set(weights[j]);
-                    for (size_t p = 0; p < 4 && n[p]; p++) {
-                        const V part = kv_load_part(kv_at(v, p * W, is_half), n[p], is_half);
-                        o[p] = v_fma(weight, part, o[p]);
-                    }
-                }
-            }
-            for (size_t p = 0; p < 4 && n[p]; p++) {
-                v_store_part(t->y + i * t->y_stride + d + p * W, v_mul(o[p], factor), n[p]);
-            }
+        const V factor = v_set(1 / total[i]);
+        for (size_t d = 0; d < t->dimension; d += W) {
+            const size_t n = t->dimension - d < W ? t->dimension - d : W;
+            v_store_part(t->y + i * t->y_stride + d, v_mul(v_load(o + i * o_stride + d), factor), n);
         }
     }
+}
+
+// Scores of one query for a block of packed keys: four panels at a time, in the order of the tiles.
+INLINE void score_keys(
+    const float *q, const float *keys, size_t count, size_t dimension, float *scores, const int is_half) {
+    const size_t panel = (is_half ? (dimension + 1) / 2 : dimension) * NR;
+    size_t j = 0;
+    for (; j + 3 * NR < count; j += 4 * NR, keys += 4 * panel) {
+        if (is_half) {
+            row_bf16(dimension, q, (const char *)keys, panel * 4, scores + j);
+        } else {
+            row_f32(dimension, q, (const char *)keys, panel * 4, scores + j);
+        }
+    }
+    for (; j < count; j += NR, keys += panel) {
+        if (is_half) {
+            tile_bf16_1(dimension, q, 0, keys, scores + j, NR, 0);
+        } else {
+            tile_f32_1(dimension, q, 0, keys, scores + j, NR, 0);
+        }
+    }
+}
+
+// O += weights · values, the values where they are.
+INLINE void add_values(
+    const struct fv_attention *t, const float *weights, size_t first, size_t count, float *o, const int is_half) {
+    for (size_t d = 0; d < t->dimension; d += 4 * W) {
+        V sums[4];
+        size_t n[4];
+        for (size_t p = 0; p < 4; p++) {
+            const size_t start = d + p * W;
+            n[p] = start >= t->dimension ? 0 : t->dimension - start < W ? t->dimension - start : W;
+            sums[p] = n[p] ? v_load(o + start) : v_zero();
+        }
+        if (n[3] == W) {
+            for (size_t j = 0; j < count; j++) {
+                const char *v = kv_at(t->v, (first + j) * t->v_stride + d, is_half);
+                const V weight = v_set(weights[j]);
+                FV_UNROLL for (size_t p = 0; p < 4; p++) {
+                    sums[p] = v_fma(weight, kv_load(kv_at(v, p * W, is_half), is_half), sums[p]);
+                }
+            }
+        } else {
+            for (size_t j = 0; j < count; j++) {
+                const char *v = kv_at(t->v, (first + j) * t->v_stride + d, is_half);
+                const V weight = v_set(weights[j]);
+                for (size_t p = 0; p < 4 && n[p]; p++) {
+                    sums[p] = v_fma(weight, kv_load_part(kv_at(v, p * W, is_half), n[p], is_half), sums[p]);
+                }
+            }
+        }
+        for (size_t p = 0; p < 4 && n[p]; p++) v_store(o + d + p * W, sums[p]);
+    }
+}
+
+INLINE void direct(const struct fv_attention *t, const int is_half) {
+    const size_t o_stride = (t->dimension + NR - 1) / NR * NR;
+    float *keys = t->scratch;
+    float *scores = keys + KEYS * (t->dimension + 1);
+    float *o = scores + KEYS + 32;
+    float largest[DIRECT_QUERIES], total[DIRECT_QUERIES];
+    for (size_t i = 0; i < t->queries; i++) {
+        largest[i] = -__builtin_inff();
+        total[i] = 0;
+    }
+    for (size_t i = 0; i < t->queries * o_stride; i += W) v_store(o + i, v_zero());
+    const size_t seen = t->visible + t->queries, end = t->causal && seen < t->keys ? seen : t->keys;
+    for (size_t first = 0; first < end; first += KEYS) {
+        const size_t count = end - first < KEYS ? end - first : KEYS;
+        if (is_half) {
+            pack_half_keys(kv_at(t->k, first * t->k_stride, 1), t->k_stride, count, t->dimension, keys);
+        } else {
+            pack_keys((const float *)t->k + first * t->k_stride, t->k_stride, count, t->dimension, keys);
+        }
+        for (size_t i = 0; i < t->queries; i++) {
+            const size_t visible = seen_keys(t, i, first, count);
+            if (visible == 0) continue;
+            float *sums = o + i * o_stride;
+            score_keys(t->q + i * t->q_stride, keys, visible, t->dimension, scores, is_half);
+            soften(scores, visible, t->scale, largest + i, total + i, sums, o_stride);
+            add_values(t, scores, first, visible, sums, is_half);
+        }
+    }
+    divide(t, o, o_stride, total);
 }
 
 static void direct_float(const struct fv_attention *t) { direct(t, 0); }
@@ -211,40 +277,36 @@ static void FV_NAME(attention)(const struct fv_attention *t) {
         }
         for (size_t row = start; row < t->queries; row += MR) {
             const size_t mr = t->queries - row < MR ? t->queries - row : MR;
-            for (size_t j = 0; j < count; j += NR) {
+            // What the first and the last of these queries see.
+            const size_t least = seen_keys(t, row, first, count), most = seen_keys(t, row + mr - 1, first, count);
+            for (size_t j = 0; j < most; j += NR) {
                 tiles_f32[mr](
                     t->dimension, t->q + row * t->q_stride, t->q_stride, keys + j * t->dimension, scores + j,
                     score_stride, 0);
             }
             for (size_t i = row; i < row + mr; i++) {
-                float *line = scores + (i - row) * score_stride;
-                const size_t limit = t->visible + i + 1; // keys that this query sees
-                size_t visible = count;
-                if (t->causal && limit < first + count) visible = limit > first ? limit - first : 0;
-                if (visible == 0) {
-                    for (size_t j = 0; j < count; j += W) v_store(line + j, v_zero());
-                } else {
-                    float *sums = o + i * o_stride;
-                    soften(line, visible, count, t->scale, largest + i, total + i, sums, o_stride);
-                }
+                const size_t visible = seen_keys(t, i, first, count);
+                float *line = scores + (i - row) * score_stride, *sums = o + i * o_stride;
+                if (visible) soften(line, visible, t->scale, largest + i, total + i, sums, o_stride);
             }
             for (size_t c = 0; c < o_stride; c += NR) {
-                tiles_f32[mr](
-                    count, scores, score_stride, values + c * KEYS, o + row * o_stride + c, o_stride, 1);
+                const float *panel = values + c * KEYS;
+                if (least) tiles_f32[mr](least, scores, score_stride, panel, o + row * o_stride + c, o_stride, 1);
+                for (size_t i = row; i < row + mr; i++) {
+                    const size_t more = seen_keys(t, i, first, count) - least;
+                    if (more == 0) continue;
+                    const float *line = scores + (i - row) * score_stride + least;
+                    tile_f32_1(more, line, 0, panel + least * NR, o + i * o_stride + c, o_stride, 1);
+                }
             }
         }
     }
-    for (size_t i = 0; i < t->queries; i++) {
-        const V factor = v_set(1 / total[i]);
-        for (size_t d = 0; d < t->dimension; d += W) {
-            const size_t n = t->dimension - d < W ? t->dimension - d : W;
-            v_store_part(t->y + i * t->y_stride + d, v_mul(v_load(o + i * o_stride + d), factor), n);
-        }
-    }
+    divide(t, o, o_stride, total);
 }
 
+// Enough for either way: the few queries' packed keys have one number more for an odd dimension.
 static size_t FV_NAME(attention_scratch)(size_t keys, size_t dimension) {
+    (void)keys;
     const size_t o_stride = (dimension + NR - 1) / NR * NR;
-    const size_t blocked = 2 * KEYS * dimension + KEYS * o_stride + MR * (KEYS + 32) + ROWS * o_stride;
-    return (blocked > keys ? blocked : keys) * 4 + 64;
+    return (2 * KEYS * (dimension + 1) + KEYS * o_stride + MR * (KEYS + 32) + ROWS * o_stride) * 4 + 64;
 }

@@ -54,4 +54,32 @@ INLINE void tile_dpbf16(
 }
 #endif
 
+#if !FV_HAS_AMX // whose products all go by tiles
 FV_TILE_FUNCTIONS(dpbf16, uint16_t, uint16_t)
+
+// One row × four panels, as row_bf16 in tiles.h, with the instruction of the tiles and in their order: a row has the same
+// bits alone and among others.
+static void row_dpbf16(size_t k, const uint16_t *a, const char *panels, size_t panel_bytes, float *c) {
+#if FV_NEON
+    for (size_t p = 0; p < 4; p++) tile_dpbf16_1(k, a, 0, panels + p * panel_bytes, c + p * NR, NR, 0);
+#else
+    V sums[4][2];
+    FV_UNROLL for (size_t p = 0; p < 4; p++) sums[p][0] = sums[p][1] = v_zero();
+    for (size_t j = 0; j < k; j += 2) {
+        int32_t pair;
+        __builtin_memcpy(&pair, a + j, 4);
+        const VI x = _mm512_set1_epi32(pair);
+        FV_UNROLL for (size_t p = 0; p < 4; p++) {
+            const char *b = panels + p * panel_bytes + j * 2 * NR;
+            __builtin_prefetch(b + 1024);
+            sums[p][0] = v_dot_pairs(sums[p][0], x, v_load_words(b));
+            sums[p][1] = v_dot_pairs(sums[p][1], x, v_load_words(b + 4 * W));
+        }
+    }
+    FV_UNROLL for (size_t p = 0; p < 4; p++) {
+        v_store(c + p * NR, sums[p][0]);
+        v_store(c + p * NR + W, sums[p][1]);
+    }
+#endif
+}
+#endif

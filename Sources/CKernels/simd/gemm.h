@@ -7,9 +7,12 @@
 //     FV_INPUTS_UNIT    inputs that a micro-kernel takes at once
 //     FV_INPUT          element that the micro-kernels read: float, or uint16_t where they want bfloat16
 //     FV_INPUT_IS_BF16  0 or 1
-//     FV_ROW            kernel for one row and four panels (reads float)
+//     FV_ROW            optional: kernel for one row and four panels, which adds up in the order of FV_TILE
 //     FV_PANEL(k)       bytes of k inputs of a panel (k even unless it is the last)
-//     FV_WITHOUT_STEM   optional: only products and the feed-forward network
+//     FV_ONLY_PRODUCTS  optional: only products
+//
+// A row has the same bits alone, among any others and at any place: every way through here takes its sums with the same
+// instructions in the same order.
 //
 // Loop order of a call: blocks of k; panels; tiles of FV_TILE_ROWS rows. A panel's block (KC · NR numbers) stays in the
 // first-level cache while all rows pass by, the rows' block (ROWS · KC) stays in the second-level cache while
@@ -38,36 +41,44 @@ static const FV_INPUT *FV_LOCAL(inputs)(
 #endif
 }
 
+#ifdef FV_ROW
 // Products of one row, reading each weight once.
 static void FV_LOCAL(gemm_row)(const struct fv_gemm *g) {
     const size_t panel_bytes = FV_PANEL(g->inputs), end = g->first_panel + g->panel_count;
+    char *scratch = g->scratch;
+    size_t stride = g->a_stride;
+    const FV_INPUT *a = FV_LOCAL(inputs)(g->a, &stride, 1, g->inputs, &scratch);
     _Alignas(64) float sums[4 * NR];
     for (size_t panel = g->first_panel; panel < end; panel += 4) {
         const char *base = (const char *)g->panels + panel * panel_bytes;
         const size_t count = end - panel < 4 ? end - panel : 4;
         if (count == 4) {
-            FV_ROW(g->inputs, g->a, base, panel_bytes, sums);
+            FV_ROW(g->inputs, a, base, panel_bytes, sums);
         } else {
             for (size_t p = 0; p < count; p++) {
-                FV_LOCAL(row_tile)(g->inputs, g->a, 0, base + p * panel_bytes, sums + p * NR, NR, 0);
+                FV_TILE(1, g->inputs, a, stride, base + p * panel_bytes, sums + p * NR, NR, 0);
             }
         }
         for (size_t p = 0; p < count; p++) finish(g, sums + p * NR, 0, 1, panel + p);
     }
 }
+#endif
 
 static void FV_PUBLIC(gemm)(const struct fv_gemm *g) {
+#ifdef FV_ROW
     if (g->rows == 1) {
         FV_LOCAL(gemm_row)(g);
         return;
     }
+#endif
     const size_t panel_bytes = FV_PANEL(g->inputs);
     char *scratch = g->scratch;
     size_t stride = g->a_stride;
     const FV_INPUT *a = FV_LOCAL(inputs)(g->a, &stride, g->rows, g->inputs, &scratch);
     float *sums = (float *)scratch;
     const size_t tiles = (g->rows + FV_TILE_ROWS - 1) / FV_TILE_ROWS;
-    const size_t step = k_step(g->inputs, FV_INPUTS_UNIT);
+    // A single row reads each panel as one stream.
+    const size_t step = g->rows == 1 ? g->inputs : k_step(g->inputs, FV_INPUTS_UNIT);
     for (size_t k = 0; k < g->inputs; k += step) {
         const size_t depth = g->inputs - k < step ? g->inputs - k : step;
         const int last = k + depth == g->inputs;
@@ -86,6 +97,7 @@ static void FV_PUBLIC(gemm)(const struct fv_gemm *g) {
     }
 }
 
+#if !FV_ONLY_PRODUCTS
 // Tile of rows through expand and project, HIDDEN hidden columns at a time; see fv_ffn.
 static void FV_PUBLIC(ffn)(const struct fv_ffn *f) {
     const size_t expand_bytes = FV_PANEL(f->inputs), project_bytes = FV_PANEL(f->hidden);
@@ -127,7 +139,6 @@ static void FV_PUBLIC(ffn)(const struct fv_ffn *f) {
     }
 }
 
-#if !FV_WITHOUT_STEM
 // Patches of up to ROWS output positions as a matrix [rows, k·k·channels], then a product.
 static void FV_PUBLIC(stem)(const struct fv_stem *s) {
     const size_t inputs = s->kernel * s->kernel * s->channels;
@@ -166,4 +177,4 @@ static void FV_PUBLIC(stem)(const struct fv_stem *s) {
 #undef FV_INPUT_IS_BF16
 #undef FV_ROW
 #undef FV_PANEL
-#undef FV_WITHOUT_STEM
+#undef FV_ONLY_PRODUCTS

@@ -28,9 +28,15 @@ const struct fv_kernels FV_TABLE = {
     .query_block = ROWS,
     .gemm_f32 = FV_NAME(gemm_f32),
     .gemm_bf16 = FV_MATRIX(gemm_bf16),
+#if FV_HAS_DPBF16
+    .gemm_exact_bf16 = FV_NAME(gemm_exact_bf16),
+#else
+    .gemm_exact_bf16 = FV_NAME(gemm_bf16),
+#endif
     .gemm_scratch = FV_NAME(gemm_scratch),
     .weight_limit = WEIGHT_LIMIT,
     .weight_zero = WEIGHT_ZERO,
+    .largest_bits = FV_NAME(largest_bits),
     .quantise_weights = FV_NAME(quantise_weights),
     .quantised_pitch = FV_NAME(quantised_pitch),
     .quantise = FV_NAME(quantise),
@@ -44,7 +50,7 @@ const struct fv_kernels FV_TABLE = {
     .ffn_scratch = FV_NAME(ffn_scratch),
     .ffn_rows = FV_NAME(ffn_rows),
     .stem_f32 = FV_NAME(stem_f32),
-    .stem_bf16 = FV_NAME(stem_bf16),
+    .stem_bf16 = FV_MATRIX(stem_bf16),
     .stem_scratch = FV_NAME(stem_scratch),
     .depthwise = FV_NAME(depthwise),
     .depthwise_scratch = FV_NAME(depthwise_scratch),

@@ -6,6 +6,10 @@
 
 #define FV_ALL(n) FV_UNROLL for (size_t i = 0; i < n; i++)
 
+// x within low … high; NaN stays NaN: on x86 the smaller and the larger of two numbers are the second one where either is
+// NaN.
+INLINE V v_clamp(V x, float low, float high) { return v_min(v_set(high), v_max(v_set(low), x)); }
+
 // p[i] = p[i]·t[i] + c for all i, with the coefficients from the highest power on.
 INLINE void v_polynomial(V *p, const V *t, const size_t n, const float *c, const size_t count) {
     FV_ALL(n) p[i] = v_set(c[0]);
@@ -16,12 +20,12 @@ INLINE void v_polynomial(V *p, const V *t, const size_t n, const float *c, const
 }
 
 // e^x: 2^m · e^r with r in ±ln2/2 and a polynomial of degree 6. Relative error below 1.5e-7; exactly 0 for
-// x <= -87.3 (where e^x is next to the smallest normal number); at most e^88.
+// x <= -87.3 (where e^x is next to the smallest normal number); at most e^88; NaN for NaN.
 INLINE void v_exp_all(V *x, const size_t n) {
     static const float c[] = {1.38888889e-3f, 8.33333333e-3f, 4.16666667e-2f, 1.66666667e-1f, 0.5f, 1, 1};
     V m[4], r[4], p[4];
     FV_ALL(n) {
-        r[i] = v_min(v_max(x[i], v_set(-87.3f)), v_set(88.0f));
+        r[i] = v_clamp(x[i], -87.3f, 88.0f);
         m[i] = v_round(v_mul(r[i], v_set(1.44269504f)));
         r[i] = v_fma(m[i], v_set(-0.693359375f), r[i]);
         r[i] = v_fma(m[i], v_set(2.12194440e-4f), r[i]);
@@ -52,21 +56,20 @@ INLINE void v_gelu_all(V *x, const size_t n) {
     };
     V t[4], p[4];
     FV_ALL(n) {
-        const V bounded = v_min(v_max(x[i], v_set(-5.2f)), v_set(5.2f));
+        const V bounded = v_clamp(x[i], -5.2f, 5.2f);
         t[i] = v_fma(v_mul(bounded, bounded), v_set(2 / (5.2f * 5.2f)), v_set(-1));
     }
     v_polynomial(p, t, n, c, sizeof c / sizeof c[0]);
     FV_ALL(n) {
-        const V bounded = v_min(v_max(x[i], v_set(-5.2f)), v_set(5.2f));
+        const V bounded = v_clamp(x[i], -5.2f, 5.2f);
         x[i] = v_unless_below(x[i], v_set(-5.2f), v_mul(x[i], v_fma(p[i], bounded, v_set(0.5f))));
     }
 }
 
 // FV_COARSE_GELU, see numbers.h.
 INLINE void v_coarse_gelu_all(V *x, const size_t n) {
-    const V range = v_set(fv_coarse_gelu_range), least = v_set(-fv_coarse_gelu_range);
     V b[4], t[4], g[4];
-    FV_ALL(n) b[i] = v_min(v_max(x[i], least), range);
+    FV_ALL(n) b[i] = v_clamp(x[i], -fv_coarse_gelu_range, fv_coarse_gelu_range);
     FV_ALL(n) t[i] = v_mul(b[i], b[i]);
     v_polynomial(g, t, n, fv_coarse_gelu_coefficients, sizeof fv_coarse_gelu_coefficients / sizeof(float));
     FV_ALL(n) x[i] = v_mul(x[i], v_fma(g[i], b[i], v_set(0.5f)));
@@ -82,7 +85,7 @@ INLINE V v_activate(V x, enum fv_activation activation) {
     case FV_NONE: return x;
     case FV_GELU: return v_gelu(x);
     case FV_SILU: return v_silu(x);
-    case FV_RELU: return v_max(x, v_zero());
+    case FV_RELU: return v_max(v_zero(), x); // in this order NaN stays
     case FV_COARSE_GELU:
         v_coarse_gelu_all(&x, 1);
         return x;

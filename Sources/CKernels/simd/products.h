@@ -161,25 +161,40 @@ static size_t FV_NAME(stem_scratch)(size_t inputs, size_t out_width) {
 #define FV_INPUT_IS_BF16 0
 #define FV_ROW row_f32
 #define FV_PANEL(k) ((k) * NR * 4)
-#define row_tile_f32 tile_f32_1
 #define finish_hidden_f32 finish_hidden_float
 #include "gemm.h"
 
-#define FV_PANEL(k) (((k) + 1) / 2 * NR * 4)
+#if FV_HAS_DPBF16
+// bfloat16 weights with inputs that are not rounded.
+#define FV_WEIGHTS exact_bf16
+#define FV_TILE(mr, ...) tiles_bf16[mr](__VA_ARGS__)
+#define FV_TILE_ROWS MR
+#define FV_INPUTS_UNIT 2
+#define FV_INPUT float
+#define FV_INPUT_IS_BF16 0
 #define FV_ROW row_bf16
+#define FV_PANEL(k) (((k) + 1) / 2 * NR * 4)
+#define FV_ONLY_PRODUCTS 1
+#include "gemm.h"
+#endif
+
+#if !FV_HAS_AMX // amx.h has its own
+#define FV_PANEL(k) (((k) + 1) / 2 * NR * 4)
 #define FV_WEIGHTS bf16
 #define FV_TILE_ROWS MR
 #define FV_INPUTS_UNIT 2
-#define row_tile_bf16 tile_bf16_1
 #if FV_HAS_DPBF16
+#define FV_ROW row_dpbf16
 #define FV_TILE(mr, ...) tiles_dpbf16[mr](__VA_ARGS__)
 #define FV_INPUT uint16_t
 #define FV_INPUT_IS_BF16 1
 #define finish_hidden_bf16 finish_hidden_rounded
 #else
+#define FV_ROW row_bf16
 #define FV_TILE(mr, ...) tiles_bf16[mr](__VA_ARGS__)
 #define FV_INPUT float
 #define FV_INPUT_IS_BF16 0
 #define finish_hidden_bf16 finish_hidden_float
 #endif
 #include "gemm.h"
+#endif

@@ -42,8 +42,7 @@ INLINE struct q_group quantise_group(const float *x, size_t count, int8_t *targe
     const int32_t bits = vi_largest(largest);
     float top;
     __builtin_memcpy(&top, &bits, 4);
-    // With NaN or infinity in the group its scale is that too, and so is every sum.
-    const V factor = v_set(top > 0 ? 127 / top : 0);
+    const V factor = v_set(fv_quantising_factor(top));
     VI sums = vi_zero();
     for (size_t i = 0; i < count; i += 4 * W) {
         VI q[4];
@@ -55,7 +54,7 @@ INLINE struct q_group quantise_group(const float *x, size_t count, int8_t *targe
         }
         vi_store_quanta(target + i, q);
     }
-    return (struct q_group){top / 127, vi_sum(sums)};
+    return (struct q_group){fv_quantised_scale(top), vi_sum(sums)};
 }
 
 static void quantise_row(const float *x, size_t inputs, size_t group, char *row) {

@@ -1,7 +1,7 @@
-// 8×8 numbers, transposed.
-INLINE void transpose8(const float *x, size_t x_stride, float *y, size_t y_stride) {
+// 8×8 words of 32 bits, transposed. Rows of x are x_bytes apart, anywhere in memory; those of y are y_stride words apart.
+INLINE void transpose8(const void *x, size_t x_bytes, float *y, size_t y_stride) {
     __m256 r[8], t[8];
-    FV_UNROLL for (size_t i = 0; i < 8; i++) r[i] = _mm256_loadu_ps(x + i * x_stride);
+    FV_UNROLL for (size_t i = 0; i < 8; i++) r[i] = _mm256_loadu_ps((const float *)((const char *)x + i * x_bytes));
     FV_UNROLL for (size_t i = 0; i < 8; i += 2) {
         t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
         t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);

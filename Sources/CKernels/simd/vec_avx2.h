@@ -33,6 +33,7 @@ INLINE V v_add(V a, V b) { return _mm256_add_ps(a, b); }
 INLINE V v_sub(V a, V b) { return _mm256_sub_ps(a, b); }
 INLINE V v_mul(V a, V b) { return _mm256_mul_ps(a, b); }
 INLINE V v_div(V a, V b) { return _mm256_div_ps(a, b); }
+// b where either is NaN; on NEON then NaN.
 INLINE V v_max(V a, V b) { return _mm256_max_ps(a, b); }
 INLINE V v_min(V a, V b) { return _mm256_min_ps(a, b); }
 INLINE V v_round(V x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }

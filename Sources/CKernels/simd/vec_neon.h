@@ -105,10 +105,12 @@ INLINE void v_interleave(V a, V b, V *low, V *high) {
     *high = (V){{vzip1q_f32(a.val[1], b.val[1]), vzip2q_f32(a.val[1], b.val[1])}};
 }
 
-// 4×4 numbers, transposed.
-INLINE void transpose4(const float *x, size_t x_stride, float *y, size_t y_stride) {
-    const float32x4_t r0 = vld1q_f32(x), r1 = vld1q_f32(x + x_stride);
-    const float32x4_t r2 = vld1q_f32(x + 2 * x_stride), r3 = vld1q_f32(x + 3 * x_stride);
+INLINE float32x4_t load_four(const char *p) { return vreinterpretq_f32_u8(vld1q_u8((const uint8_t *)p)); }
+
+// 4×4 words of 32 bits, transposed; see transpose8.
+INLINE void transpose4(const char *x, size_t x_bytes, float *y, size_t y_stride) {
+    const float32x4_t r0 = load_four(x), r1 = load_four(x + x_bytes);
+    const float32x4_t r2 = load_four(x + 2 * x_bytes), r3 = load_four(x + 3 * x_bytes);
     const float64x2_t even01 = vreinterpretq_f64_f32(vtrn1q_f32(r0, r1));
     const float64x2_t even23 = vreinterpretq_f64_f32(vtrn1q_f32(r2, r3));
     const float64x2_t odd01 = vreinterpretq_f64_f32(vtrn2q_f32(r0, r1));
@@ -118,10 +120,12 @@ INLINE void transpose4(const float *x, size_t x_stride, float *y, size_t y_strid
     vst1q_f32(y + 2 * y_stride, vreinterpretq_f32_f64(vzip2q_f64(even01, even23)));
     vst1q_f32(y + 3 * y_stride, vreinterpretq_f32_f64(vzip2q_f64(odd01, odd23)));
 }
-INLINE void transpose8(const float *x, size_t x_stride, float *y, size_t y_stride) {
+// 8×8 words, transposed. Rows of x are x_bytes apart, anywhere in memory; those of y are y_stride words apart.
+INLINE void transpose8(const void *x, size_t x_bytes, float *y, size_t y_stride) {
     FV_UNROLL for (size_t i = 0; i < 8; i += 4) {
-        transpose4(x + i * x_stride, x_stride, y + i, y_stride);
-        transpose4(x + i * x_stride + 4, x_stride, y + 4 * y_stride + i, y_stride);
+        const char *rows = (const char *)x + i * x_bytes;
+        transpose4(rows, x_bytes, y + i, y_stride);
+        transpose4(rows + 16, x_bytes, y + 4 * y_stride + i, y_stride);
     }
 }
 

@@ -1,16 +1,28 @@
 // Integers of one group of weights: plain loops that the compiler vectorises for the instruction set this is compiled
 // for; the reference includes it too. Run while a model loads.
 
-// Largest size as an integer, which orders as the numbers do, with NaN above them all: a group with NaN gets it as
-// its scale, so that it shows.
-static inline float weights_top(const float *w, size_t count) {
-    uint32_t largest = 0;
+// Largest size as an integer, which orders as the numbers do, with infinity and NaN above them all.
+static uint32_t FV_NAME(largest_bits)(const void *numbers, size_t count, size_t width) {
+    if (width == 4) {
+        uint32_t largest = 0;
+        for (size_t k = 0; k < count; k++) {
+            uint32_t bits;
+            memcpy(&bits, (const char *)numbers + 4 * k, 4);
+            bits &= 0x7FFFFFFF;
+            largest = bits > largest ? bits : largest;
+        }
+        return largest;
+    }
+    uint16_t largest = 0;
     for (size_t k = 0; k < count; k++) {
-        uint32_t bits;
-        memcpy(&bits, w + k, 4);
-        bits &= 0x7FFFFFFF;
+        const uint16_t bits = fv_load16(numbers, k) & 0x7FFF;
         largest = bits > largest ? bits : largest;
     }
+    return largest;
+}
+
+static inline float weights_top(const float *w, size_t count) {
+    const uint32_t largest = FV_NAME(largest_bits)(w, count, 4);
     float top;
     memcpy(&top, &largest, 4);
     return top;
@@ -47,9 +59,10 @@ static inline float weights_error(const float *w, const int8_t *q, size_t count,
 static float FV_NAME(quantise_weights)(const float *w, size_t count, int bits, int limit, int8_t *q) {
     static const float sides[] = {8.4f, 8.0f, 7.6f, 7.2f, 6.8f};
     const float top = weights_top(w, count);
-    if (!(top > 0)) {
+    // Of next to nothing limit / top would overflow; NaN and infinity become the scale, so that they show.
+    if (!(top > 1e-30f && top <= 3.4028235e38f)) {
         memset(q, 0, count);
-        return top; // 0, or NaN
+        return top <= 1e-30f ? 0 : top;
     }
     if (bits == 8) {
         weights_round(w, count, (float)limit / top, (float)-limit, (float)limit, q);

@@ -28,7 +28,8 @@ package struct CheckpointInspection: Sendable {
     package let parts: [Part]
     /// By bytes, most first.
     package let dataTypes: [DataTypeCount]
-    /// Bytes that the weights take once loaded, per precision. Vectors and depthwise kernels stay float32.
+    /// Bytes that the weights take once loaded, per precision. Vectors and depthwise kernels stay float32, and the
+    /// embedding stays as it is stored, because its rows are read in place; a tied one is there a second time, packed.
     package let weightBytes: [Precision: Int]
     /// Bytes of one token's keys and values in all layers, per precision.
     package let cacheBytesPerToken: [Precision: Int]
@@ -58,7 +59,7 @@ extension Checkpoint {
             fileBytes: catalog.byteCount, parts: parts(),
             dataTypes: types.map { .init(dataType: $0.key, tensors: $0.value.tensors, bytes: $0.value.bytes) }
                 .sorted { ($1.bytes, $0.dataType.rawValue) < ($0.bytes, $1.dataType.rawValue) },
-            weightBytes: [.float32: weightBytes(matrixWidth: 4), .bfloat16: weightBytes(matrixWidth: 2)],
+            weightBytes: [.float32: weightBytes(.float32), .bfloat16: weightBytes(.bfloat16)],
             cacheBytesPerToken: [.float32: cached * 4, .bfloat16: cached * 2],
             ignoredTensors: catalog.tensors.keys.filter { !used.contains($0) }.sorted(),
             oddities: remarks + oddities(types: Set(types.keys)))
@@ -83,11 +84,20 @@ extension Checkpoint {
         }
     }
 
-    /// Matrices at `matrixWidth` bytes an element, all else at four.
-    private func weightBytes(matrixWidth: Int) -> Int {
-        weights.entries.values.reduce(0) { total, entry in
+    private func weightBytes(_ precision: Precision) -> Int {
+        let matrixWidth = precision == .float32 ? 4 : 2
+        let table = "decoder.embedding.weight"
+        let scores = configuration.text.tiedEmbeddings ? table : "decoder.output.weight"
+        return weights.entries.reduce(0) { total, item in
+            let (name, entry) = item
+            let count = entry.shape.reduce(1, *)
             let isMatrix = entry.shape.count >= 2 && entry.shape[1] > 1
-            return total + entry.shape.reduce(1, *) * (isMatrix ? matrixWidth : 4)
+            // The table of the scores is packed in bfloat16 where it is stored so, in float32 precision too.
+            let width = name == scores && entry.recipe.dataType == .bfloat16 ? 2 : matrixWidth
+            guard name == table else { return total + count * (isMatrix ? width : 4) }
+            let packed = scores == table ? count * width : 0
+            if case .adapted = entry.recipe { return total + count * 4 + packed }
+            return total + entry.recipe.sources.reduce(packed) { $0 + $1.byteCount }
         }
     }
 

@@ -104,7 +104,26 @@ package struct CanonicalWeights: Sendable {
             recipe: .adapted(entry.recipe, update), shape: entry.shape, source: entry.source)
     }
 
+    /// The file and tensor that a weight comes from, of several the first.
+    package func origin(of name: String) -> WeightOrigin {
+        guard let stored = entries[name]?.recipe.sources.first else {
+            return WeightOrigin(file: location, tensor: name)
+        }
+        return WeightOrigin(file: stored.file, tensor: stored.name)
+    }
+
     private var location: String { catalog.files.first?.name ?? "checkpoint" }
+}
+
+/// Where a weight comes from.
+package struct WeightOrigin: Sendable, Hashable {
+    package let file: String
+    package let tensor: String
+
+    package init(file: String, tensor: String) {
+        self.file = file
+        self.tensor = tensor
+    }
 }
 
 /// A matrix as a checkpoint stores it.

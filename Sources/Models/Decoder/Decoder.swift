@@ -27,8 +27,8 @@ package struct Decoder: Sendable {
     ) throws {
         self.configuration = configuration
         let part = loader.part("decoder")
-        let tableShape = [configuration.vocabularySize, configuration.hiddenSize]
-        embedding = try EmbeddingTable(part.tensor("embedding.weight", shape: tableShape))
+        embedding = try part.embedding(
+            "embedding.weight", rows: configuration.vocabularySize, channels: configuration.hiddenSize)
         output = try Self.output(configuration, part)
         roundsCache = loader.format != .float32
         norm = try part.vector("norm.weight", count: configuration.hiddenSize)
@@ -50,10 +50,10 @@ package struct Decoder: Sendable {
         let name = configuration.tiedEmbeddings ? "embedding.weight" : "output.weight"
         switch loader.format {
         case .float32:
-            // A single row reads bfloat16 weights exactly.
+            // Half the memory, and multiplied exactly (see prefill).
             let table = try loader.tensor(name, shape: shape)
-            return try PackedMatrix(
-                table, format: table.dataType == .bfloat16 ? .bfloat16 : .float32, compute: loader.compute)
+            return try loader.matrix(
+                name, of: table, format: table.dataType == .bfloat16 ? .bfloat16 : .float32)
         case .bfloat16:
             return try loader.matrix(name, shape: shape, format: .bfloat16)
         case .int8(let group), .int4(let group):
@@ -119,7 +119,8 @@ package struct Decoder: Sendable {
         compute.rmsNorm(
             embeddings.rows(embeddings.rows - 1..<embeddings.rows), weight: norm,
             epsilon: configuration.rmsNormEpsilon, into: last)
-        compute.logits(last, output, into: logits)
+        // In float32 precision a bfloat16 table is multiplied as it is: nothing rounds the row.
+        compute.logits(last, output, isExact: !roundsCache, into: logits)
         try compute.checkCancellation()
     }
 

@@ -71,8 +71,8 @@ package struct Stem: Sendable {
     package init(_ loader: WeightLoader, channels: Int) throws {
         self.channels = channels
         dense = try StemWeights(
-            weight: loader.tensor("0.weight", shape: [channels, 3, 3, 3]),
-            bias: loader.tensor("0.bias", shape: [channels]), stride: 2,
+            weight: loader.taps("0.weight", shape: [channels, 3, 3, 3]),
+            bias: loader.bias("0.bias", count: channels), stride: 2,
             format: loader.sensitiveFormat, compute: loader.compute)
         depthwise = try loader.depthwise("1", outputs: channels, inputs: channels, kernel: 3, stride: 2)
         pointwise = try loader.pointwise("2", outputs: channels, inputs: channels)

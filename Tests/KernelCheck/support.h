@@ -1,0 +1,56 @@
+// Random numbers, guarded memory, packed weights and comparisons for the kernel checks.
+#ifndef KERNEL_CHECK_SUPPORT_H
+#define KERNEL_CHECK_SUPPORT_H
+
+#include <string.h>
+
+#include "fv_pack.h"
+#include "fv_quantised.h"
+#include "numbers.h"
+#include "tables.h"
+
+/// Of the random numbers.
+extern uint64_t state;
+extern int failures, checks;
+/// Inputs per group of the quantised check that runs.
+extern size_t group;
+/// Of the table that is checked: the reference takes the same integers.
+extern int weight_limit;
+
+/// Types of a product besides fv_type: integers, and bfloat16 weights with rows that nothing rounds.
+enum { INT8 = 10, INT4 = 11, EXACT = 12 };
+
+/// −1 … 1
+float uniform(void);
+size_t below(size_t n);
+/// Aligned to 64 bytes; free it.
+void *block(size_t bytes);
+/// Ends at a page that nobody may read; release it.
+void *edge(size_t bytes);
+void release(const void *pointer);
+/// Padded with zeros as Tensors pads vectors; free them.
+float *numbers(size_t count, float scale);
+/// Not padded, as the rows of a matrix are not; release them.
+float *rows_of(size_t count, float scale);
+
+enum { GUARD = 64 };
+/// `count` numbers between guard zones, copied from `start` or, where that is null, NaN; free them − GUARD.
+float *guarded(size_t count, const float *start);
+/// Σ (got − expected)² / Σ expected² against a bound, and nothing written outside of rows and columns.
+void compare(
+    const char *what, const float *got, const float *expected, size_t rows, size_t columns, size_t stride,
+    double bound, int filled);
+
+/// Release it.
+void *packed(
+    const struct fv_kernels *t, const float *w, const float *second, size_t outputs, size_t inputs, int type);
+/// Of errors against the reference.
+double bound(const struct fv_kernels *t, int type, size_t count);
+/// A whole product with freshly packed weights, in calls as large as the table takes them.
+void run_gemm(const struct fv_kernels *t, struct fv_gemm g, const float *w, const float *second, int type);
+
+/// check_invariance.c: rows alone and among others, and what is not a number.
+void check_invariance(const struct fv_kernels *t);
+void check_not_finite(const struct fv_kernels *t);
+
+#endif
