@@ -112,7 +112,8 @@ public struct LoadOptions: Sendable {
 
     /// nil takes the one that the checkpoint stores: its own integers where it is quantised, else bfloat16.
     public var precision: Precision?
-    /// Worker threads, 1 to 1,024; nil takes one per core. Answers do not depend on it.
+    /// Worker threads, see ``possibleThreads``; nil takes one per physical core that the process may run on, and no more
+    /// than its container's quota (``SystemInformation``). Answers do not depend on it.
     public var threads: Int?
     /// Pixels per side that images are brought to, a multiple of 64; nil takes the checkpoint's.
     public var imageSize: Int?
@@ -172,11 +173,15 @@ public struct LoadOptions: Sendable {
 
     public init() {}
 
-    /// Many more threads than any machine has cores would only use up the system's.
+    /// What ``threads`` may be: many more than any machine has cores would only use up its memory.
+    public static var possibleThreads: ClosedRange<Int> { ThreadPool.possibleThreads }
+
     /// - Throws: `FastVLMError` of kind `request` for a number of threads out of range.
     static func check(threads: Int?) throws {
-        guard let threads, !(1...1024).contains(threads) else { return }
-        throw FastVLMError(.request, "threads must be between 1 and 1024, got \(threads)")
+        let range = possibleThreads
+        guard let threads, !range.contains(threads) else { return }
+        throw FastVLMError(
+            .request, "threads must be between \(range.lowerBound) and \(range.upperBound), got \(threads)")
     }
 }
 

@@ -18,7 +18,7 @@ extension VisionLanguageModel {
     ///   - source: any checkpoint that can be loaded; integers of an MLX checkpoint are kept where they fit.
     ///   - directory: is made; if it exists, it must be empty.
     ///   - precision: `.int8` or `.int4`.
-    ///   - threads: nil for one per core.
+    ///   - threads: as in ``LoadOptions/threads``.
     ///   - progress: told the fraction of the weights quantised, 0...1.
     /// - Throws: `FastVLMError`; nothing is left behind then.
     public static func quantize(

@@ -195,6 +195,7 @@ public final class VisionLanguageModel: Sendable {
         let network = try await packing
         try checkpoint.checkUnchanged()
         let images = try await prepared
+        for remark in network.remarks { options.logger.notice("\(remark)") }
         options.logger.info(
             "tokenizer read, weights packed for \(compute.instructionSet.rawValue) in \((clock.now - start).seconds) s"
         )
@@ -206,7 +207,7 @@ public final class VisionLanguageModel: Sendable {
                 tokensPerImage: network.tokensPerImage, instructionSet: compute.instructionSet.rawValue,
                 threads: compute.threads, loadSeconds: (clock.now - start).seconds,
                 remarks: checkpoint.remarks.filter { $0.severity == .changesAnswers }.map(\.description)
-                    + remarks),
+                    + remarks + network.remarks),
             generationDefaults: Result { () throws(CheckpointError) in try checkpoint.generationDefaults() },
             network: network, tokenizer: tokenizer, template: template,
             preparation: preparation, prepared: images, compute: compute)

@@ -32,7 +32,7 @@ struct Bench: AsyncParsableCommand {
     @Option(help: "Comma-separated precisions.")
     var precisions = "bfloat16,int8,int4"
 
-    @Option(name: .shortAndLong, help: "Worker threads (default: one per core).")
+    @Option(name: .shortAndLong, help: "Worker threads (default: see `fastvlm info`).")
     var threads: Int?
 
     @Option(help: "Text tokens of the prompt, beside the visual ones.")
@@ -79,7 +79,7 @@ struct Bench: AsyncParsableCommand {
         try check("--tokens", tokens, in: 1...10_000)
         try check("--repeats", repeats, in: 1...10_000)
         try check("--warm-up", warmUp, in: 0...10_000)
-        try check("--threads", threads ?? 1, in: 1...1024)
+        try check("--threads", threads ?? 1, in: LoadOptions.possibleThreads)
         _ = try parsedPrecisions()
         _ = try parsedResolutions(stride: 64)
         if let plot {

@@ -1,6 +1,5 @@
 import ArgumentParser
 
-@main
 struct FastVLMCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "fastvlm",

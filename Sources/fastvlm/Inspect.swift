@@ -31,7 +31,7 @@ struct Info: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show processor features, the chosen instruction set, threads and memory.")
 
-    @Option(name: .shortAndLong, help: "Worker threads (default: one per core).")
+    @Option(name: .shortAndLong, help: "Worker threads (default: see `fastvlm info`).")
     var threads: Int?
 
     @Flag(help: "One JSON object on stdout.")
@@ -48,7 +48,7 @@ struct Info: AsyncParsableCommand {
                 processor         \(information.processor)
                 instruction set   \(information.instructionSet) \
                 (available: \(information.availableInstructionSets.joined(separator: ", ")))
-                threads           \(information.threads)
+                threads           \(information.threads): \(information.processorAllowance)
                 memory            \(memory)
                 """, terminator: "\n")
         }

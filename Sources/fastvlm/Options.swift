@@ -60,7 +60,7 @@ struct ModelOptions: ParsableArguments {
         completion: .directory)
     var adapter: [String] = []
 
-    @Option(name: .shortAndLong, help: "Worker threads (default: one per core).")
+    @Option(name: .shortAndLong, help: "Worker threads (default: see `fastvlm info`).")
     var threads: Int?
 
     @Option(help: "Pixels per side, a multiple of 64 (default: the checkpoint's).")
@@ -114,7 +114,7 @@ struct ModelOptions: ParsableArguments {
     var fileLimit: Int { maxFileMib << 20 }
 
     func validate() throws {
-        try check("--threads", threads ?? 1, in: 1...1024)
+        try check("--threads", threads ?? 1, in: LoadOptions.possibleThreads)
         try check("--max-megapixels", maxMegapixels, in: 1...4096)
         try check("--max-side", maxSide, in: 1...1_000_000)
         try check("--max-file-mib", maxFileMib, in: 1...4096)

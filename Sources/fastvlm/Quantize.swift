@@ -22,7 +22,7 @@ struct Quantize: AsyncParsableCommand {
     @Option(help: "int8, or int4 for the decoder's layers and int8 for all else.")
     var precision = LoadOptions.Precision.int8
 
-    @Option(name: .shortAndLong, help: "Worker threads (default: one per core).")
+    @Option(name: .shortAndLong, help: "Worker threads (default: see `fastvlm info`).")
     var threads: Int?
 
     @OptionGroup var verbosity: VerbosityOptions
@@ -31,7 +31,7 @@ struct Quantize: AsyncParsableCommand {
         guard precision == .int8 || precision == .int4 else {
             throw ValidationError("--precision must be int8 or int4, got \(precision.rawValue).")
         }
-        try check("--threads", threads ?? 1, in: 1...1024)
+        try check("--threads", threads ?? 1, in: LoadOptions.possibleThreads)
     }
 
     func run() async throws {

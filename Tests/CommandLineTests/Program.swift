@@ -40,13 +40,16 @@ enum Program {
     }
 
     /// Runs the program to its end.
-    /// - Parameter environment: variables beside those of this process.
+    /// - Parameters:
+    ///   - executable: another one, which runs it
+    ///   - environment: variables beside those of this process.
     static func run(
-        _ arguments: [String], input: Data = Data(), environment: [String: String] = [:]
+        _ arguments: [String], input: Data = Data(), environment: [String: String] = [:],
+        executable: URL? = nil
     ) throws -> Outcome {
         try inFolder { folder in
             let process = Process()
-            process.executableURL = try url()
+            process.executableURL = try executable ?? url()
             process.arguments = arguments
             process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
             // Files instead of pipes: nothing can fill up and block.
