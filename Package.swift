@@ -63,15 +63,16 @@ let package = Package(
                 .linkedLibrary("de265", .when(traits: ["HEIF"])),
                 .linkedLibrary("dav1d", .when(traits: ["HEIF"])),
             ]),
-        module("Tensors", ["CKernels"]),
+        module("SystemFiles", []),
+        module("Tensors", ["CKernels", "SystemFiles"]),
         module("StrictJSON", []),
-        module("CheckpointFiles", ["StrictJSON"]),
-        module("Checkpoints", ["Tensors", "StrictJSON", "CheckpointFiles"]),
-        module("ImageInput", ["Tensors", "CImageCodecs"]),
+        module("CheckpointFiles", ["StrictJSON", "SystemFiles"]),
+        module("Checkpoints", ["Tensors", "StrictJSON", "CheckpointFiles", "SystemFiles"]),
+        module("ImageInput", ["Tensors", "CImageCodecs", "SystemFiles"]),
         module(
             "Tokenization",
             [
-                "StrictJSON", "CheckpointFiles",
+                "StrictJSON", "CheckpointFiles", "SystemFiles",
                 .product(name: "HeapModule", package: "swift-collections"),
             ]),
         module("Models", ["Tensors", "Checkpoints"]),
@@ -80,9 +81,13 @@ let package = Package(
             "FastVLM",
             [
                 "Generation", "Models", "Tokenization", "ImageInput", "Checkpoints", "Tensors",
-                "EmbeddedModel",
+                "SystemFiles", "EmbeddedModel",
                 .product(name: "Logging", package: "swift-log"),
             ]),
+        .systemLibrary(name: "CEdit", pkgConfig: "libedit", providers: [.apt(["libedit-dev"])]),
+        .systemLibrary(
+            name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+        module("CommandInput", ["SystemFiles", "CCurl"]),
         module("Benchmarking", ["Models", "Checkpoints", "Tensors"]),
         module("Plotting", []),
         // Resources only: the small model that the package carries.
@@ -93,6 +98,7 @@ let package = Package(
             name: "FastVLMCommand",
             dependencies: [
                 "FastVLM", "Benchmarking", "Plotting", "Generation", "Models", "Checkpoints", "Tensors",
+                "SystemFiles", "CommandInput", "CEdit",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -102,10 +108,11 @@ let package = Package(
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
         // Counts heap allocations, for the gates on speed.
         .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
+        tests("SystemFilesTests", ["SystemFiles"]),
         tests("TensorsTests", ["Tensors", "CKernels"]),
         tests("StrictJSONTests", ["StrictJSON"]),
         tests("CheckpointsTests", ["Checkpoints", "CheckpointFiles", "Tensors"]),
-        tests("ImageInputTests", ["ImageInput", "Tensors"]),
+        tests("ImageInputTests", ["ImageInput", "Tensors", "SystemFiles"]),
         tests("TokenizationTests", ["Tokenization"]),
         tests("ModelsTests", ["Models", "Checkpoints", "Tensors"]),
         tests(
@@ -116,6 +123,7 @@ let package = Package(
             "BenchmarkingTests",
             ["Benchmarking", "Checkpoints", "Models", "Tensors", "AllocationCounter"]),
         tests("PlottingTests", ["Plotting"]),
+        tests("CommandInputTests", ["CommandInput"]),
         tests("CommandLineTests", []),
     ]
 )

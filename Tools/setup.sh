@@ -24,6 +24,9 @@ need tiffio.h libtiff-dev
 need libheif/heif.h libheif-dev
 need libde265/de265.h libde265-dev
 need dav1d/dav1d.h libdav1d-dev
+# For the command line.
+need histedit.h libedit-dev
+need curl/curl.h libcurl4-openssl-dev
 command -v pkg-config >/dev/null || missing+=(pkg-config)
 
-"$(dirname "$0")/install.sh" "the development files of libjpeg, libpng, libwebp, Little CMS, zlib, giflib, libtiff, libheif, libde265 and dav1d, and pkg-config" "${missing[@]}"
+"$(dirname "$0")/install.sh" "the development files of libjpeg, libpng, libwebp, Little CMS, zlib, giflib, libtiff, libheif, libde265, dav1d, libedit and libcurl, and pkg-config" "${missing[@]}"

@@ -1,3 +1,5 @@
+package import SystemFiles
+
 #if canImport(Glibc)
     internal import Glibc
 #elseif canImport(Musl)
@@ -17,7 +19,7 @@ package enum FilePresence: Sendable, Equatable {
     /// A symbolic link that leads nowhere: a store from which the file was removed, or a folder copied without it.
     case brokenLink(target: String)
     /// The system does not say, for a reason in words.
-    case unknown(reason: String)
+    case unknown(reason: SystemReason)
 
     package init(path: String) {
         var information = stat()
@@ -35,7 +37,7 @@ package enum FilePresence: Sendable, Equatable {
         } else if code == ENOENT || code == ENOTDIR {
             self = .absent
         } else {
-            self = .unknown(reason: Self.reason(code))
+            self = .unknown(reason: SystemReason(code))
         }
     }
 
@@ -47,23 +49,6 @@ package enum FilePresence: Sendable, Equatable {
             return readlink(path, base.assumingMemoryBound(to: CChar.self), target.count)
         }
         return length >= 0 ? String(decoding: buffer.prefix(length), as: UTF8.self) : nil
-    }
-
-    /// What helps against a reason that the system gave for not reading a file.
-    package static func advice(_ reason: String) -> String {
-        switch reason {
-        case self.reason(EACCES), self.reason(EPERM): "check its permissions"
-        case self.reason(EMFILE), self.reason(ENFILE):
-            "let the program have more files open at once (ulimit -n)"
-        case self.reason(ENOMEM): "free some memory, or allow the program more (ulimit -v)"
-        default: "check the file and the disk that it is on"
-        }
-    }
-
-    /// The system's words for an error number.
-    package static func reason(_ code: Int32) -> String {
-        guard let words = strerror(code) else { return "error \(code)" }
-        return String(cString: words)
     }
 }
 

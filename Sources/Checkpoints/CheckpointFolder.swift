@@ -1,5 +1,6 @@
 internal import CheckpointFiles
 package import Foundation
+internal import SystemFiles
 
 /// Finds the folder of a model, or of an adapter, in what a person names: the folder itself, or one of a Hugging Face
 /// cache.
@@ -107,11 +108,10 @@ package enum CheckpointFolder {
     private static func commit(_ reference: URL) throws(CheckpointError) -> String {
         let text: String
         do {
-            let handle = try FileHandle(forReadingFrom: reference)
-            defer { try? handle.close() }
-            text = String(decoding: try handle.read(upToCount: 256) ?? Data(), as: UTF8.self)
+            let bytes = try BoundedFile.read(reference.path, limit: 4096, regularOnly: true)
+            text = String(decoding: bytes, as: UTF8.self)
         } catch {
-            throw .unreadableFile(path: reference.path, reason: FileAccess.reason(error))
+            throw .unreadableFile(path: reference.path, reason: error.reason)
         }
         let commit = text.trimmingCharacters(in: .whitespacesAndNewlines)
         guard !commit.isEmpty, commit.count <= 128,

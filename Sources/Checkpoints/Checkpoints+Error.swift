@@ -1,4 +1,5 @@
 internal import CheckpointFiles
+package import SystemFiles
 package import Tensors
 
 /// Why a folder cannot be used as a checkpoint. Every case says where, what was expected and what was found;
@@ -17,7 +18,7 @@ package enum CheckpointError: Error, Sendable, Equatable {
     /// A file that was changed while it was being read.
     case changedFile(path: String)
     /// A file that the system would not let us read.
-    case unreadableFile(path: String, reason: String)
+    case unreadableFile(path: String, reason: SystemReason)
     /// A file larger than anything that is sensible for its kind.
     case oversizedFile(path: String, bytes: Int, limit: Int)
     /// Weights are there, but in a format that is not read (pickle, GGUF, CoreML).
@@ -61,8 +62,8 @@ package enum CheckpointError: Error, Sendable, Equatable {
     case notFinite(file: String, tensor: String)
     /// An image side that the encoder cannot take.
     case invalidResolution(side: Int, stride: Int, limit: Int)
-    /// A file that could not be written.
-    case unwritableFile(path: String, reason: String)
+    /// A file or folder that cannot be written.
+    case output(OutputError)
     /// Memory or mapping trouble below.
     case tensor(TensorError)
 }
@@ -74,6 +75,15 @@ extension CheckpointError {
             return try body()
         } catch {
             throw .tensor(error)
+        }
+    }
+
+    /// Runs what writes, and passes its errors on as this module's.
+    static func wrapping<Value>(_ body: () throws(OutputError) -> Value) throws(CheckpointError) -> Value {
+        do {
+            return try body()
+        } catch {
+            throw .output(error)
         }
     }
 }
@@ -97,7 +107,7 @@ extension CheckpointError: CustomStringConvertible {
         case .changedFile(let path):
             "\(path): the file was changed while the model was loading; load it again once it is complete"
         case .unreadableFile(let path, let reason):
-            "\(path): cannot be read: \(reason); \(FilePresence.advice(reason))"
+            "\(path): cannot be read: \(reason); \(reason.advice ?? "check the file")"
         case .oversizedFile(let path, let bytes, let limit):
             "\(path): \(bytes) bytes, at most \(limit) expected; "
                 + "check that it is the right file"
@@ -159,8 +169,8 @@ extension CheckpointError: CustomStringConvertible {
         case .invalidResolution(let side, let stride, let limit):
             "image side \(side): expected a multiple of \(stride) from \(stride) to \(limit); "
                 + "choose such a side"
-        case .unwritableFile(let path, let reason):
-            "\(path): cannot be written: \(reason); choose another place"
+        case .output(let error):
+            error.description
         case .tensor(let error):
             error.description
         }

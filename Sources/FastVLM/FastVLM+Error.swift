@@ -1,6 +1,7 @@
 internal import Checkpoints
 internal import Generation
 internal import ImageInput
+internal import SystemFiles
 internal import Tensors
 internal import Tokenization
 
@@ -22,37 +23,75 @@ public struct FastVLMError: Error, Sendable, Hashable, CustomStringConvertible {
         case image
         /// The request: an option out of range, a prompt that does not fit into the context.
         case request
-        /// The machine: memory, threads, instruction sets.
+        /// The machine: memory, threads, open files, instruction sets.
         case system
+        /// A file or folder to be written: its place, permissions, or room on the disk.
+        case output
+    }
+
+    /// An error that a program may want to react to; most have none.
+    public enum Code: String, Sendable, Hashable, CaseIterable {
+        /// The conversation and the question are longer than the context.
+        case contextExceeded
     }
 
     public let kind: Kind
+    public let code: Code?
     /// What was wrong, where, and what to do, in one sentence.
     public let description: String
 
-    init(_ kind: Kind, _ description: String) {
+    init(_ kind: Kind, _ description: String, code: Code? = nil) {
         self.kind = kind
+        self.code = code
         self.description = description
     }
 
-    /// Sorts an error of the rooms below into a kind; a cancellation becomes `CancellationError`.
+    /// Sorts an error of the modules below into a kind; a cancellation becomes `CancellationError`.
     static func translating(_ error: any Error) -> any Error {
+        if error is FastVLMError || error is CancellationError || isCancellation(error) {
+            return error is FastVLMError ? error : CancellationError()
+        }
+        // Where the machine has no more memory or files to open, nothing else is at fault.
+        if reason(of: error)?.isExhaustion == true { return FastVLMError(.system, "\(error)") }
+        if case GenerationError.contextExceeded = error {
+            return FastVLMError(.request, "\(error)", code: .contextExceeded)
+        }
+        return FastVLMError(kind(of: error), "\(error)")
+    }
+
+    private static func isCancellation(_ error: any Error) -> Bool {
         switch error {
-        case is FastVLMError, is CancellationError: error
-        case TensorError.cancelled: CancellationError()
-        case CheckpointError.unwritableFile: FastVLMError(.request, "\(error)")
-        case let error as CheckpointError: FastVLMError(.model, "\(error)")
-        case let error as TokenizationError: FastVLMError(.model, "\(error)")
-        case let error as ImageInputError: FastVLMError(.image, "\(error)")
-        case let error as GenerationError:
-            if case .notANumber = error {
-                FastVLMError(.model, "\(error)")
-            } else {
-                FastVLMError(.request, "\(error)")
-            }
-        case TensorError.unexpectedShape, TensorError.mappingFailed: FastVLMError(.model, "\(error)")
-        case let error as TensorError: FastVLMError(.system, "\(error)")
-        default: FastVLMError(.system, "\(error)")
+        case TensorError.cancelled, OutputError.cancelled, CheckpointError.output(.cancelled),
+            CheckpointError.tensor(.cancelled):
+            true
+        default: false
+        }
+    }
+
+    private static func kind(of error: any Error) -> Kind {
+        switch error {
+        case is OutputError, CheckpointError.output: .output
+        case CheckpointError.tensor(.allocationFailed): .system
+        case is CheckpointError, is TokenizationError: .model
+        case is ImageInputError: .image
+        case GenerationError.notANumber: .model
+        case is GenerationError: .request
+        case TensorError.unexpectedShape, TensorError.mappingFailed: .model
+        default: .system
+        }
+    }
+
+    /// What the system said, where it did.
+    private static func reason(of error: any Error) -> SystemReason? {
+        switch error {
+        case let error as OutputError: error.reason
+        case CheckpointError.output(let error): error.reason
+        case CheckpointError.unreadableFile(_, let reason): reason
+        case CheckpointError.tensor(.mappingFailed(_, let reason)): reason
+        case TensorError.mappingFailed(_, let reason): reason
+        case TokenizationError.unreadable(_, let reason): reason
+        case ImageInputError.unreadable(_, let reason): reason
+        default: nil
         }
     }
 }

@@ -1,5 +1,6 @@
 internal import Checkpoints
 public import Foundation
+package import SystemFiles
 internal import Tensors
 
 /// What the encoder saw in one image: its visual tokens before and after the projector.
@@ -41,15 +42,28 @@ public struct ImageFeatures: Sendable {
     /// The projector's output, [tokens, hiddenSize] row-major: what the decoder reads in place of text embeddings.
     public var projected: [Float] { projectedTensor.floats() }
 
-    /// Writes `features` and `projected` as a safetensors file, float32.
-    /// - Throws: `FastVLMError` of kind `system` when the file cannot be written.
+    /// Writes `features` and `projected` as a safetensors file, float32. A file that is there is replaced at once, when
+    /// the new one is complete; a symbolic link is followed; a device, pipe or folder is refused.
+    /// - Throws: `FastVLMError` of kind `output` when the file cannot be written.
     public func write(to url: URL) throws {
+        guard url.isFileURL else {
+            throw FastVLMError(.output, "features are written to a file, not to \(url.scheme ?? "")://")
+        }
+        do {
+            try write(to: OutputFile(url.path))
+        } catch {
+            throw FastVLMError.translating(error)
+        }
+    }
+
+    /// Writes the same to a file that was checked before the work, or to a stream.
+    package func write(to file: OutputFile) throws {
         do {
             try SafetensorsWriter.write(
                 [("features", featureTensor), ("projected", projectedTensor)],
-                metadata: ["format": "fastvlm-features"], to: url)
+                metadata: ["format": "fastvlm-features"], to: file)
         } catch {
-            throw FastVLMError(.system, "cannot write \(url.path): \(error)")
+            throw FastVLMError.translating(error)
         }
     }
 }

@@ -16,7 +16,8 @@ extension VisionLanguageModel {
     /// ```
     /// - Parameters:
     ///   - source: any checkpoint that can be loaded; integers of an MLX checkpoint are kept where they fit.
-    ///   - directory: is made; if it exists, it must be empty.
+    ///   - directory: is made, under its name only once it is complete; if it exists, it must be empty. Place,
+    ///     permissions and room are checked before any work. What a killed process left is replaced.
     ///   - precision: `.int8` or `.int4`.
     ///   - threads: as in ``LoadOptions/threads``.
     ///   - progress: told the fraction of the weights quantised, 0...1.
@@ -30,10 +31,15 @@ extension VisionLanguageModel {
                 .request, "a checkpoint is quantised to int8 or int4, not \(precision.rawValue)")
         }
         try LoadOptions.check(threads: threads)
+        guard directory.isFileURL else {
+            throw FastVLMError(
+                .output, "a checkpoint is written to a folder, not to \(directory.scheme ?? "")://")
+        }
         do {
             try await offTaskThreads { cancellation in
                 try quantizeNow(
-                    source.directory(), to: directory, precision.loaded, threads: threads
+                    source.directory(), to: directory, precision.loaded, threads: threads,
+                    cancellation: cancellation
                 ) { fraction in
                     try cancellation.check()
                     progress?(fraction)
@@ -46,10 +52,11 @@ extension VisionLanguageModel {
 
     private static func quantizeNow(
         _ source: URL, to directory: URL, _ precision: Tensors.Precision, threads: Int?,
-        progress: (Double) throws -> Void
+        cancellation: Cancellation, progress: (Double) throws -> Void
     ) throws {
-        try PackedCheckpointWriter.checkTarget(directory)
         let checkpoint = try Checkpoint(directory: source)
+        let writer = PackedCheckpointWriter(checkpoint)
+        let folder = try writer.folder(directory, precision: precision)
         var configuration = checkpoint.configuration
         // Nothing is asked of this network, so its table of rotary positions need not be long.
         configuration.maximumSequenceLength = 1
@@ -58,6 +65,7 @@ extension VisionLanguageModel {
             checkpoint.weights, configuration: configuration, precision: precision,
             compute: Compute(threads: threads), recorder: recorder, progress: progress)
         try checkpoint.checkUnchanged()
-        try PackedCheckpointWriter(checkpoint).write(recorder.panels, precision: precision, to: directory)
+        try writer.write(
+            recorder.panels, precision: precision, to: folder, isCancelled: { cancellation.isCancelled })
     }
 }

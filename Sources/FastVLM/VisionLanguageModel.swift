@@ -123,6 +123,23 @@ public final class VisionLanguageModel: Sendable {
         throw CancellationError()
     }
 
+    /// Reads and decodes an image as a question about it would, so that what is wrong with it is known before.
+    ///
+    /// ```swift
+    /// try await model.check(.file(url))
+    /// ```
+    /// - Throws: `FastVLMError` of kind `image`; `CancellationError`.
+    public func check(_ image: ImageSource) async throws {
+        let checked: AsyncThrowingStream<Void, any Error> = abandonable { [preparation] _, yield in
+            let (_, _, turn) = try await preparation.pixels(of: image)
+            turn.release()
+            yield(())
+        }
+        for try await _ in checked { return }
+        // The stream ends without a word only when this task was cancelled.
+        throw CancellationError()
+    }
+
     // MARK: - Loading
 
     private struct Loaded: Sendable {

@@ -1,4 +1,5 @@
 package import Foundation
+internal import SystemFiles
 package import Tensors
 
 /// A file, a pipe or a device that an image is read from.
@@ -52,13 +53,5 @@ package struct ImageFile: Sendable {
     }
 
     /// What the system last refused.
-    private func unreadable() -> ImageInputError {
-        let reason =
-            switch errno {
-            case ENOENT: "no such file"
-            case EACCES: "permission denied"
-            default: String(cString: strerror(errno))
-            }
-        return .unreadable(path: path, reason: reason)
-    }
+    private func unreadable() -> ImageInputError { .unreadable(path: path, reason: .last) }
 }

@@ -1,7 +1,9 @@
+package import SystemFiles
+
 /// Why a picture could not be had. Every description ends in what to do about it.
 package enum ImageInputError: Error, Equatable, Sendable {
     /// The file cannot be opened or read.
-    case unreadable(path: String, reason: String)
+    case unreadable(path: String, reason: SystemReason)
     /// There is not a single byte.
     case empty
     /// The file is longer than `ImageLimits.fileBytes`. `bytes` is nil when reading stopped at the limit.
@@ -40,7 +42,8 @@ extension ImageInputError: CustomStringConvertible {
     package var description: String {
         switch self {
         case .unreadable(let path, let reason):
-            "cannot read '\(path)': \(reason); check the path and its permissions"
+            "cannot read '\(path)': \(reason); "
+                + (reason.isFolder ? "name an image file in it" : reason.advice ?? "check the file")
         case .empty:
             "the image is empty (0 bytes); pass a JPEG, PNG, WebP or PPM file"
         case .fileTooLarge(let bytes, let limit):

@@ -1,3 +1,5 @@
+internal import SystemFiles
+
 #if canImport(Glibc)
     internal import Glibc
 #elseif canImport(Musl)
@@ -50,12 +52,12 @@ package final class Storage: @unchecked Sendable {
     package init(mapping path: String) throws(TensorError) {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else {
-            throw .mappingFailed(path: path, reason: Self.systemReason())
+            throw .mappingFailed(path: path, reason: .last)
         }
         defer { close(descriptor) }
         var information = stat()
         guard fstat(descriptor, &information) == 0 else {
-            throw .mappingFailed(path: path, reason: Self.systemReason())
+            throw .mappingFailed(path: path, reason: .last)
         }
         guard information.st_mode & S_IFMT == S_IFREG else {
             throw .mappingFailed(path: path, reason: "not a regular file")
@@ -66,7 +68,7 @@ package final class Storage: @unchecked Sendable {
         }
         guard let pointer = mmap(nil, size, PROT_READ, MAP_PRIVATE, descriptor, 0), pointer != MAP_FAILED
         else {
-            throw .mappingFailed(path: path, reason: Self.systemReason())
+            throw .mappingFailed(path: path, reason: .last)
         }
         base = pointer
         kind = .mapped
@@ -104,6 +106,4 @@ package final class Storage: @unchecked Sendable {
     private static func padded(_ byteCount: Int) -> Int {
         max((byteCount + alignment - 1) / alignment * alignment, alignment)
     }
-
-    private static func systemReason() -> String { String(cString: strerror(errno)) }
 }

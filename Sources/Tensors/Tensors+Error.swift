@@ -1,9 +1,11 @@
+package import SystemFiles
+
 /// What can go wrong below the models: memory, files that cannot be mapped, shapes that do not fit.
 package enum TensorError: Error, Sendable, Equatable {
     /// A size that would overflow or that the system did not grant.
     case allocationFailed(bytes: Int)
     /// A file that could not be opened or mapped; `reason` is the system's own word.
-    case mappingFailed(path: String, reason: String)
+    case mappingFailed(path: String, reason: SystemReason)
     /// A tensor whose shape or type is not what the operation needs.
     case unexpectedShape(what: String, expected: String, got: String)
     /// `FASTVLM_ISA` names an instruction set that does not exist or that this processor lacks.
@@ -22,7 +24,8 @@ extension TensorError: CustomStringConvertible {
         case .allocationFailed(let bytes):
             "cannot allocate \(bytes) bytes; close other programs or choose a smaller model or resolution"
         case .mappingFailed(let path, let reason):
-            "cannot map \(path) into memory: \(reason); check that the file exists and can be read"
+            "cannot map \(path) into memory: \(reason); "
+                + (reason.advice ?? "check that the file exists and can be read")
         case .unexpectedShape(let what, let expected, let got):
             "\(what): expected \(expected), got \(got); the file does not belong to this configuration"
         case .unavailableInstructionSet(let requested, let available):

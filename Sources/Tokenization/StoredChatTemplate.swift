@@ -1,6 +1,7 @@
 import CheckpointFiles
 package import Foundation
 import StrictJSON
+import SystemFiles
 
 /// The chat template that a checkpoint folder brings along, in Jinja.
 package struct StoredChatTemplate: Sendable, Equatable {

@@ -1,4 +1,5 @@
 import StrictJSON
+package import SystemFiles
 
 /// What can be wrong with the tokenizer files of a checkpoint. Encoding and decoding themselves never fail.
 package enum TokenizationError: Error, Sendable, Equatable, CustomStringConvertible {
@@ -7,7 +8,7 @@ package enum TokenizationError: Error, Sendable, Equatable, CustomStringConverti
     /// Only a SentencePiece protobuf is there.
     case sentencePieceModelOnly(directory: String)
     /// The operating system could not read the file.
-    case unreadable(file: String, reason: String)
+    case unreadable(file: String, reason: SystemReason)
     /// A file, a number or a token is larger than this library accepts.
     case overLimit(file: String, what: String, limit: Int, got: String)
     /// A file that plainly holds something else than its name promises.
@@ -40,7 +41,7 @@ package enum TokenizationError: Error, Sendable, Equatable, CustomStringConverti
             "\(directory): found tokenizer.model (SentencePiece) but no tokenizer.json; convert it once with "
                 + "transformers: AutoTokenizer.from_pretrained(folder).save_pretrained(folder)"
         case .unreadable(let file, let reason):
-            "\(file): cannot be read (\(reason)); check the path and its permissions"
+            "\(file): cannot be read: \(reason); \(reason.advice ?? "check the file")"
         case .overLimit(let file, let what, let limit, let got):
             "\(file): \(what) may be at most \(limit), got \(got); no published tokenizer needs more, so take "
                 + "the file from the original checkpoint"

@@ -1,6 +1,7 @@
 import CheckpointFiles
 import Foundation
 import StrictJSON
+import SystemFiles
 
 /// The tokenizer's files in a checkpoint folder.
 struct TokenizerFolder {
@@ -106,29 +107,21 @@ extension TokenizerDefinition {
     static func contents(
         _ url: URL, expected: ForeignContent.Expected
     ) throws(TokenizationError) -> Data {
+        let bytes: [UInt8]
         do {
-            // Model caches are full of symbolic links; a pipe or device would never end.
-            let values = try url.resolvingSymlinksInPath().resourceValues(
-                forKeys: [.fileSizeKey, .isRegularFileKey])
-            guard values.isRegularFile == true else {
-                throw TokenizationError.unreadable(file: url.path, reason: "it is not a regular file")
-            }
-            let size = values.fileSize ?? 0
-            guard size <= TokenizerLimits.fileBytes else {
-                throw TokenizationError.overLimit(
+            // A pipe or device would never end.
+            bytes = try BoundedFile.read(url.path, limit: TokenizerLimits.fileBytes, regularOnly: true)
+        } catch {
+            if let size = error.size {
+                throw .overLimit(
                     file: url.path, what: "the size in bytes", limit: TokenizerLimits.fileBytes,
                     got: "\(size)")
             }
-            let data = try Data(contentsOf: url)
-            if let found = data.withUnsafeBytes({ ForeignContent($0, expected: expected) }) {
-                throw TokenizationError.foreignContent(
-                    file: url.path, what: found.what, advice: found.advice)
-            }
-            return data
-        } catch let error as TokenizationError {
-            throw error
-        } catch {
-            throw .unreadable(file: url.path, reason: error.localizedDescription)
+            throw .unreadable(file: url.path, reason: error.reason)
         }
+        if let found = bytes.withUnsafeBytes({ ForeignContent($0, expected: expected) }) {
+            throw .foreignContent(file: url.path, what: found.what, advice: found.advice)
+        }
+        return Data(bytes)
     }
 }

@@ -55,7 +55,7 @@ struct Bench: AsyncParsableCommand {
 
     @Option(
         help:
-            "Also draw the results: an .svg or .png file, with a roofline per precision if there is a --profile.",
+            "Also draw the results: an .svg or .png file, or '-' for SVG on stdout; with a roofline per precision if there is a --profile.",
         completion: .file(extensions: ["svg", "png"]))
     var plot: String?
 
@@ -142,7 +142,7 @@ struct Bench: AsyncParsableCommand {
                 visual + textTokens + tokens, "\(visual) visual + \(textTokens) text + \(tokens) new tokens")
         }
         let ceilings = try Ceilings(compute)
-        let report = BenchReport(json: json)
+        let report = BenchReport(json: json, to: file?.isStandardOutput == true ? .errors : .output)
         try report.begin(subject.name, compute: compute, ceilings: ceilings)
         for precision in try parsedPrecisions() {
             try cancellation.check()
@@ -237,7 +237,7 @@ struct Bench: AsyncParsableCommand {
     }
 
     func makeCompute() throws -> Compute {
-        do { return try Compute(threads: threads) } catch { throw failure(error, code: 70) }
+        do { return try Compute(threads: threads) } catch { throw failure(error, .system) }
     }
 
     /// - Parameter fallback: dimensions to take when neither a model nor dimensions are named.
@@ -248,7 +248,7 @@ struct Bench: AsyncParsableCommand {
         } catch let error as FastVLMError {
             throw error
         } catch {
-            throw failure(error, code: 69)
+            throw failure(error, .model)
         }
     }
 
@@ -260,14 +260,12 @@ struct Bench: AsyncParsableCommand {
                     compute: compute),
                 compute: compute)
         } catch {
-            throw failure(error, code: 69)
+            throw failure(error, .model)
         }
     }
 
-    private func failure(_ error: any Error, code: Int32) -> any Error {
-        if error is CancellationError { return error }
-        Terminal.note("fastvlm: \(error)")
-        return ExitCode(code)
+    private func failure(_ error: any Error, _ status: ExitStatus) -> any Error {
+        error is CancellationError ? error : CommandFailure(status, "\(error)")
     }
 }
 

@@ -82,7 +82,15 @@ final class BenchReport {
     private(set) var measurements: [Measurement] = []
     private(set) var profiles: [Profile] = []
 
-    init(json: Bool) { self.json = json }
+    private let stream: Terminal.Stream
+
+    init(json: Bool, to stream: Terminal.Stream) {
+        self.json = json
+        self.stream = stream
+    }
+
+    private func write(_ text: String) throws { try Terminal.answer(text, to: stream) }
+    private func write(line: some Encodable) throws { try Terminal.json(line, to: stream) }
 
     private struct Begin: Encodable {
         var type = "machine"
@@ -127,8 +135,8 @@ final class BenchReport {
     func begin(_ subject: String, compute: Compute, ceilings: Ceilings) throws {
         if json {
             let named = ceilings.operations.map { ($0.key.rawValue, $0.value) }
-            try Terminal.json(
-                Begin(
+            try write(
+                line: Begin(
                     subject: subject, processor: Compute.processorDescription(),
                     instructionSet: compute.instructionSet.rawValue, threads: compute.threads,
                     peakOperations: Dictionary(uniqueKeysWithValues: named), readBytes: ceilings.bytes))
@@ -137,7 +145,7 @@ final class BenchReport {
         let peaks = Compute.Arithmetic.allCases.map { arithmetic in
             "\(arithmetic.rawValue) \(Self.number((ceilings.operations[arithmetic] ?? 0) / 1e9)) G"
         }
-        try Terminal.answer(
+        try write(
             """
             \(subject)
             \(Compute.processorDescription()), \(compute.instructionSet.rawValue), \(compute.threads) threads
@@ -148,7 +156,7 @@ final class BenchReport {
 
     func loaded(_ precision: Precision, in seconds: Double) throws {
         guard !json else { return }
-        try Terminal.answer("\n\(precision.rawValue), loaded in \(Self.number(seconds)) s\n")
+        try write("\n\(precision.rawValue), loaded in \(Self.number(seconds)) s\n")
     }
 
     func add(_ measurement: Measurement) throws {
@@ -156,8 +164,8 @@ final class BenchReport {
         let rate = measurement.tokens.map { Double($0) / measurement.median }
         let share = measurement.peak.map { Double(measurement.operations) / measurement.median / $0 }
         if json {
-            return try Terminal.json(
-                Line(
+            return try write(
+                line: Line(
                     item: measurement.item, stage: measurement.stage, side: measurement.side,
                     precision: measurement.precision.rawValue,
                     seconds: measurement.seconds, median: measurement.median,
@@ -175,12 +183,12 @@ final class BenchReport {
             line += "\(Self.number(Double(measurement.operations) / measurement.median / 1e9)) G operations/s"
             if let share { line += ", \(Self.percent(share)) of the peak" }
         }
-        try Terminal.answer("  \(line)\n")
+        try write("  \(line)\n")
     }
 
     func firstToken(_ seconds: Double, side: Int, precision: Precision) throws {
         guard !json else { return }
-        try Terminal.answer(
+        try write(
             "  \(Self.padded("first token \(side)²", 22))\(Self.milliseconds(seconds)) ms, the sum of the medians\n"
         )
     }
@@ -200,27 +208,27 @@ final class BenchReport {
         let step = measurements.last { $0.stage == .decode && $0.precision == precision }
         let share = step.flatMap { step in step.tokens.map { median / (step.median / Double($0)) } }
         if json {
-            return try Terminal.json(
-                Sampling(
+            return try write(
+                line: Sampling(
                     item: item, precision: precision.rawValue, seconds: seconds, median: median,
                     shareOfDecoding: share))
         }
         let part = share.map { ", \(Self.percent($0)) of a decoding step" } ?? ""
-        try Terminal.answer("  \(Self.padded("choose, \(item)", 30))\(Self.number(median * 1e6)) µs\(part)\n")
+        try write("  \(Self.padded("choose, \(item)", 30))\(Self.number(median * 1e6)) µs\(part)\n")
     }
 
     func add(_ profile: Profile) throws {
         profiles.append(profile)
         if !json {
-            try Terminal.answer(
+            try write(
                 "\n  \(profile.item), \(profile.precision.rawValue): \(Self.milliseconds(profile.seconds)) ms in operations\n"
                     + "  share     ms  calls   G/s  of peak  GB/s  operation\n")
         }
         for operation in profile.operations {
             let shareOfPeak = operation.rate / operation.peak
             if json {
-                try Terminal.json(
-                    Operation(
+                try write(
+                    line: Operation(
                         item: profile.item, stage: profile.stage, precision: profile.precision.rawValue,
                         kind: operation.kind.rawValue, shape: operation.shape, calls: operation.calls,
                         seconds: operation.seconds, operations: operation.operations,
@@ -234,7 +242,7 @@ final class BenchReport {
                 Self.number(Double(operation.bytes) / operation.seconds / 1e9),
             ]
             let row = zip(columns, [7, 7, 7, 6, 9, 6]).map { Self.padded($0, $1, left: true) }.joined()
-            try Terminal.answer("\(row)  \(operation.kind.rawValue) \(operation.shape)\n")
+            try write("\(row)  \(operation.kind.rawValue) \(operation.shape)\n")
         }
     }
 

@@ -1,4 +1,5 @@
 import ArgumentParser
+import CommandInput
 import FastVLM
 import Foundation
 
@@ -10,12 +11,19 @@ struct Chat: AsyncParsableCommand {
             compute only their own text. Lines with a slash are commands:
 
             /image FILE   look at another image with the next question
+            /drop         leave out the images that wait for the next question
             /reset        forget everything
             /quit         leave (as does Ctrl-D)
+
+            FILE may be written as a shell, a file manager or a browser gives it: with ~, quotes or backslashes, or as \
+            a https:, file: or data: address. On a terminal, Tab completes it. An image is read as soon as it is \
+            named; when it cannot be used, a person at a terminal is told and may go on, and a chat that is fed from a \
+            file or pipe ends with status 65, because the next question would be answered about other images.
             """)
 
     @Argument(
-        help: "Images to talk about.", completion: .file(extensions: imageExtensions))
+        help: "Images to talk about.", completion: .file(extensions: Array(Question.imageExtensions).sorted())
+    )
     var images: [String] = []
 
     @OptionGroup var model: ModelOptions
@@ -31,18 +39,21 @@ struct Chat: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let waiting = try imageSources(images, fileLimit: self.model.fileLimit)
+        let limits = self.model.imageLimits
+        let named = try imageArguments(images, limits: limits)
         let (model, verbosity, sampling) = (model, verbosity, sampling)
         let output = OutputStyle(json: json, streaming: !json)
         try await running {
+            let waiting = try await named.sources(limits: limits)
             let loaded = try await model.load(verbosity, expecting: waiting)
             Terminal.noteLimits(of: loaded, images: true, verbosity: verbosity)
             var conversation = Dialogue(
-                model: loaded, options: try sampling.options(for: loaded), waiting: waiting)
+                model: loaded, options: try sampling.options(for: loaded), limits: limits, waiting: waiting)
             if Terminal.inputIsTerminal, !verbosity.quiet {
-                Terminal.note("Ask about the image; /image FILE, /reset, /quit.")
+                Terminal.note("Ask about the image; /image FILE, /drop, /reset, /quit.")
             }
-            while let line = Dialogue.nextLine() {
+            let editor = LineEditor()
+            while let line = try editor.line() {
                 guard try await conversation.handle(line, output: output, verbosity: verbosity) else { break }
                 if Task.isCancelled { break }
             }
@@ -54,20 +65,24 @@ struct Chat: AsyncParsableCommand {
 private struct Dialogue {
     let model: VisionLanguageModel
     let options: GenerationOptions
+    let limits: ImageInputLimits
     /// Images that the next question brings along.
     var waiting: [ImageSource]
     var session: ChatSession
+    /// An image that was named and could not be used, until a question was asked or another one named.
+    var failed: String?
+    /// Whether the conversation has images.
+    var hasImages = false
 
-    init(model: VisionLanguageModel, options: GenerationOptions, waiting: [ImageSource]) {
+    init(
+        model: VisionLanguageModel, options: GenerationOptions, limits: ImageInputLimits,
+        waiting: [ImageSource]
+    ) {
         self.model = model
         self.options = options
+        self.limits = limits
         self.waiting = waiting
         session = model.chat()
-    }
-
-    static func nextLine() -> String? {
-        if Terminal.inputIsTerminal { Terminal.note("> ", terminator: "") }
-        return Terminal.line()
     }
 
     /// - Returns: false to leave.
@@ -75,40 +90,95 @@ private struct Dialogue {
         _ line: String, output: OutputStyle, verbosity: VerbosityOptions
     ) async throws -> Bool {
         let text = line.trimmingCharacters(in: .whitespaces)
-        switch text.split(separator: " ", maxSplits: 1).first.map(String.init) {
-        case nil: return true
+        guard let word = text.split(whereSeparator: \.isWhitespace).first.map(String.init) else {
+            return true
+        }
+        let rest = text.dropFirst(word.count).trimmingCharacters(in: .whitespaces)
+        switch word {
         case "/quit", "/exit": return false
         case "/reset":
             await model.forget()
             session = model.chat()
             waiting = []
-        case "/image":
-            let name = text.dropFirst("/image".count).trimmingCharacters(in: .whitespaces)
-            guard FileManager.default.fileExists(atPath: name) else {
-                Terminal.note("there is no file '\(name)'")
-                return true
-            }
-            waiting.append(.file(URL(filePath: name)))
-        case let command? where command.hasPrefix("/") && !command.dropFirst().contains("/"):
-            Terminal.note("unknown command \(command); there are /image FILE, /reset and /quit")
+            (failed, hasImages) = (nil, false)
+        case "/drop":
+            let count = waiting.count
+            waiting = []
+            failed = nil
+            Terminal.note(count == 0 ? "no image waits" : "\(count) image\(count == 1 ? "" : "s") left out")
+        case "/image": try await add(rest)
+        case _ where word.hasPrefix("/") && !word.dropFirst().contains("/") && word.count > 1:
+            Terminal.note(
+                "unknown command \(ByteText.shown(word)); there are /image FILE, /drop, /reset and /quit")
         default:
-            try await ask(text, output: output, verbosity: verbosity)
+            try await ask(ByteText.shown(text), output: output, verbosity: verbosity)
         }
         return true
+    }
+
+    /// Reads an image and looks whether it can be decoded. At a terminal, what is wrong with it is only said.
+    private mutating func add(_ name: String) async throws {
+        failed = nil
+        do {
+            guard !name.isEmpty, name != "-" else {
+                throw CommandFailure(.image, "/image needs the name of a file behind it")
+            }
+            for argument in try arguments(name) {
+                let image = try await argument.source(limits: limits)
+                do {
+                    try await model.check(image)
+                } catch let error as FastVLMError {
+                    let isNamed = error.description.contains(argument.name)
+                    throw CommandFailure(
+                        ExitStatus(error.kind), isNamed ? error.description : "\(argument.name): \(error)")
+                }
+                waiting.append(image)
+            }
+        } catch let failure as CommandFailure where Terminal.inputIsTerminal {
+            Terminal.note("fastvlm: \(failure.message)")
+            failed = ByteText.shown(name)
+        }
+    }
+
+    /// One image, or several as they are dragged into a terminal together.
+    private func arguments(_ name: String) throws -> [ImageArgument] {
+        do {
+            return [try ImageArgument(name, limits: limits)]
+        } catch {
+            let words = ShellWords.words(name) ?? []
+            guard words.count > 1, !words.contains("-"),
+                let several = try? words.map({ try ImageArgument($0, limits: limits) })
+            else { throw error }
+            return several
+        }
     }
 
     private mutating func ask(
         _ question: String, output: OutputStyle, verbosity: VerbosityOptions
     ) async throws {
+        if let failed {
+            let about = waiting.isEmpty && !hasImages ? "without an image" : "about the earlier images"
+            Terminal.note("note: '\(failed)' was not read; this answer is \(about)")
+        }
         let progress = ProgressLine("reading the prompt", enabled: !verbosity.quiet)
         let pieces = session.stream(question, images: waiting, options: options) { progress.update($0) }
         do {
             try await output.write(pieces, model: model, verbosity: verbosity, progress: progress)
+            hasImages = hasImages || !waiting.isEmpty
             waiting = []
-        } catch let error as FastVLMError where Terminal.inputIsTerminal {
+            failed = nil
+        } catch let error as FastVLMError {
+            let failure = Self.failure(error)
+            guard Terminal.inputIsTerminal else { throw failure }
             // A person at the keyboard can try again; the conversation is as it was.
-            Terminal.note("fastvlm: \(error)")
+            Terminal.note("fastvlm: \(failure.message)")
             if error.kind == .image { waiting = [] }
         }
+    }
+
+    private static func failure(_ error: FastVLMError) -> CommandFailure {
+        guard error.code == .contextExceeded else { return CommandFailure(error) }
+        return CommandFailure(
+            .usage, "\(error); /reset begins anew, /drop leaves out the images that wait for this question")
     }
 }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import CommandInput
 import FastVLM
 import Foundation
 
@@ -11,13 +12,14 @@ struct Describe: AsyncParsableCommand {
             fastvlm describe before.jpg after.jpg "What changed?"
             curl -s … | fastvlm describe - "What is this?"
 
-            The last argument is the question when it is not an image file; --prompt says it explicitly. The \
-            answer goes to stdout, everything else to stderr.
+            An image is a file, '-' for stdin, or a https:, file: or data: address. The last argument is the \
+            question unless it looks like a path or ends like an image; --prompt gives it explicitly. The answer \
+            goes to stdout, everything else to stderr.
             """)
 
     @Argument(
-        help: "Image files ('-' for stdin), then the question.",
-        completion: .file(extensions: imageExtensions))
+        help: "Images, then the question.",
+        completion: .file(extensions: Array(Question.imageExtensions).sorted()))
     var arguments: [String] = []
 
     @Option(name: .shortAndLong, help: "The question; all arguments are images then.")
@@ -44,10 +46,14 @@ struct Describe: AsyncParsableCommand {
 
     func run() async throws {
         let (names, question) = split()
-        let images = try imageSources(names, fileLimit: self.model.fileLimit)
+        let limits = self.model.imageLimits
+        let arguments = try imageArguments(
+            names, limits: limits,
+            adviceOnLast: prompt == nil ? "or, if it is the question, give it with --prompt" : nil)
         let (model, verbosity, sampling) = (model, verbosity, sampling)
         let output = OutputStyle(json: json, streaming: stream ?? !json)
         try await running {
+            let images = try await arguments.sources(limits: limits)
             let loaded = try await model.load(verbosity, expecting: images)
             let progress = ProgressLine("reading the prompt", enabled: !verbosity.quiet)
             let pieces = loaded.stream(question, images: images, options: try sampling.options(for: loaded)) {
@@ -60,19 +66,11 @@ struct Describe: AsyncParsableCommand {
 
     /// Which arguments are images and what is asked.
     private func split() -> (images: [String], question: String) {
-        if let prompt { return (arguments, prompt) }
-        if arguments.count > 1, let last = arguments.last, !Self.looksLikeImage(last) {
-            return (Array(arguments.dropLast()), last)
+        if let prompt { return (arguments, ByteText.shown(prompt)) }
+        if arguments.count > 1, let last = arguments.last, !Question.isImage(last) {
+            return (Array(arguments.dropLast()), ByteText.shown(last))
         }
         return (arguments, Self.defaultPrompt)
-    }
-
-    /// A misspelt file name must not become a question, so names with an image's extension count as well.
-    private static func looksLikeImage(_ argument: String) -> Bool {
-        if argument == "-" || FileManager.default.fileExists(atPath: argument) { return true }
-        let name = argument.lowercased()
-        return !argument.contains(" ")
-            && imageExtensions.contains { name.hasSuffix("." + $0) }
     }
 }
 

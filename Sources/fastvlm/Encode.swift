@@ -1,16 +1,24 @@
 import ArgumentParser
+import CommandInput
 import FastVLM
 import Foundation
+import SystemFiles
 
 struct Encode: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Write an image's visual features and projected tokens as safetensors.",
-        discussion: "The file holds `features` [tokens, channels] and `projected` [tokens, hidden], float32.")
+        discussion: """
+            The file holds `features` [tokens, channels] and `projected` [tokens, hidden], float32. It is complete or not \
+            there: an older file of that name is replaced at once, at the end.
+            """)
 
-    @Argument(help: "An image file, or '-' for stdin.")
+    @Argument(
+        help: "An image: a file, '-' for stdin, or a https:, file: or data: address.",
+        completion: .file(extensions: Array(Question.imageExtensions).sorted()))
     var image: String
 
-    @Option(name: .shortAndLong, help: "The safetensors file to write.", completion: .file())
+    @Option(
+        name: .shortAndLong, help: "The safetensors file to write; '-' for stdout.", completion: .file())
     var output: String
 
     @OptionGroup var model: ModelOptions
@@ -29,29 +37,39 @@ struct Encode: AsyncParsableCommand {
         var model: ModelInformation
     }
 
+    /// What must not be overwritten: the image and the files of the model.
+    private func inputs(_ image: ImageArgument) -> [FileIdentity] {
+        let folder = try? model.from.source.directory()
+        return (image.identity.map { [$0] } ?? [])
+            + (folder.map { FileIdentity.contents(ofFolder: $0.path) } ?? [])
+    }
+
     func run() async throws {
-        let sources = try imageSources([image], fileLimit: self.model.fileLimit)
+        let limits = self.model.imageLimits
+        let image = try ImageArgument(image, limits: limits)
         let (model, verbosity, output, json) = (model, verbosity, output, json)
+        let file = try outputFile(output, inputs: inputs(image))
+        if json, file.isStandardOutput {
+            throw ValidationError("With '--output -' stdout carries the features; leave out --json.")
+        }
         try await running {
-            let loaded = try await model.load(verbosity)
-            for source in sources {
-                let encoded = try await loaded.encode(source)
-                if !verbosity.quiet {
-                    for remark in encoded.remarks { Terminal.note("note: \(remark)") }
-                }
-                try encoded.write(to: URL(filePath: output))
-                if json {
-                    try Terminal.json(
-                        Report(
-                            output: output, tokens: encoded.tokens, featureChannels: encoded.featureChannels,
-                            hiddenSize: encoded.hiddenSize, timings: encoded.seconds,
-                            remarks: encoded.remarks,
-                            model: loaded.information))
-                } else if !verbosity.quiet {
-                    Terminal.note(
-                        "\(encoded.tokens) tokens × \(encoded.featureChannels) features, "
-                            + "projected to \(encoded.hiddenSize) → \(output)")
-                }
+            let source = try await image.source(limits: limits)
+            let loaded = try await model.load(verbosity, expecting: [source])
+            let encoded = try await loaded.encode(source)
+            if !verbosity.quiet {
+                for remark in encoded.remarks { Terminal.note("note: \(remark)") }
+            }
+            try encoded.write(to: file)
+            if json {
+                try Terminal.json(
+                    Report(
+                        output: output, tokens: encoded.tokens, featureChannels: encoded.featureChannels,
+                        hiddenSize: encoded.hiddenSize, timings: encoded.seconds,
+                        remarks: encoded.remarks, model: loaded.information))
+            } else if !verbosity.quiet {
+                Terminal.note(
+                    "\(encoded.tokens) tokens × \(encoded.featureChannels) features, "
+                        + "projected to \(encoded.hiddenSize) → \(output)")
             }
         }
     }

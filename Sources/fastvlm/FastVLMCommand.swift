@@ -1,4 +1,6 @@
 import ArgumentParser
+import CommandInput
+import Foundation
 
 struct FastVLMCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -8,9 +10,7 @@ struct FastVLMCommand: AsyncParsableCommand {
             Without --model, the small embedded model answers; it knows drawn and typeset pictures. For \
             photographs, point --model at a published FastVLM checkpoint folder.
 
-            Exit codes: 0 success, 64 wrong usage or request, 65 the image is not usable, 69 the model is not \
-            usable, 70 the machine lacks something (memory, instruction set), 74 stdout or a plot \
-            cannot be written, 130 interrupted.
+            \(ExitStatus.summary)
 
             Shell completions: fastvlm --generate-completion-script bash|zsh|fish
             """,
@@ -19,4 +19,35 @@ struct FastVLMCommand: AsyncParsableCommand {
             Describe.self, Chat.self, Encode.self, Bench.self, Quantize.self, Tokenize.self, Inspect.self,
             Info.self,
         ])
+
+    static func main() async {
+        let arguments = CommandLineBytes.arguments
+        var command: any ParsableCommand
+        do {
+            command = try await asyncParseAsRoot(arguments)
+        } catch {
+            leave(error, parsing: Array(arguments.prefix { $0 != "--" }))
+        }
+        do {
+            if var asynchronous = command as? any AsyncParsableCommand {
+                try await asynchronous.run()
+            } else {
+                try command.run()
+            }
+        } catch {
+            leave(error)
+        }
+    }
+}
+
+/// The arguments with the bytes that the system handed over; Swift's own list replaces those that are no UTF-8.
+enum CommandLineBytes {
+    /// Without the program's name.
+    static var arguments: [String] {
+        (1..<max(Int(CommandLine.argc), 1)).compactMap { index in
+            CommandLine.unsafeArgv[index].map { argument in
+                ByteText.text(UnsafeRawBufferPointer(start: argument, count: strlen(argument)))
+            }
+        }
+    }
 }

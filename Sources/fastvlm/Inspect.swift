@@ -1,4 +1,5 @@
 import ArgumentParser
+import CommandInput
 import FastVLM
 import Foundation
 
@@ -14,7 +15,7 @@ struct Inspect: AsyncParsableCommand {
     var json = false
 
     func run() async throws {
-        let source: ModelSource = directory.map { .directory(URL(filePath: $0)) } ?? .embedded
+        let source: ModelSource = directory.map { .directory(URL(filePath: ByteText.shown($0))) } ?? .embedded
         let json = json
         try await running {
             let report = try CheckpointReport(contentsOf: source)

@@ -1,4 +1,5 @@
 public import ArgumentParser
+import CommandInput
 public import FastVLM
 import Foundation
 import Logging
@@ -10,9 +11,6 @@ extension ImageBackground: ExpressibleByArgument {
 
     public var defaultValueDescription: String { self == .white ? "white" : "\(self)" }
 }
-
-/// What names of image files end with, whether or not this build decodes them: none of them is a question.
-let imageExtensions = LoadOptions.ImageFormat.allCases.flatMap(\.fileExtensions)
 
 /// Throws an error for the user when a number is out of its range.
 func check(_ name: String, _ value: Int, in range: ClosedRange<Int>) throws {
@@ -42,7 +40,7 @@ struct SourceOptions: ParsableArguments {
         completion: .directory)
     var model: String?
 
-    var source: ModelSource { model.map { .directory(URL(filePath: $0)) } ?? .embedded }
+    var source: ModelSource { model.map { .directory(URL(filePath: ByteText.shown($0))) } ?? .embedded }
 }
 
 /// Which model, and how it is loaded.
@@ -111,7 +109,11 @@ struct ModelOptions: ParsableArguments {
     )
     var maxImageMib = 1024
 
+    @Option(help: "Most seconds in which an image must arrive from the web.")
+    var fetchSeconds = 60
+
     var fileLimit: Int { maxFileMib << 20 }
+    var imageLimits: ImageInputLimits { ImageInputLimits(bytes: fileLimit, seconds: fetchSeconds) }
 
     func validate() throws {
         try check("--threads", threads ?? 1, in: LoadOptions.possibleThreads)
@@ -119,6 +121,7 @@ struct ModelOptions: ParsableArguments {
         try check("--max-side", maxSide, in: 1...1_000_000)
         try check("--max-file-mib", maxFileMib, in: 1...4096)
         try check("--max-image-mib", maxImageMib, in: 1...1_048_576)
+        try check("--fetch-seconds", fetchSeconds, in: 1...86_400)
     }
 
     /// - Parameter images: what the first question is about; prepared while the weights load

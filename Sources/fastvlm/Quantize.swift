@@ -1,4 +1,5 @@
 import ArgumentParser
+import CommandInput
 import FastVLM
 import Foundation
 
@@ -36,11 +37,17 @@ struct Quantize: AsyncParsableCommand {
 
     func run() async throws {
         try await running {
+            guard !ByteText.hasForeignBytes(output) else {
+                throw CommandFailure(
+                    .output,
+                    "cannot write '\(ByteText.shown(output))': the name is not UTF-8; choose another name")
+            }
             let target = URL(filePath: output)
             let progress = ProgressLine("quantising", enabled: !verbosity.quiet)
             defer { progress.clear() }
             try await VisionLanguageModel.quantize(
-                .directory(URL(filePath: directory)), to: target, precision: precision, threads: threads,
+                .directory(URL(filePath: ByteText.shown(directory))), to: target, precision: precision,
+                threads: threads,
                 progress: { progress.update($0) })
             progress.clear()
             if !verbosity.quiet {

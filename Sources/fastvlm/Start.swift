@@ -8,11 +8,11 @@ import Foundation
 @main
 enum Start {
     static func main() {
+        StandardStreams.reserve()
         do {
             try SystemInformation.checkLimits()
         } catch {
-            Terminal.note("fastvlm: \(error)")
-            exit(70)
+            leave((error as? FastVLMError).map { CommandFailure($0) } ?? error)
         }
         Task {
             await FastVLMCommand.main()

@@ -2,22 +2,54 @@ import ArgumentParser
 import FastVLM
 import Foundation
 import Synchronization
+import SystemFiles
+
+/// The three streams that a process is born with.
+enum StandardStreams {
+    /// Occupies those that are closed: else the next file that is opened becomes stdout, and the answer ends up in it.
+    /// Opened the wrong way round, so that using them is still an error.
+    static func reserve() {
+        for descriptor in [STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO] where fcntl(descriptor, F_GETFD) < 0 {
+            // The lowest free number, which is this one.
+            _ = open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY)
+        }
+        // A file larger than the limit is an error of writing, not the end of the program.
+        signal(SIGXFSZ, SIG_IGN)
+    }
+}
 
 /// Writing to the two streams: the answer to stdout, everything else to stderr.
 enum Terminal {
-    /// - Throws: `ExitCode` 74 when stdout cannot be written, as on a full disk.
-    static func answer(_ text: String, terminator: String = "") throws {
-        do {
-            try FileHandle.standardOutput.write(contentsOf: Data((text + terminator).utf8))
-        } catch {
-            note("fastvlm: cannot write to stdout: \(error.localizedDescription)")
-            throw ExitCode(74)
+    enum Stream: Int32 {
+        case output = 1
+        case errors = 2
+    }
+
+    /// - Throws: `CommandFailure` with the status `output` when the stream cannot be written, as on a full disk.
+    static func answer(_ text: String, terminator: String = "", to stream: Stream = .output) throws {
+        let bytes = Array((text + terminator).utf8)
+        var written = 0
+        while written < bytes.count {
+            let count = bytes.withUnsafeBytes { bytes in
+                write(stream.rawValue, bytes.baseAddress.map { $0 + written }, bytes.count - written)
+            }
+            if count < 0 {
+                if errno == EINTR { continue }
+                // Whoever read it has seen enough, also where the parent made this program ignore the signal.
+                if errno == EPIPE, stream == .output {
+                    signal(SIGPIPE, SIG_DFL)
+                    raise(SIGPIPE)
+                }
+                let name = stream == .output ? "stdout" : "stderr"
+                throw CommandFailure(.output, "cannot write to \(name): \(SystemReason.last)")
+            }
+            written += count
         }
     }
 
     /// Nobody can be told when stderr cannot be written.
     static func note(_ text: String, terminator: String = "\n") {
-        try? FileHandle.standardError.write(contentsOf: Data((text + terminator).utf8))
+        try? answer(text, terminator: terminator, to: .errors)
     }
 
     static let errorIsTerminal = isatty(STDERR_FILENO) == 1
@@ -32,29 +64,33 @@ enum Terminal {
     }
 
     /// One line of JSON on stdout, keys sorted.
-    static func json(_ value: some Encodable, pretty: Bool = false) throws {
+    static func json(_ value: some Encodable, pretty: Bool = false, to stream: Stream = .output) throws {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         if pretty { encoder.outputFormatting.insert(.prettyPrinted) }
         encoder.keyEncodingStrategy = .convertToSnakeCase
-        try answer(String(decoding: try encoder.encode(value), as: UTF8.self), terminator: "\n")
+        try answer(String(decoding: try encoder.encode(value), as: UTF8.self), terminator: "\n", to: stream)
     }
 
     /// Whether the program waits for a line of stdin, which cancelling a task does not interrupt.
     private static let isReading = Mutex(false)
 
-    /// The next line of stdin; nil at its end.
-    static func line() -> String? {
+    /// Runs what waits for a line, so that a signal can end the program meanwhile.
+    static func waiting<Result>(_ body: () throws -> Result) rethrows -> Result {
         isReading.withLock { $0 = true }
         defer { isReading.withLock { $0 = false } }
-        return readLine()
+        return try body()
     }
 
+    /// The next line of stdin; nil at its end.
+    static func line() -> String? { waiting { readLine() } }
+
     /// Ends the program if it waits for a line.
-    static func leaveIfReading() {
+    static func leaveIfReading(_ signal: Int32) {
         guard isReading.withLock({ $0 }) else { return }
+        LineEditor.restoreTerminal()
         note("")
-        exit(130)
+        exit(128 + signal)
     }
 }
 
@@ -91,64 +127,16 @@ final class ProgressLine: Sendable {
     }
 }
 
-/// Runs a command's work so that Ctrl-C cancels it and every error ends in its documented exit code.
-func running(_ work: @escaping @Sendable () async throws -> Void) async throws {
-    signal(SIGINT, SIG_IGN)
-    let task = Task { try await work() }
-    let source = DispatchSource.makeSignalSource(signal: SIGINT, queue: .global())
-    source.setEventHandler {
-        task.cancel()
-        Terminal.leaveIfReading()
-    }
-    source.resume()
-    defer { source.cancel() }
-    do {
-        try await task.value
-        if task.isCancelled { throw ExitCode(130) }
-    } catch is CancellationError {
-        throw ExitCode(130)
-    } catch let error as FastVLMError {
-        Terminal.note("fastvlm: \(error)")
-        switch error.kind {
-        case .request: throw ExitCode(64)
-        case .image: throw ExitCode(65)
-        case .model: throw ExitCode(69)
-        case .system: throw ExitCode(70)
-        }
-    }
-}
-
-/// Images named on the command line; `-` is stdin, once.
-/// - Parameter fileLimit: most bytes that the decoder accepts.
-func imageSources(_ names: [String], fileLimit: Int) throws -> [ImageSource] {
-    guard names.filter({ $0 == "-" }).count <= 1 else {
-        throw ValidationError("Only one image can come from stdin.")
-    }
-    return try names.map { name in
-        guard name == "-" else { return .file(URL(filePath: name)) }
-        guard !Terminal.inputIsTerminal else {
-            throw ValidationError(
-                "'-' reads an image from stdin, but stdin is a terminal; pipe a file into it.")
-        }
-        return .data(try readStandardInput(limit: fileLimit))
-    }
-}
-
-/// Stdin up to its end, or `limit` + 1 bytes of it, by which the reader sees that there are too many.
+/// Stdin up to its end.
+/// - Throws: `CommandFailure` when it cannot be read or holds more than `limit` bytes.
 func readStandardInput(limit: Int) throws -> Data {
-    var data = Data()
     do {
-        while data.count <= limit,
-            let chunk = try FileHandle.standardInput.read(upToCount: min(1 << 20, limit + 1 - data.count)),
-            !chunk.isEmpty
-        {
-            data.append(chunk)
-        }
+        return Data(try BoundedFile.read(descriptor: STDIN_FILENO, limit: limit))
+    } catch  where error.isTooLarge {
+        throw CommandFailure(.image, "stdin holds more than \(limit >> 20) MiB")
     } catch {
-        Terminal.note("fastvlm: cannot read stdin: \(error.localizedDescription)")
-        throw ExitCode(65)
+        throw CommandFailure(.image, "cannot read stdin: \(error.reason)")
     }
-    return data
 }
 
 /// One line that says where the time went.

@@ -49,10 +49,7 @@ struct Tokenize: AsyncParsableCommand {
     }
 
     private static func textOfStandardInput() throws -> String {
-        let limit = 64 << 20
-        let data = try readStandardInput(limit: limit)
-        guard data.count <= limit else { throw ValidationError("Stdin holds more than \(limit >> 20) MiB.") }
-        return String(decoding: data, as: UTF8.self)
+        String(decoding: try readStandardInput(limit: 64 << 20), as: UTF8.self)
     }
 
     private static func ids(_ text: String) throws -> [Int] {

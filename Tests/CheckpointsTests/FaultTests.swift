@@ -232,7 +232,7 @@ struct FaultTests {
         let target = URL(filePath: "/nonexistent/folder/a.safetensors")
         let error = try #require(
             checkpointError { try SafetensorsWriter.write([("a", random([1]))], to: target) })
-        #expect(error == .unwritableFile(path: target.path, reason: "No such file or directory"))
+        #expect(error.description.contains("there is no folder '/nonexistent/folder'"))
         #expect(error.description.components(separatedBy: target.path).count == 2)
         #expect(!error.description.contains("error 512") && !error.description.contains("Cocoa"))
     }

@@ -2,6 +2,12 @@ import Foundation
 import TestSupport
 import Testing
 
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Darwin)
+    import Darwin
+#endif
+
 /// `fastvlm bench --plot`, as a person would run it: with the embedded model and a small image.
 @Suite("Plots of bench")
 struct BenchPlotTests {
@@ -73,14 +79,14 @@ struct BenchPlotTests {
             try FileManager.default.createDirectory(
                 at: folder.appending(path: "folder.svg"), withIntermediateDirectories: false)
             try Data("text".utf8).write(to: folder.appending(path: "file"))
-            for (name, reason) in [
-                ("plot.gif", ".svg"), ("plot", ".svg"), ("", ".svg"), ("none/plot.svg", "no folder"),
-                ("file/plot.svg", "no folder"), ("folder.svg", "is a folder"),
+            for (name, reason, status) in [
+                ("plot.gif", ".svg", Int32(64)), ("plot", ".svg", 64), ("", ".svg", 64),
+                ("none/plot.svg", "no folder", 74), ("file/plot.svg", "not a folder", 74),
+                ("folder.svg", "is a folder", 74),
             ] {
                 let outcome = try Self.refused(name.isEmpty ? "" : folder.appending(path: name).path)
-                #expect(outcome.status == 64, "\(name)")
-                #expect(
-                    outcome.errors.contains("--plot") && outcome.errors.contains(reason), "\(outcome.errors)")
+                #expect(outcome.status == status, "\(name)")
+                #expect(outcome.errors.contains(reason), "\(outcome.errors)")
                 #expect(outcome.output.isEmpty, "\(name)")
             }
             let rounds = try Self.refused(folder.appending(path: "a.svg").path, "--rounds-from-stdin")
@@ -115,6 +121,27 @@ struct BenchPlotTests {
             #expect(outcome.status == 64 && outcome.output.isEmpty)
             #expect(outcome.errors.contains("librsvg2-bin"), "\(outcome.errors)")
         }
+    }
+
+    @Test("Pipes and what a link leads to: refused and followed before and after measuring")
+    func otherFiles() throws {
+        try Program.inFolder { folder in
+            let (pipe, link) = (folder.appending(path: "pipe.svg"), folder.appending(path: "link.svg"))
+            #expect(mkfifo(pipe.path, 0o666) == 0)
+            let outcome = try Self.refused(pipe.path)
+            #expect(outcome.status == 74 && outcome.errors.contains("named pipe") && outcome.output.isEmpty)
+            #expect(symlink("real.svg", link.path) == 0)
+            #expect(try Program.run(Self.quick + ["--plot", link.path]).status == 0)
+            #expect(try Shown(folder.appending(path: "real.svg")).has("Decoding"))
+            #expect(try FileManager.default.destinationOfSymbolicLink(atPath: link.path) == "real.svg")
+        }
+    }
+
+    @Test("With '-' the picture goes to stdout and the report to stderr")
+    func stream() throws {
+        let outcome = try Program.run(Self.quick + ["--plot", "-"])
+        #expect(outcome.status == 0 && outcome.errors.contains("tokens/s"))
+        #expect(try Markup(outcome.output).elements.contains { $0.text == "Decoding" })
     }
 
     #if os(Linux)

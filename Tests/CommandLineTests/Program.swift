@@ -5,6 +5,8 @@ import Testing
 /// What a run of the program left behind.
 struct Outcome {
     let status: Int32
+    /// The signal that ended it.
+    let signal: Int32?
     let output: Data
     let errors: String
 
@@ -47,9 +49,17 @@ enum Program {
         _ arguments: [String], input: Data = Data(), environment: [String: String] = [:],
         executable: URL? = nil
     ) throws -> Outcome {
+        try finish(executable ?? url(), arguments, input: input, environment: environment)
+    }
+
+    private static func finish(
+        _ program: URL, _ arguments: [String], input: Data, environment: [String: String],
+        in workingFolder: URL? = nil
+    ) throws -> Outcome {
         try inFolder { folder in
             let process = Process()
-            process.executableURL = try executable ?? url()
+            process.executableURL = program
+            process.currentDirectoryURL = workingFolder
             process.arguments = arguments
             process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
             // Files instead of pipes: nothing can fill up and block.
@@ -62,9 +72,34 @@ enum Program {
             try process.run()
             process.waitUntilExit()
             return Outcome(
-                status: process.terminationStatus, output: try Data(contentsOf: files[1]),
+                status: process.terminationStatus,
+                signal: process.terminationReason == .uncaughtSignal ? process.terminationStatus : nil,
+                output: try Data(contentsOf: files[1]),
                 errors: String(decoding: try Data(contentsOf: files[2]), as: UTF8.self))
         }
+    }
+
+    /// Runs a line of shell in which `$fastvlm` is the program, to its end.
+    static func shell(
+        _ script: String, environment: [String: String] = [:], in folder: URL? = nil
+    ) throws -> Outcome {
+        try finish(
+            URL(filePath: "/bin/bash"), ["-c", script], input: Data(),
+            environment: environment.merging(["fastvlm": url().path, "image": image, "model": model]) { $1 },
+            in: folder)
+    }
+
+    /// A running program whose streams go nowhere.
+    static func start(_ arguments: [String], environment: [String: String] = [:]) throws -> Process {
+        let process = Process()
+        process.executableURL = try url()
+        process.arguments = arguments
+        process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+        process.standardInput = FileHandle.nullDevice
+        process.standardOutput = FileHandle.nullDevice
+        process.standardError = FileHandle.nullDevice
+        try process.run()
+        return process
     }
 
     /// A folder that lives as long as `body` runs.

@@ -1,4 +1,5 @@
 import Foundation
+import SystemFiles
 import TestSupport
 import Testing
 
@@ -337,7 +338,7 @@ struct HostileTests {
         }
         #expect(throws: ImageInputError.empty) { try RGBImage.load(path: "/dev/null") }
         let missing = folder.appending(path: "missing.jpg").path()
-        #expect(throws: ImageInputError.unreadable(path: missing, reason: "no such file")) {
+        #expect(throws: ImageInputError.unreadable(path: missing, reason: SystemReason(ENOENT))) {
             try RGBImage.load(path: missing)
         }
         #expect(throws: ImageInputError.self) { try RGBImage.load(path: folder.path()) }

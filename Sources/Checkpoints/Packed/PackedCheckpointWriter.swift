@@ -1,4 +1,5 @@
 package import Foundation
+package import SystemFiles
 package import Tensors
 
 /// Writes a checkpoint whose integer weights need no conversion when they are loaded (``PackedForm``).
@@ -11,48 +12,46 @@ package struct PackedCheckpointWriter {
     ///   - panels: by canonical name of the matrix, or of the first one of a gated pair
     ///   - precision: what they were packed for
     ///   - directory: must not exist, or be empty
-    /// - Throws: `CheckpointError.unwritableFile`, after which nothing is left behind.
+    /// - Throws: `CheckpointError.output`, after which nothing is left behind.
     package func write(
         _ panels: [String: StoredPanels], precision: Precision, to directory: URL
     ) throws(CheckpointError) {
-        let isNew = try prepare(directory)
-        do {
-            try writeFiles(panels, precision: precision, to: directory)
-        } catch {
-            for name in (try? FileManager.default.contentsOfDirectory(atPath: directory.path)) ?? [] {
-                try? FileManager.default.removeItem(at: directory.appending(path: name))
-            }
-            if isNew { try? FileManager.default.removeItem(at: directory) }
-            throw error
+        try write(panels, precision: precision, to: folder(directory, precision: precision))
+    }
+
+    /// The folder to be written, once everything that can be seen before the weights are packed is found in order:
+    /// the place, permissions, and room for as many bytes as the weights need at least.
+    /// - Throws: `CheckpointError.output`.
+    package func folder(_ directory: URL, precision: Precision) throws(CheckpointError) -> OutputFolder {
+        try CheckpointError.wrapping { () throws(OutputError) in
+            let folder = try OutputFolder(directory.path, source: checkpoint.directory.path)
+            try folder.checkRoom(for: leastBytes(precision))
+            return folder
         }
     }
 
-    /// Says what `write` would find wrong with a folder, before the work is done.
-    package static func checkTarget(_ directory: URL) throws(CheckpointError) {
-        guard let names = try? FileManager.default.contentsOfDirectory(atPath: directory.path) else { return }
-        guard names.isEmpty else {
-            throw .unwritableFile(path: directory.path, reason: "the folder is not empty")
-        }
+    /// - Throws: `CheckpointError.output`; the folder removes what was written when it is let go of.
+    package func write(
+        _ panels: [String: StoredPanels], precision: Precision, to folder: OutputFolder,
+        isCancelled: @escaping () -> Bool = { false }
+    ) throws(CheckpointError) {
+        try writeFiles(panels, precision: precision, to: folder, isCancelled)
+        try CheckpointError.wrapping { () throws(OutputError) in try folder.finish() }
     }
 
-    /// - Returns: whether the folder had to be made.
-    private func prepare(_ directory: URL) throws(CheckpointError) -> Bool {
-        try Self.checkTarget(directory)
-        var isFolder: ObjCBool = false
-        if FileManager.default.fileExists(atPath: directory.path, isDirectory: &isFolder), isFolder.boolValue
-        {
-            return false
+    /// What the packed weights take at least: a byte per element of a matrix, half of one in layers of 4 bits, and all
+    /// else as it is stored.
+    private func leastBytes(_ precision: Precision) -> Int {
+        checkpoint.weights.entries.reduce(0) { total, entry in
+            let count = entry.value.shape.reduce(1, *)
+            let isLayer = entry.key.hasPrefix("decoder.layers.")
+            return total + (isLayer && precision == .int4 ? count / 2 : count)
         }
-        do {
-            try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: false)
-        } catch {
-            throw .unwritableFile(path: directory.path, reason: FileAccess.reason(error))
-        }
-        return true
     }
 
     private func writeFiles(
-        _ panels: [String: StoredPanels], precision: Precision, to directory: URL
+        _ panels: [String: StoredPanels], precision: Precision, to folder: OutputFolder,
+        _ isCancelled: @escaping () -> Bool
     ) throws(CheckpointError) {
         var metadata: [String: String] = [:]
         var tensors: [(String, Tensor)] = []
@@ -79,26 +78,35 @@ package struct PackedCheckpointWriter {
                 tensors.append((PackedForm.namePrefix + stored, tensor))
             }
         }
+        let bytes = tensors.reduce(0) { $0 + $1.1.byteCount }
+        try CheckpointError.wrapping { () throws(OutputError) in try folder.checkRoom(for: bytes) }
         try SafetensorsWriter.write(
-            tensors, metadata: metadata, alignment: Storage.alignment,
-            to: directory.appending(path: "model.safetensors"))
-        try copyOtherFiles(to: directory)
+            tensors, metadata: metadata, alignment: Storage.alignment, to: "model.safetensors", in: folder,
+            isCancelled: isCancelled)
+        try copyOtherFiles(to: folder, isCancelled)
     }
 
     /// Everything but weights: configuration, tokenizer, licence.
-    private func copyOtherFiles(to directory: URL) throws(CheckpointError) {
+    private func copyOtherFiles(
+        to folder: OutputFolder, _ isCancelled: @escaping () -> Bool
+    ) throws(CheckpointError) {
         let endings = [".json", ".jinja", ".txt", ".model", ".md"]
         for name in try FileAccess.names(in: checkpoint.directory) {
             let isWanted =
                 endings.contains { name.hasSuffix($0) } || name.hasPrefix("LICENSE")
                 || name.hasPrefix("NOTICE") || name == "ACKNOWLEDGEMENTS"
             guard isWanted, !name.hasSuffix(".index.json") else { continue }
-            let target = directory.appending(path: name)
+            let url = checkpoint.directory.appending(path: name)
+            let bytes: [UInt8]
             do {
-                try FileManager.default.copyItem(
-                    at: checkpoint.directory.appending(path: name).resolvingSymlinksInPath(), to: target)
+                bytes = try BoundedFile.read(url.path, limit: 1 << 30)
             } catch {
-                throw .unwritableFile(path: target.path, reason: FileAccess.reason(error))
+                throw .unreadableFile(path: url.path, reason: error.reason)
+            }
+            try CheckpointError.wrapping { () throws(OutputError) in
+                try folder.write(name, isCancelled: isCancelled) { (writer) throws(OutputError) in
+                    try writer.write(bytes)
+                }
             }
         }
     }

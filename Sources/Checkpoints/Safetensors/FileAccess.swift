@@ -1,6 +1,7 @@
 internal import CheckpointFiles
 internal import Foundation
 internal import StrictJSON
+internal import SystemFiles
 internal import Tensors
 
 /// Files of a checkpoint folder: regular ones only, with a limit where they are read whole.
@@ -83,28 +84,9 @@ enum FileAccess {
     /// The names in a folder, sorted.
     static func names(in directory: URL) throws(CheckpointError) -> [String] {
         do {
-            return try FileManager.default.contentsOfDirectory(atPath: directory.path).sorted()
+            return try BoundedFile.names(inFolder: directory.path).sorted()
         } catch {
-            throw .unreadableFile(path: directory.path, reason: reason(error))
-        }
-    }
-
-    /// Why a file operation failed, in the system's words and without the path, which the message has already.
-    static func reason(_ error: any Error) -> String {
-        let error = error as NSError
-        if error.domain == NSPOSIXErrorDomain {
-            return FilePresence.reason(Int32(truncatingIfNeeded: error.code))
-        }
-        if let inner = error.userInfo[NSUnderlyingErrorKey] as? NSError { return reason(inner) }
-        switch error.code {
-        case CocoaError.fileNoSuchFile.rawValue, CocoaError.fileReadNoSuchFile.rawValue:
-            return FilePresence.reason(ENOENT)
-        case CocoaError.fileReadNoPermission.rawValue, CocoaError.fileWriteNoPermission.rawValue:
-            return FilePresence.reason(EACCES)
-        case CocoaError.fileWriteOutOfSpace.rawValue: return FilePresence.reason(ENOSPC)
-        case CocoaError.fileWriteFileExists.rawValue: return FilePresence.reason(EEXIST)
-        case CocoaError.fileWriteVolumeReadOnly.rawValue: return FilePresence.reason(EROFS)
-        default: return "the system gives no reason"
+            throw .unreadableFile(path: directory.path, reason: error.reason)
         }
     }
 }

@@ -1,44 +1,61 @@
 package import Foundation
+package import SystemFiles
 package import Tensors
 
 /// Writes tensors as one safetensors file.
 package enum SafetensorsWriter {
-    /// Writes `tensors` in the given order; the file appears under its name only when it is complete.
+    /// Writes `tensors` in the given order.
     /// - Parameters:
     ///   - tensors: names, each once, and values.
     ///   - metadata: kept under `__metadata__` when not empty.
     ///   - alignment: the data begin at a multiple of so many bytes, 8 as the format's own writer has it.
-    /// - Throws: `CheckpointError.duplicateTensor` or `CheckpointError.unwritableFile`.
+    /// - Throws: `CheckpointError.duplicateTensor` or `CheckpointError.output`.
+    package static func write(
+        _ tensors: [(String, Tensor)], metadata: [String: String] = [:], alignment: Int = 8,
+        to file: OutputFile
+    ) throws(CheckpointError) {
+        let start = try start(tensors, metadata: metadata, alignment: alignment)
+        try CheckpointError.wrapping { () throws(OutputError) in
+            try file.write { (writer) throws(OutputError) in try write(start, tensors, to: writer) }
+        }
+    }
+
+    /// Writes `tensors` as a file of a folder.
+    package static func write(
+        _ tensors: [(String, Tensor)], metadata: [String: String] = [:], alignment: Int = 8,
+        to name: String, in folder: OutputFolder, isCancelled: @escaping () -> Bool = { false }
+    ) throws(CheckpointError) {
+        let start = try start(tensors, metadata: metadata, alignment: alignment)
+        try CheckpointError.wrapping { () throws(OutputError) in
+            try folder.write(name, isCancelled: isCancelled) { (writer) throws(OutputError) in
+                try write(start, tensors, to: writer)
+            }
+        }
+    }
+
     package static func write(
         _ tensors: [(String, Tensor)], metadata: [String: String] = [:], alignment: Int = 8, to url: URL
     ) throws(CheckpointError) {
+        let file = try CheckpointError.wrapping { () throws(OutputError) in try OutputFile(url.path) }
+        try write(tensors, metadata: metadata, alignment: alignment, to: file)
+    }
+
+    private static func write(
+        _ start: Data, _ tensors: [(String, Tensor)], to writer: borrowing OutputWriter
+    ) throws(OutputError) {
+        try writer.write([UInt8](start))
+        for (_, tensor) in tensors { try writer.write(tensor.bytes) }
+    }
+
+    /// The header with its length before it.
+    private static func start(
+        _ tensors: [(String, Tensor)], metadata: [String: String], alignment: Int
+    ) throws(CheckpointError) -> Data {
         var header = try header(tensors, metadata: metadata)
         let beyond = (8 + header.count) % alignment
         header.append(
             contentsOf: Data(repeating: UInt8(ascii: " "), count: (alignment - beyond) % alignment))
-        var length = UInt64(header.count).littleEndian
-        let temporary = url.deletingLastPathComponent()
-            .appending(path: ".\(url.lastPathComponent).\(UInt64.random(in: .min ... .max)).partial")
-        do {
-            try Data(bytes: &length, count: 8).write(to: temporary, options: .withoutOverwriting)
-            let handle = try FileHandle(forWritingTo: temporary)
-            defer { try? handle.close() }
-            try handle.seekToEnd()
-            try handle.write(contentsOf: header)
-            for (_, tensor) in tensors {
-                try handle.write(contentsOf: Data(tensor.bytes))
-            }
-            try handle.close()
-        } catch {
-            try? FileManager.default.removeItem(at: temporary)
-            throw .unwritableFile(path: url.path, reason: FileAccess.reason(error))
-        }
-        // Renaming replaces an older file in one step.
-        guard rename(temporary.path, url.path) == 0 else {
-            let reason = String(cString: strerror(errno))
-            try? FileManager.default.removeItem(at: temporary)
-            throw .unwritableFile(path: url.path, reason: reason)
-        }
+        return withUnsafeBytes(of: UInt64(header.count).littleEndian) { Data($0) } + header
     }
 
     private static func header(

@@ -1,0 +1,111 @@
+public import Foundation
+private import Synchronization
+
+#if canImport(Glibc)
+    private import Glibc
+#elseif canImport(Darwin)
+    private import Darwin
+#endif
+
+/// A web server on 127.0.0.1 that answers as it is told, one connection after the other.
+public final class LocalServer: Sendable {
+    public enum Answer: Sendable {
+        /// Status, header lines and body.
+        case response(Int, [String], Data)
+        /// These bytes, and the connection is closed.
+        case bytes(String)
+        /// Zeros until the client goes away.
+        case endless
+        /// Nothing, until the client goes away.
+        case silence
+    }
+
+    public let port: UInt16
+    private let listener: Int32
+    private let requests = Mutex<[String]>([])
+
+    /// Requests as they came, line by line.
+    public var received: [String] { requests.withLock { $0 } }
+    public func url(_ path: String) -> String { "http://127.0.0.1:\(port)/\(path)" }
+
+    /// - Parameter answer: by path, with its leading slash, and port
+    public init(_ answer: @escaping @Sendable (_ path: String, _ port: UInt16) -> Answer) throws {
+        // Where the machine reaches the web through a proxy, this server is not behind it.
+        setenv("no_proxy", "127.0.0.1", 1)
+        #if canImport(Glibc)
+            listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        #else
+            listener = socket(AF_INET, SOCK_STREAM, 0)
+        #endif
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let descriptor = listener
+        let status = withUnsafeMutablePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer in
+                bind(descriptor, pointer, size) == 0 && listen(descriptor, 8) == 0
+                    && getsockname(descriptor, pointer, &size) == 0
+            }
+        }
+        guard status else { throw POSIXError(POSIXErrorCode(rawValue: errno) ?? .EIO) }
+        port = UInt16(bigEndian: address.sin_port)
+        Thread.detachNewThread { [self] in
+            while true {
+                let client = accept(listener, nil, nil)
+                guard client >= 0 else {
+                    // Here and nowhere else: the next socket may get its number.
+                    close(listener)
+                    return
+                }
+                serve(client, answer)
+                close(client)
+            }
+        }
+    }
+
+    public func stop() {
+        shutdown(listener, Int32(SHUT_RDWR))
+    }
+
+    private func serve(_ client: Int32, _ answer: (String, UInt16) -> Answer) {
+        var request: [UInt8] = []
+        var part = [UInt8](repeating: 0, count: 4096)
+        while !String(decoding: request, as: UTF8.self).contains("\r\n\r\n") {
+            let count = recv(client, &part, part.count, 0)
+            guard count > 0 else { return }
+            request += part[..<count]
+        }
+        let lines = String(decoding: request, as: UTF8.self).components(separatedBy: "\r\n")
+        requests.withLock { $0 += lines }
+        let words = lines[0].split(separator: " ")
+        switch answer(words.count > 1 ? String(words[1]) : "", port) {
+        case .response(let status, let headers, let body):
+            let head =
+                ["HTTP/1.1 \(status) X", "Content-Length: \(body.count)", "Connection: close"] + headers
+            _ = send(Array((head.joined(separator: "\r\n") + "\r\n\r\n").utf8) + body, to: client)
+        case .bytes(let text): _ = send(Array(text.utf8), to: client)
+        case .endless:
+            _ = send(Array("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n".utf8), to: client)
+            while send([UInt8](repeating: 0, count: 1 << 16), to: client) {}
+        case .silence:
+            while recv(client, &part, part.count, 0) > 0 {}
+        }
+    }
+
+    private func send(_ bytes: [UInt8], to client: Int32) -> Bool {
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes { bytes in
+                #if canImport(Glibc)
+                    Glibc.send(client, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL))
+                #else
+                    Darwin.send(client, bytes.baseAddress, bytes.count, 0)
+                #endif
+            }
+            guard count > 0 else { return false }
+            rest = rest.dropFirst(count)
+        }
+        return true
+    }
+}
