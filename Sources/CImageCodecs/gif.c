@@ -285,7 +285,7 @@ static fvc_status fv_gif_finish(fvc_reader *base, fvc_failure *failure)
         }
     }
     if (kind == IMAGE_DESC_RECORD_TYPE) {
-        fvc_note(base, "the file is an animation, of which the first picture is used");
+        fvc_note(base, FVC_ANIMATION);
     }
     return FVC_OK;
 }

@@ -149,6 +149,24 @@ static void fv_png_take_profile(fv_png_reader *reader)
     }
 }
 
+// 1 when an animation control chunk before the pixels promises more than one frame. libpng does not know it.
+static int fv_png_is_animation(const fv_png_reader *reader)
+{
+    size_t offset = 8;
+    while (reader->count - offset >= 16) {
+        const uint8_t *chunk = reader->bytes + offset;
+        size_t length = png_get_uint_32(chunk);
+        if (memcmp(chunk + 4, "IDAT", 4) == 0 || length > reader->count - offset - 12) {
+            return 0;
+        }
+        if (memcmp(chunk + 4, "acTL", 4) == 0) {
+            return length == 8 && png_get_uint_32(chunk + 8) > 1;
+        }
+        offset += 12 + length;
+    }
+    return 0;
+}
+
 // Everything before the first row; called below a setjmp.
 static void fv_png_prepare(fv_png_reader *reader)
 {
@@ -353,6 +371,9 @@ static fvc_status fv_png_finish(fvc_reader *base, fvc_failure *failure)
 {
     fv_png_reader *reader = (fv_png_reader *)base;
     reader->failure = failure;
+    if (fv_png_is_animation(reader)) {
+        fvc_note(base, FVC_ANIMATION);
+    }
     if (reader->lost) {
         return FVC_OK;
     }

@@ -28,6 +28,8 @@ fvc_status fvc_fail(fvc_failure *failure, fvc_status status, size_t offset, cons
 // Adds a sentence to what fvc_finish will report; what does not fit is left out.
 void fvc_note(fvc_reader *reader, const char *text);
 
+#define FVC_ANIMATION "the file is an animation, of which the first picture is used"
+
 // Notes that the rows from `row` on could not be decoded.
 void fvc_note_missing_rows(fvc_reader *reader, uint32_t row, const char *cause);
 

@@ -184,8 +184,11 @@ static fvc_status fv_webp_read_rows(fvc_reader *base, uint8_t *rows, int32_t cou
 
 static fvc_status fv_webp_finish(fvc_reader *base, fvc_failure *failure)
 {
-    (void)base;
+    const fv_webp_reader *reader = (fv_webp_reader *)base;
     (void)failure;
+    if (WebPDemuxGetI(reader->demuxer, WEBP_FF_FRAME_COUNT) > 1) {
+        fvc_note(base, FVC_ANIMATION);
+    }
     return FVC_OK;
 }
 

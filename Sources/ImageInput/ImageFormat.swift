@@ -76,7 +76,7 @@ package enum ImageFormat: String, Equatable, Sendable, CaseIterable, CustomStrin
                 format: cut, offset: bytes.count, fileBytes: bytes.count,
                 detail: "the file ends inside its signature")
         }
-        if let name = nameOfUndecoded(bytes) { throw .unsupportedFormat(name: name) }
+        if let found = undecoded(bytes) { throw .unsupportedFormat(name: found.name, advice: found.advice) }
         throw .unknownFormat(start: bytes.excerpt)
     }
 
@@ -108,39 +108,49 @@ package enum ImageFormat: String, Equatable, Sendable, CaseIterable, CustomStrin
         return nil
     }
 
-    /// The usual things people pass by mistake, named so that the error can say what they are.
-    private static func nameOfUndecoded(_ bytes: ByteView) -> String? {
-        let prefixes: [(String, String)] = [
-            ("8BPS", "a Photoshop document"), ("%PDF", "a PDF document"), ("%!PS", "a PostScript document"),
-            ("qoif", "a QOI image"), ("DDS ", "a DDS texture"), ("gimp xcf", "a GIMP document"),
-            ("SIMPLE  =", "a FITS image"), ("PF\n", "a floating-point PFM image"),
-            ("Pf\n", "a floating-point PFM image"), ("P7\n", "a PAM image"),
-            ("PK\u{3}\u{4}", "a ZIP archive"),
-            ("\u{1F}", "compressed data (gzip or similar)"), ("RIFF", "a RIFF file (audio or video)"),
-            ("OggS", "an Ogg file"), ("ID3", "an MP3 file"), ("\0\0\u{1}\0", "an ICO icon"),
-            ("\0\0\0\u{C}jP  ", "a JPEG 2000 image"), ("\0\0\0\u{C}JXL ", "a JPEG XL image"),
-            ("version https://git-lfs", "a Git LFS pointer (the image itself was not fetched)"),
+    private static let convert = "convert it to JPEG or PNG"
+    private static let unpack = "unpack it and pass the image in it"
+    private static let fetch = "fetch the image itself"
+
+    /// The usual things people pass by mistake, named so that the error can say what they are and what helps.
+    private static func undecoded(_ bytes: ByteView) -> (name: String, advice: String)? {
+        let video = "pass a picture, such as a frame of a video"
+        let prefixes: [(String, String, String)] = [
+            ("8BPS", "a Photoshop document", convert), ("%PDF", "a PDF document", convert),
+            ("%!PS", "a PostScript document", convert), ("qoif", "a QOI image", convert),
+            ("DDS ", "a DDS texture", convert), ("gimp xcf", "a GIMP document", convert),
+            ("SIMPLE  =", "a FITS image", convert), ("PF\n", "a floating-point PFM image", convert),
+            ("Pf\n", "a floating-point PFM image", convert), ("P7\n", "a PAM image", convert),
+            ("\0\0\u{1}\0", "an ICO icon", convert), ("\0\0\0\u{C}jP  ", "a JPEG 2000 image", convert),
+            ("\0\0\0\u{C}JXL ", "a JPEG XL image", convert), ("PK\u{3}\u{4}", "a ZIP archive", unpack),
+            ("\u{1F}", "compressed data (gzip or similar)", unpack),
+            ("RIFF", "a RIFF file (audio or video)", video), ("OggS", "an Ogg file", video),
+            ("ID3", "an MP3 file", video),
+            (
+                "version https://git-lfs", "a Git LFS pointer",
+                "run 'git lfs pull' in its repository to fetch the image itself"
+            ),
         ]
-        for (prefix, name) in prefixes where bytes.starts(with: prefix) { return name }
-        if bytes.starts(with: [0xFF, 0x0A]) { return "a JPEG XL image" }
-        if bytes.starts(with: [0xFF, 0x4F, 0xFF, 0x51]) { return "a JPEG 2000 image" }
-        if bytes.starts(with: [0x28, 0xB5, 0x2F, 0xFD]) { return "zstd-compressed data" }
-        if bytes.hasText("ftyp", at: 4), bytes.count >= 12 { return "an MP4 or similar video file" }
-        return nameOfText(bytes)
+        for (prefix, name, advice) in prefixes where bytes.starts(with: prefix) { return (name, advice) }
+        if bytes.starts(with: [0xFF, 0x0A]) { return ("a JPEG XL image", convert) }
+        if bytes.starts(with: [0xFF, 0x4F, 0xFF, 0x51]) { return ("a JPEG 2000 image", convert) }
+        if bytes.starts(with: [0x28, 0xB5, 0x2F, 0xFD]) { return ("zstd-compressed data", unpack) }
+        if bytes.hasText("ftyp", at: 4), bytes.count >= 12 { return ("an MP4 or similar video file", video) }
+        return undecodedText(bytes)
     }
 
-    private static func nameOfText(_ bytes: ByteView) -> String? {
+    private static func undecodedText(_ bytes: ByteView) -> (name: String, advice: String)? {
         let start = bytes.lowercasedText(limit: 512)
         let text = start.drop { $0 == " " || $0 == "\n" || $0 == "\r" || $0 == "\t" || $0 == "\u{FEFF}" }
         if text.hasPrefix("<!doctype html") || text.hasPrefix("<html") || text.hasPrefix("<head") {
-            return "an HTML page (perhaps an error page of the server it came from)"
+            return ("an HTML page (perhaps an error page of the server it came from)", fetch)
         }
         if text.hasPrefix("<svg") || (text.hasPrefix("<?xml") && text.contains("<svg")) {
-            return "an SVG drawing"
+            return ("an SVG drawing", convert)
         }
-        if text.hasPrefix("<?xml") { return "an XML document" }
-        if text.hasPrefix("data:image/") { return "a data: URL (decode its base64 part first)" }
-        if text.hasPrefix("{") { return "a JSON document" }
+        if text.hasPrefix("<?xml") { return ("an XML document", fetch) }
+        if text.hasPrefix("data:image/") { return ("a data: URL", "decode its base64 part first") }
+        if text.hasPrefix("{") { return ("a JSON document", fetch) }
         return nil
     }
 }

@@ -8,8 +8,8 @@ package enum ImageInputError: Error, Equatable, Sendable {
     case empty
     /// The file is longer than `ImageLimits.fileBytes`. `bytes` is nil when reading stopped at the limit.
     case fileTooLarge(bytes: Int?, limit: Int)
-    /// The content is a known kind of file that is not decoded here.
-    case unsupportedFormat(name: String)
+    /// The content is a known kind of file that is not decoded here. `advice` is what to do about it.
+    case unsupportedFormat(name: String, advice: String)
     /// The format is decoded here, but the caller has not allowed it (`ImageLimits.formats`).
     case formatNotEnabled(ImageFormat)
     /// The format is decoded here, but this build leaves it out.
@@ -45,12 +45,12 @@ extension ImageInputError: CustomStringConvertible {
             "cannot read '\(path)': \(reason); "
                 + (reason.isFolder ? "name an image file in it" : reason.advice ?? "check the file")
         case .empty:
-            "the image is empty (0 bytes); pass a JPEG, PNG, WebP or PPM file"
+            "the image is empty (0 bytes); pass an image, such as a JPEG or PNG file"
         case .fileTooLarge(let bytes, let limit):
             "the image file has \(bytes.map(String.init) ?? "too many") bytes, the limit is \(limit); "
                 + "shrink the image or raise the file size limit"
-        case .unsupportedFormat(let name):
-            "this is \(name), which is not decoded here; convert it to JPEG, PNG, WebP or PPM"
+        case .unsupportedFormat(let name, let advice):
+            "this is \(name), which is not decoded here; \(advice)"
         case .formatNotEnabled(let format):
             "this is \(format.imageName), and \(format) is not among the formats allowed here; add "
                 + ".\(format.optionName) to LoadOptions.imageFormats, or convert the image to JPEG or PNG"
@@ -58,14 +58,15 @@ extension ImageInputError: CustomStringConvertible {
             "this is \(format.imageName), and this program was built without \(format); build it with the "
                 + "package trait \(format.trait ?? "\(format)"), or convert the image to JPEG or PNG"
         case .unknownFormat(let start):
-            "not an image: the content begins with \(start); pass a JPEG, PNG, WebP or PPM file"
+            "not an image: the content begins with \(start); pass an image, such as a JPEG or PNG file"
         case .unsupportedVariant(let format, let detail):
             "\(format) variant not supported: \(detail); save the image as an ordinary 8-bit \(format)"
         case .sideTooLong, .tooManyPixels, .tooMuchMemory, .overLimit, .outOfMemory:
             sizeDescription
         case .truncated(let format, let offset, let fileBytes, let detail):
             "truncated \(format) at byte \(offset) of \(fileBytes): \(detail); "
-                + "fetch or copy the file again, or allow truncated images to use what there is"
+                + "fetch or copy the file again, or use what there is of it (--allow-truncated, "
+                + "LoadOptions.allowsTruncatedImages)"
         case .corrupt(let format, let offset, let detail):
             "damaged \(format)\(offset.map { " near byte \($0)" } ?? ""): \(detail); "
                 + "fetch the file again or re-save the image"

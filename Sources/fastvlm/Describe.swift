@@ -64,13 +64,17 @@ struct Describe: AsyncParsableCommand {
         }
     }
 
-    /// Which arguments are images and what is asked.
+    /// Which arguments are images and what is asked. A blank question is none.
     private func split() -> (images: [String], question: String) {
-        if let prompt { return (arguments, ByteText.shown(prompt)) }
-        if arguments.count > 1, let last = arguments.last, !Question.isImage(last) {
-            return (Array(arguments.dropLast()), ByteText.shown(last))
+        var images = arguments
+        var question = prompt
+        if question == nil, arguments.count > 1, let last = arguments.last, !Question.isImage(last) {
+            question = images.removeLast()
         }
-        return (arguments, Self.defaultPrompt)
+        guard let question, question.contains(where: { !$0.isWhitespace }) else {
+            return (images, Self.defaultPrompt)
+        }
+        return (images, ByteText.shown(question))
     }
 }
 

@@ -31,6 +31,21 @@ struct DefaultsTests {
         }
     }
 
+    @Test("an animation, of which only the first picture is used, is a remark; a single picture is not")
+    func animations() throws {
+        var animations = 0
+        for example in try DefaultCase.all() {
+            let remarks = try ImageDecoder.decodeWithRemarks(example.file).remarks
+            // The one with an offset has a single picture, smaller than its canvas.
+            let isAnimation =
+                (example.name.contains("animation") || example.name.contains("apng"))
+                && example.name != "webp-animation-offset"
+            #expect(remarks.contains { $0.contains("animation") } == isAnimation, "\(example.name)")
+            animations += isAnimation ? 1 : 0
+        }
+        #expect(animations > 5)
+    }
+
     @Test("a file that lacks only its end opens with a remark; missing rows are an error unless allowed")
     func truncated() throws {
         // Bytes that are missing at the end, of which no pixel needs any.

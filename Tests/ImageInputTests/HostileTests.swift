@@ -301,19 +301,23 @@ struct HostileTests {
 
     @Test("other kinds of files are called by their name")
     func namesOfOtherFormats() {
-        let files: [(String, String)] = [
-            ("%PDF-1.7", "PDF"),
-            ("\0\0\0\u{18}ftypisom....", "video"), ("<svg xmlns=''>", "SVG"),
-            ("<?xml version='1.0'?><svg>", "SVG"), ("\n <!DOCTYPE HTML><html>", "HTML"),
-            ("PK\u{3}\u{4}....", "ZIP"), ("{\"error\": 404}", "JSON"), ("RIFF....WAVEfmt ", "RIFF"),
-            ("data:image/png;base64,AAAA", "base64"), ("version https://git-lfs.github.com", "LFS"),
+        // Converting an error page to JPEG helps nobody: the advice fits the kind.
+        let files: [(String, String, String)] = [
+            ("%PDF-1.7", "PDF", "convert"), ("\0\0\0\u{18}ftypisom....", "video", "frame"),
+            ("<svg xmlns=''>", "SVG", "convert"), ("<?xml version='1.0'?><svg>", "SVG", "convert"),
+            ("<?xml version='1.0'?><Error>", "XML", "fetch the image itself"),
+            ("\n <!DOCTYPE HTML><html>", "HTML", "fetch the image itself"),
+            ("{\"error\": 404}", "JSON", "fetch the image itself"), ("PK\u{3}\u{4}....", "ZIP", "unpack"),
+            ("RIFF....WAVEfmt ", "RIFF", "frame"), ("data:image/png;base64,AAAA", "data: URL", "base64"),
+            ("version https://git-lfs.github.com", "LFS", "git lfs pull"),
         ]
-        for (text, name) in files {
-            guard case .unsupportedFormat(let found) = failure(of: Array(text.utf8)) else {
-                Issue.record("\(name) is not recognised")
+        for (text, expectedName, expectedAdvice) in files {
+            guard case .unsupportedFormat(let name, let advice) = failure(of: Array(text.utf8)) else {
+                Issue.record("\(expectedName) is not recognised")
                 continue
             }
-            #expect(found.contains(name))
+            #expect(name.contains(expectedName))
+            #expect(advice.contains(expectedAdvice), "\(expectedName)")
         }
         #expect(failure(of: []) == .empty)
         #expect(failure(of: Array("hello, world".utf8)) == .unknownFormat(start: "68 65 6C 6C 6F 2C 20 77"))
@@ -348,7 +352,8 @@ struct HostileTests {
     func descriptions() {
         let errors: [ImageInputError] = [
             .unreadable(path: "x", reason: "no such file"), .empty, .fileTooLarge(bytes: 9, limit: 8),
-            .fileTooLarge(bytes: nil, limit: 8), .unsupportedFormat(name: "a PDF document"),
+            .fileTooLarge(bytes: nil, limit: 8),
+            .unsupportedFormat(name: "a PDF document", advice: "convert it"),
             .formatNotEnabled(.gif), .formatNotBuilt(.tiff),
             .unknownFormat(start: "00"), .unsupportedVariant(format: .jpeg, detail: "12 bits"),
             .sideTooLong(format: .png, width: 1, height: 2, limit: 1),
