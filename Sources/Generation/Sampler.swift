@@ -111,13 +111,21 @@ package struct Sampler {
 
     /// The first of the largest scores; nil when there is none above negative infinity.
     static func argmax(_ logits: UnsafeMutableBufferPointer<Float>) -> Int? {
-        var best = -1
-        var highest = -Float.infinity
-        for index in logits.indices where logits[index] > highest {
-            highest = logits[index]
-            best = index
+        let raw = UnsafeRawBufferPointer(logits)
+        func load(_ index: Int) -> SIMD8<Float> {
+            raw.loadUnaligned(fromByteOffset: 4 * index, as: SIMD8<Float>.self)
         }
-        return best >= 0 ? best : nil
+        let whole = logits.count / 8 * 8
+        var lanes = SIMD8<Float>(repeating: -.infinity)
+        for index in stride(from: 0, to: whole, by: 8) {
+            let scores = load(index)
+            lanes.replace(with: scores, where: scores .> lanes)
+        }
+        let highest = logits[whole...].reduce(lanes.max()) { max($0, $1) }
+        guard highest > -.infinity else { return nil }
+        var index = 0
+        while index < whole, !any(load(index) .== highest) { index += 8 }
+        return logits[index...].firstIndex(of: highest)
     }
 
     private mutating func draw(_ logits: UnsafeMutableBufferPointer<Float>, best: Int) -> Int {

@@ -12,6 +12,9 @@ struct TokenRanking {
     static let depth: Float = 28
     /// A power of two.
     private static let buckets = 2048
+    /// Distances from the best token, in units of the temperature, between which tokens are ordered together. Those
+    /// near the best are few and mostly decide, so the many far ones are seldom looked at one by one.
+    private static let bands: [ClosedRange<Float>] = [0...6, 6...9, 9...12, 12...16, 16...depth]
 
     private var scores = UnsafeMutableBufferPointer<Float>(start: nil, count: 0)
     private var highest: Float = 0
@@ -19,9 +22,8 @@ struct TokenRanking {
     /// The best tokens in order, where only some are kept.
     private var best: [Entry] = []
     private var keepsAll = true
-    /// Mass of the tokens by their distance from the best, where all are kept.
-    private var bucketMass: [UInt64] = []
-    private var bucketsPerUnit: Float = 1
+    /// Mass of the tokens of the first bands by their distance, as far as it was asked for.
+    private var bandMasses: [[UInt64]] = []
     /// Mass of all tokens that are kept.
     private(set) var mass: UInt64 = 0
 
@@ -47,8 +49,9 @@ struct TokenRanking {
         self.scores = scores
         highest = scores[first]
         inverse = 1 / temperature
+        bandMasses = []
         keepsAll = limit == 0 || limit >= scores.count
-        if keepsAll { fillBuckets() } else { keepBest(limit) }
+        if keepsAll { sumMasses() } else { keepBest(limit) }
     }
 
     /// How far a score is from the best, at most 0, in units of the temperature.
@@ -83,29 +86,15 @@ struct TokenRanking {
         UnsafeRawBufferPointer(scores).loadUnaligned(fromByteOffset: 4 * index, as: SIMD8<Float>.self)
     }
 
-    private mutating func fillBuckets() {
-        var lowest = SIMD8<Float>(repeating: highest)
+    private mutating func sumMasses() {
+        var sums = SIMD8<UInt64>.zero
         forEachEight { scores, _ in
-            lowest.replace(with: scores, where: scores .< lowest .& scores .> -.infinity)
+            let exponents = (scores - highest) * inverse
+            let inside = exponents .> -Self.depth
+            let bounded = exponents.replacing(with: -Self.depth, where: .!inside)
+            sums &+= Self.masses(Self.exponential(bounded).replacing(with: 0, where: .!inside))
         }
-        let range = min(max(-exponent(lowest.min()), .leastNormalMagnitude), Self.depth)
-        bucketsPerUnit = min(Float(Self.buckets - 1) / range, .greatestFiniteMagnitude)
-        var masses = [UInt64](repeating: 0, count: Self.buckets)
-        masses.withUnsafeMutableBufferPointer { buckets in
-            forEachEight { scores, _ in
-                let exponents = (scores - highest) * inverse
-                let inside = exponents .> -Self.depth
-                guard any(inside) else { return }
-                let bounded = exponents.replacing(with: -Self.depth, where: .!inside)
-                let weights = Self.exponential(bounded).replacing(with: 0, where: .!inside)
-                let places = self.buckets(bounded)
-                for lane in 0..<8 {
-                    buckets[Int(places[lane] & UInt32(Self.buckets - 1))] &+= Self.mass(weight: weights[lane])
-                }
-            }
-        }
-        bucketMass = masses
-        mass = masses.reduce(0, +)
+        mass = sums.wrappedSum()
     }
 
     /// Calls `body` with eight scores after the other and the index of the first; those beyond the last are negative
@@ -123,24 +112,51 @@ struct TokenRanking {
         body(rest, index)
     }
 
-    /// - Parameter exponents: `-depth`...0
+    /// Calls `body` with eight scores after the other of which some are within a band, their exponents, which of them
+    /// those are, and the index of the first. What is as far as a band's end is in the next one.
     @inline(__always)
-    private func buckets(_ exponents: SIMD8<Float>) -> SIMD8<UInt32> {
-        // Adding 2^23 rounds to an integer, which then stands in the low bits.
-        unsafeBitCast(exponents * -bucketsPerUnit + 0x1p23, to: SIMD8<UInt32>.self) &- 0x4B00_0000
+    private func forEachEight(
+        in band: ClosedRange<Float>,
+        _ body: (SIMD8<Float>, SIMD8<Float>, SIMDMask<SIMD8<Int32>>, Int) -> Void
+    ) {
+        forEachEight { scores, first in
+            let exponents = (scores - highest) * inverse
+            let inside = exponents .> -band.upperBound .& exponents .<= -band.lowerBound
+            guard any(inside) else { return }
+            body(scores, exponents.replacing(with: -band.upperBound, where: .!inside), inside, first)
+        }
+    }
+
+    /// - Parameter exponents: within the band
+    @inline(__always)
+    private static func buckets(_ exponents: SIMD8<Float>, in band: ClosedRange<Float>) -> SIMD8<UInt32> {
+        let scale = Float(buckets - 1) / (band.upperBound - band.lowerBound)
+        // Adding 2^23 rounds to an integer, which then is in the low bits.
+        let places = (-exponents - band.lowerBound) * scale + 0x1p23
+        return (unsafeBitCast(places, to: SIMD8<UInt32>.self) &- 0x4B00_0000) & UInt32(buckets - 1)
+    }
+
+    /// Mass of the tokens of a band by their distance.
+    private func bucketMasses(in band: ClosedRange<Float>) -> [UInt64] {
+        var masses = [UInt64](repeating: 0, count: Self.buckets)
+        masses.withUnsafeMutableBufferPointer { masses in
+            forEachEight(in: band) { _, exponents, inside, _ in
+                let weights = Self.exponential(exponents)
+                let places = Self.buckets(exponents, in: band)
+                for lane in 0..<8 where inside[lane] {
+                    masses[Int(places[lane])] &+= Self.mass(weight: weights[lane])
+                }
+            }
+        }
+        return masses
     }
 
     /// The tokens of a bucket, in order.
-    private func entries(of wanted: Int) -> [Entry] {
+    private func entries(of wanted: Int, in band: ClosedRange<Float>) -> [Entry] {
         var entries: [Entry] = []
         let wanted = SIMD8<UInt32>(repeating: UInt32(wanted))
-        forEachEight { scores, first in
-            let exponents = (scores - highest) * inverse
-            let inside = exponents .> -Self.depth
-            let found =
-                buckets(exponents.replacing(with: -Self.depth, where: .!inside))
-                & SIMD8(repeating: UInt32(Self.buckets - 1)) .== wanted
-            guard any(found .& inside) else { return }
+        forEachEight(in: band) { scores, exponents, inside, first in
+            let found = Self.buckets(exponents, in: band) .== wanted
             for lane in 0..<8 where found[lane] && inside[lane] {
                 entries.append(Entry(id: first + lane, score: scores[lane]))
             }
@@ -153,19 +169,27 @@ struct TokenRanking {
 
     /// The first token with which the mass of it and all before it is above `target`, and that mass.
     /// - Parameter target: below `mass`
-    func token(at target: UInt64) -> (id: Int, through: UInt64) {
+    mutating func token(at target: UInt64) -> (id: Int, through: UInt64) {
+        guard keepsAll else { return token(at: target, of: best, after: 0) }
         var through: UInt64 = 0
-        var entries = best
-        if keepsAll {
-            var place = 0
-            while place < Self.buckets - 1, through + bucketMass[place] <= target {
-                through += bucketMass[place]
-                place += 1
+        for (index, band) in Self.bands.enumerated() {
+            if index == bandMasses.count { bandMasses.append(bucketMasses(in: band)) }
+            for (place, mass) in bandMasses[index].enumerated() {
+                if through + mass > target {
+                    return token(at: target, of: entries(of: place, in: band), after: through)
+                }
+                through += mass
             }
-            entries = self.entries(of: place)
         }
+        return (0, through)
+    }
+
+    private func token(at target: UInt64, of entries: [Entry], after mass: UInt64) -> (
+        id: Int, through: UInt64
+    ) {
+        var through = mass
         for entry in entries {
-            through += mass(of: entry)
+            through += self.mass(of: entry)
             if through > target { return (entry.id, through) }
         }
         return (entries.last?.id ?? 0, through)
@@ -199,6 +223,12 @@ struct TokenRanking {
     private static func mass(weight: Float) -> UInt64 {
         // Adding 2^52 leaves the rounded number in the low bits, without the checks of a conversion.
         (Double(weight) * 0x1p40 + 0x1p52).bitPattern & (1 << 52 - 1)
+    }
+
+    /// - Parameter weights: 0...1
+    @inline(__always)
+    private static func masses(_ weights: SIMD8<Float>) -> SIMD8<UInt64> {
+        unsafeBitCast(SIMD8<Double>(weights) * 0x1p40 + 0x1p52, to: SIMD8<UInt64>.self) & (1 << 52 - 1)
     }
 
     /// The exponential function on -28...0 to about two units in the last place, the same on every machine: reduced to
