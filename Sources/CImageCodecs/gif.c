@@ -53,7 +53,7 @@ static fvc_status fv_gif_failure(fv_gif_reader *reader, int code, const char *cu
         return fvc_fail(failure, FVC_TRUNCATED, reader->offset, cut);
     }
     const char *text = GifErrorString(code);
-    return fvc_fail(failure, FVC_CORRUPT, reader->offset, text != NULL ? text : "the data break giflib's rules");
+    return fvc_fail(failure, FVC_CORRUPT, reader->offset, text != NULL ? text : "the data break GIF's rules");
 }
 
 // A graphic control block before the picture may name a transparent colour.

@@ -185,8 +185,8 @@ fvc_status decode(Reader *reader, fvc_failure *failure)
         return fvc_fail(failure, FVC_OUT_OF_MEMORY, 0, "no memory to decode the picture");
     }
     options->convert_hdr_to_8bit = 1;
-    // A grid may name a larger canvas than its properties do.
-    heif_context_set_maximum_image_size_limit(reader->context, reader->longest_side + 1);
+    // A grid may name a larger canvas than its properties do. From 32,768 a side on, libheif's own sizes overflow.
+    heif_context_set_maximum_image_size_limit(reader->context, std::min(reader->longest_side + 1, 32768));
     Allowance allowance(reader);
     const fvc_header &header = reader->base.header;
     heif_chroma layout = header.channels == 4 ? heif_chroma_interleaved_RGBA : heif_chroma_interleaved_RGB;
@@ -213,7 +213,9 @@ fvc_status decode(Reader *reader, fvc_failure *failure)
         return fvc_fail(failure, FVC_CORRUPT, 0, "the picture has no pixels");
     }
     // Where tiles do not cover the canvas, libheif leaves what was in memory.
-    if (decoding_allowance.decoded < reader->coded_pixels) {
+    if (decoding_allowance.decoded < reader->coded_pixels
+        || decoding_allowance.least_width < static_cast<uint64_t>(reader->options.tile_width)
+        || decoding_allowance.least_height < static_cast<uint64_t>(reader->options.tile_height)) {
         reader->pixels = nullptr;
         return fvc_fail(failure, FVC_CORRUPT, 0, "the coded pictures do not cover the image");
     }

@@ -54,9 +54,12 @@ heif_error refuse_damage()
     return damaged;
 }
 
-void use_allowance(uint64_t pixels)
+void use_allowance(int width, int height)
 {
     DecodingAllowance &allowance = decoding_allowance;
+    uint64_t pixels = static_cast<uint64_t>(width) * static_cast<uint64_t>(height);
+    allowance.least_width = std::min(allowance.least_width, static_cast<uint64_t>(width));
+    allowance.least_height = std::min(allowance.least_height, static_cast<uint64_t>(height));
     uint64_t cost = pixels + FVC_PICTURE_COST;
     allowance.pixels -= cost < allowance.pixels ? cost : allowance.pixels;
     allowance.decoded += pixels;
@@ -267,7 +270,7 @@ heif_error hevc_image(const de265_image *picture, heif_image **image)
         planes[c].width = de265_get_image_width(picture, c);
         planes[c].height = de265_get_image_height(picture, c);
     }
-    use_allowance(static_cast<uint64_t>(planes[0].width) * static_cast<uint64_t>(planes[0].height));
+    use_allowance(planes[0].width, planes[0].height);
     heif_error error = make_image(planes, static_cast<heif_chroma>(chroma), bits, image);
     if (error.code == heif_error_Ok) {
         set_colours(*image, de265_get_image_colour_primaries(picture),
@@ -384,7 +387,7 @@ heif_error av1_image(const Dav1dPicture &picture, heif_image **image)
         planes[c].width = c > 0 && half_wide ? (picture.p.w + 1) / 2 : picture.p.w;
         planes[c].height = c > 0 && half_high ? (picture.p.h + 1) / 2 : picture.p.h;
     }
-    use_allowance(static_cast<uint64_t>(picture.p.w) * static_cast<uint64_t>(picture.p.h));
+    use_allowance(picture.p.w, picture.p.h);
     heif_error error = make_image(planes, layouts[layout], picture.p.bpc, image);
     if (error.code == heif_error_Ok && picture.seq_hdr != nullptr) {
         set_colours(*image, picture.seq_hdr->pri, picture.seq_hdr->trc, picture.seq_hdr->mtrx,

@@ -14,6 +14,8 @@ struct DecodingAllowance {
     uint64_t largest = 0;       // pixels of one coded picture
     uint64_t pixels = 0;        // left for all of them
     uint64_t decoded = 0;
+    uint64_t least_width = UINT64_MAX;   // of the pictures decoded
+    uint64_t least_height = UINT64_MAX;
     bool exceeded = false;
     bool damaged = false;       // a decoder found damage that libheif would pass over
 };

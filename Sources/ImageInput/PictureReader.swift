@@ -31,14 +31,17 @@ package final class PictureReader {
         let view = ByteView(bytes)
         let format = try ImageFormat.detect(view)
         try limits.check(format: format)
+        var leastTile = (width: 0, height: 0)
         if format == .heic || format == .avif {
-            try HEIFStructure(view).check(limits, format: format)
+            let structure = HEIFStructure(view)
+            try structure.check(limits, format: format)
+            leastTile = structure.leastTile
         }
         let source: any RowSource =
             switch format {
             case .portableAnymap: try PortableAnymapReader(view, limits: limits, options: options)
             case .bmp: try WindowsBitmapReader(view, limits: limits, options: options)
-            default: try CodecReader(bytes, format: format, options: options)
+            default: try CodecReader(bytes, format: format, options: options, leastTile: leastTile)
             }
         let header = source.header
         try limits.check(width: header.width, height: header.height, format: format)

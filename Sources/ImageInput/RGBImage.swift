@@ -17,7 +17,7 @@ package struct RGBImage: Equatable, Sendable {
         self.init(checkedWidth: width, height: height, pixels: pixels)
     }
 
-    /// For callers in this room that have just allocated the pixels to measure.
+    /// For callers in this module that have just allocated the pixels to measure.
     init(checkedWidth width: Int, height: Int, pixels: [UInt8]) {
         self.width = width
         self.height = height

@@ -46,15 +46,19 @@ final class CodecReader: RowSource {
     private let codecHeader: fvc_header
     private let reader: OpaquePointer
 
-    /// - Parameter bytes: must outlive the reader.
+    /// - Parameters:
+    ///   - bytes: must outlive the reader.
+    ///   - leastTile: ``HEIFStructure/leastTile``.
     init(
-        _ bytes: UnsafeRawBufferPointer, format: ImageFormat, options: ImageOptions
+        _ bytes: UnsafeRawBufferPointer, format: ImageFormat, options: ImageOptions,
+        leastTile: (width: Int, height: Int) = (0, 0)
     ) throws(ImageInputError) {
         guard let open = Self.opener(format) else {
             throw .formatNotBuilt(format)
         }
         let flags = fvc_options(
-            reference_depth: options.referenceDepth ? 1 : 0, allow_truncated: options.allowsTruncated ? 1 : 0)
+            reference_depth: options.referenceDepth ? 1 : 0, allow_truncated: options.allowsTruncated ? 1 : 0,
+            tile_width: Int32(clamping: leastTile.width), tile_height: Int32(clamping: leastTile.height))
         var opened: OpaquePointer?
         var found = fvc_header()
         var failure = fvc_failure()

@@ -268,6 +268,19 @@ struct HostileFormatsTests {
         #expect(failure(of: other) != nil)
         let missing = try replacing(canvas, [0, 0, 9, 9, 0, 128, 0, 128], in: file)
         #expect(failure(of: missing) != nil)
+        // Four tiles in a row have as many pixels as the canvas, and leave its lower half as memory was.
+        let row = try replacing(canvas, [0, 0, 0, 3, 0, 128, 0, 128], in: file)
+        #expect(failure(of: row) != nil)
+        let column = try replacing(canvas, [0, 0, 3, 0, 0, 128, 0, 128], in: file)
+        #expect(failure(of: column) != nil)
+        // libheif takes the last of several meta boxes; which one was checked must not matter.
+        let start = try #require((0..<file.count).first { file[$0...].starts(with: Array("meta".utf8)) }) - 4
+        let length = file[start..<start + 4].reduce(0) { $0 << 8 | Int($1) }
+        let twice = file + file[start..<start + length]
+        guard case .overLimit(.avif, _) = failure(of: twice) else {
+            Issue.record("two meta boxes: \(String(describing: failure(of: twice)))")
+            return
+        }
         let size: [UInt8] = Array("ispe".utf8) + [0, 0, 0, 0, 0, 0, 0, 128, 0, 0, 0, 128]
         let wide: [UInt8] = Array("ispe".utf8) + [0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0]
         let uncovered = try replacing(

@@ -31,6 +31,8 @@ typedef enum {
 typedef struct {
     int reference_depth;  // 16-bit grey is clipped at 255 as Pillow's convert("RGB") does, not scaled
     int allow_truncated;  // what is missing or unreadable becomes grey and a remark instead of an error
+    int32_t tile_width;   // HEIF: least size of every coded picture, so that the tiles of a grid cover it; or 0
+    int32_t tile_height;
 } fvc_options;
 
 typedef struct {
