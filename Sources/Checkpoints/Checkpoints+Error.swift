@@ -69,7 +69,7 @@ package enum CheckpointError: Error, Sendable, Equatable {
 }
 
 extension CheckpointError {
-    /// Runs what throws the room below's errors, and passes them on as this room's.
+    /// Runs what throws the errors of the module below, and passes them on as this module's.
     static func wrapping<Value>(_ body: () throws(TensorError) -> Value) throws(CheckpointError) -> Value {
         do {
             return try body()

@@ -217,8 +217,12 @@ final class TurnPreparation: Sendable {
             }
         }
         // A file server may be slow to answer even this.
+        let most = images.limits.fileBytes
         let size = try await onOwnThread { _ in
-            sources.reduce(0) { $0 + ($1.fileBytes.map { max($0, PreparationLimits.leastFile) } ?? 0) }
+            // What is larger than the limit is refused by reading, and its size may be anything.
+            sources.reduce(0) {
+                $0 + ($1.fileBytes.map { min(max($0, PreparationLimits.leastFile), most) } ?? 0)
+            }
         }
         let claim = limits.files.join(size)
         prepared.claims.append(claim)

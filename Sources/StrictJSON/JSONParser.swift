@@ -66,7 +66,7 @@ package struct JSONParser {
         case UInt8(ascii: "-") where limits.nonFiniteNumbers && byte(after: position) == UInt8(ascii: "I"):
             return try literal("-Infinity", .nonFinite(-.infinity))
         case UInt8(ascii: "N"), UInt8(ascii: "I"):
-            throw fault("NaN and Infinity are no JSON")
+            throw fault("NaN and Infinity are not JSON")
         case UInt8(ascii: "-"), (UInt8(ascii: "0")...UInt8(ascii: "9"))?: return try number()
         case nil: throw fault("the text ends early")
         default: throw fault("a value was expected")

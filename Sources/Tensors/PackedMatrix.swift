@@ -107,7 +107,7 @@ package struct PackedGatedMatrix: Sendable {
 }
 
 extension Storage {
-    /// The bytes of an allocated storage as numbers, for readers inside this room.
+    /// The bytes of an allocated storage as numbers, for readers inside this module.
     var floats: UnsafeMutablePointer<Float> {
         UnsafeMutableRawPointer(mutating: base).assumingMemoryBound(to: Float.self)
     }

@@ -211,19 +211,26 @@ extension CanonicalWeights {
             guard let shape = shape(of: name) else { throw fault("the model has no weight \(name)") }
             return (name, shape)
         }
+        var changed: Set<String> = []
         for (module, pair) in adapter.pairs.sorted(by: { $0.key < $1.key }) {
             let (name, shape) = try canonical("\(module).weight", pair.a)
-            guard shape == [pair.b.shape[0], pair.a.shape[1]] else {
-                throw .unexpectedShape(
-                    file: file, tensor: pair.a.name, expected: [pair.a.shape[0], shape.last ?? 0],
-                    got: pair.a.shape)
+            let rank = pair.a.shape[0]
+            for (half, expected) in [(pair.a, [rank, shape.last ?? 0]), (pair.b, [shape[0], rank])]
+            where half.shape != expected {
+                throw .unexpectedShape(file: file, tensor: half.name, expected: expected, got: half.shape)
             }
+            changed.insert(name)
             adapt(name, AdapterUpdate(file: adapter.file, change: .lowRank(pair)))
         }
         for (name, stored) in adapter.replacements.sorted(by: { $0.key < $1.key }) {
             let (name, shape) = try canonical(name, stored)
             guard shape == stored.shape else {
                 throw .unexpectedShape(file: file, tensor: stored.name, expected: shape, got: stored.shape)
+            }
+            guard !changed.contains(name) else {
+                throw .unsupportedAdapter(
+                    file: file, place: stored.name,
+                    reason: "it is a whole weight, and the adapter has low-rank matrices for it too")
             }
             adapt(name, AdapterUpdate(file: adapter.file, change: .replacement(stored)))
         }

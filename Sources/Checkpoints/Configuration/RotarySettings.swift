@@ -29,7 +29,9 @@ struct RotarySettings {
         try section.require(section.ownValue("rope_type") == nil ? "type" : "rope_type", isOneOf: ["default"])
         try section.require("partial_rotary_factor", is: .integer(1))
         for name in section.keys
-        where !["rope_type", "type", "rope_theta", "partial_rotary_factor"].contains(name) {
+        where !["rope_type", "type", "rope_theta", "partial_rotary_factor"].contains(name)
+            && section.ownValue(name) != nil
+        {
             throw section.unsupported(name, expected: "plain rotary positions", got: "\(name)")
         }
     }

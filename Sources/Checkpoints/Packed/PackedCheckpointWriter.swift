@@ -86,7 +86,8 @@ package struct PackedCheckpointWriter {
         try copyOtherFiles(to: folder, isCancelled)
     }
 
-    /// Everything but weights: configuration, tokenizer, licence.
+    /// Everything but weights: configuration, tokenizer, licence. An adapter in the folder has weights of its own, which
+    /// are not part of the model.
     private func copyOtherFiles(
         to folder: OutputFolder, _ isCancelled: @escaping () -> Bool
     ) throws(CheckpointError) {
@@ -95,7 +96,9 @@ package struct PackedCheckpointWriter {
             let isWanted =
                 endings.contains { name.hasSuffix($0) } || name.hasPrefix("LICENSE")
                 || name.hasPrefix("NOTICE") || name == "ACKNOWLEDGEMENTS"
-            guard isWanted, !name.hasSuffix(".index.json") else { continue }
+            guard isWanted, !name.hasSuffix(".index.json"), name != LowRankAdapter.configurationFile else {
+                continue
+            }
             let url = checkpoint.directory.appending(path: name)
             let bytes: [UInt8]
             do {
