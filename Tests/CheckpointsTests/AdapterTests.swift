@@ -95,10 +95,28 @@ struct AdapterTests {
             let index = try #require(tensors.firstIndex { $0.0 == "\(module).lora_A.weight" })
             tensors[index].1 = try random([4, 65])
         }
-        guard case .unexpectedShape? = shape else {
+        guard case .unexpectedShape(_, _, [4, 64], [4, 65])? = shape else {
             Issue.record("another width: \(String(describing: shape))")
             return
         }
+        let height = try merging { _, tensors in
+            let index = try #require(tensors.firstIndex { $0.0 == "\(module).lora_B.weight" })
+            tensors[index].1 = try random([65, 4])
+        }
+        guard case .unexpectedShape(_, let tall, _, [65, 4])? = height else {
+            Issue.record("another height: \(String(describing: height))")
+            return
+        }
+        #expect(tall.contains("lora_B"))
+        let both = try merging { _, tensors in
+            let index = try #require(tensors.firstIndex { $0.0 == "\(module).lora_B.weight" })
+            tensors.append(("\(module).weight", try random([tensors[index].1.shape[0], 64])))
+        }
+        guard case .unsupportedAdapter(_, _, let reason)? = both else {
+            Issue.record("two changes to one weight: \(String(describing: both))")
+            return
+        }
+        #expect(reason.contains("low-rank"))
         let type = try merging { _, tensors in
             let index = try #require(tensors.firstIndex { $0.0 == "\(module).lora_A.weight" })
             tensors[index].1 = try Tensor(

@@ -100,6 +100,21 @@ struct FaultTests {
         }
     }
 
+    @Test("null counts as absent, in a rotary section too")
+    func nullInRotarySection() throws {
+        try withTemporaryFolder { folder in
+            try TinyCheckpoint.huggingFace().write(to: folder)
+            let url = folder.appending(path: "config.json")
+            let object = try JSONSerialization.jsonObject(with: Data(contentsOf: url))
+            var root = try #require(object as? [String: Any])
+            var text = try #require(root["text_config"] as? [String: Any])
+            text["rope_scaling"] = ["rope_type": "default", "factor": NSNull()]
+            root["text_config"] = text
+            try JSONSerialization.data(withJSONObject: root).write(to: url)
+            _ = try Checkpoint(directory: folder)
+        }
+    }
+
     @Test(
         "and an error that names the key where it is used",
         arguments: [
