@@ -203,9 +203,11 @@ public final class VisionLanguageModel: Sendable {
             try checkpoint.check(tokens: tokenizer.vocabularyCount)
             return tokenizer
         }
-        let choice = try TemplateChoice.choose(
-            named: options.template, configuration: configuration, tokenizer: tokenizer,
-            directory: checkpoint.directory)
+        let choice = try await offTaskThreads { _ in
+            try TemplateChoice.choose(
+                named: options.template, configuration: configuration, tokenizer: tokenizer,
+                directory: checkpoint.directory)
+        }
         let remarks = tokenizer.remarks + choice.remarks
         for remark in remarks { options.logger.notice("\(remark)") }
         let template = choice.template
