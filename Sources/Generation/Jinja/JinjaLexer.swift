@@ -1,6 +1,6 @@
 /// Cuts a template's source into text and the words of its tags.
 enum JinjaLexer {
-    enum Token: Equatable {
+    enum Token: Equatable, CustomStringConvertible {
         case text(String)
         case beginOutput, endOutput, beginStatement, endStatement
         case name(String)
@@ -8,6 +8,21 @@ enum JinjaLexer {
         case integer(Int)
         case symbol(String)
         case end
+
+        /// As an error names it.
+        var description: String {
+            switch self {
+            case .text: "text"
+            case .beginOutput: "'{{'"
+            case .endOutput: "'}}'"
+            case .beginStatement: "'{%'"
+            case .endStatement: "'%}'"
+            case .name(let name), .symbol(let name): "'\(name)'"
+            case .string(let text): "the text '\(text.prefix(40))'"
+            case .integer(let number): "the number \(number)"
+            case .end: "the end"
+            }
+        }
     }
 
     private static let symbols = [
@@ -107,6 +122,7 @@ enum JinjaLexer {
                 let word = rest.prefix {
                     $0.value < 0x80 && ($0.properties.isAlphabetic || $0 == "_" || $0.isDigit)
                 }
+                guard word.count <= JinjaTemplate.Limits.name else { throw .unsupported("a very long name") }
                 tokens.append(.name(String(String.UnicodeScalarView(word))))
                 rest = rest.dropFirst(word.count)
             } else if first.isDigit {

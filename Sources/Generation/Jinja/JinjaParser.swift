@@ -8,6 +8,7 @@ struct JinjaParser {
     private let tokens: [Token]
     private var place = 0
     private var depth = 0
+    private var links = 0
 
     init(_ tokens: [Token]) { self.tokens = tokens }
 
@@ -37,6 +38,12 @@ struct JinjaParser {
         guard depth <= JinjaTemplate.Limits.depth else { throw .unsupported("it is nested too deeply") }
     }
 
+    /// Called for each link of a chain, which the tree holds inside of the next one.
+    private mutating func link() throws(Failure) {
+        links += 1
+        guard links <= JinjaTemplate.Limits.links else { throw .unsupported("a tag with too many operators") }
+    }
+
     // MARK: - Statements
 
     mutating func template() throws(Failure) -> [Statement] {
@@ -51,6 +58,7 @@ struct JinjaParser {
         defer { depth -= 1 }
         var result: [Statement] = []
         while true {
+            links = 0
             switch next {
             case .text(let text):
                 advance()
@@ -160,13 +168,19 @@ struct JinjaParser {
 
     private mutating func either() throws(Failure) -> Expression {
         var left = try both()
-        while take(.name("or")) { left = .or(left, try both()) }
+        while take(.name("or")) {
+            try link()
+            left = .or(left, try both())
+        }
         return left
     }
 
     private mutating func both() throws(Failure) -> Expression {
         var left = try negation()
-        while take(.name("and")) { left = .and(left, try negation()) }
+        while take(.name("and")) {
+            try link()
+            left = .and(left, try negation())
+        }
         return left
     }
 
@@ -207,6 +221,7 @@ struct JinjaParser {
         var left = try concatenation()
         while case .symbol(let symbol) = next, symbol == "+" || symbol == "-" {
             advance()
+            try link()
             left = .binary(symbol, left, try concatenation())
         }
         return left
@@ -214,7 +229,10 @@ struct JinjaParser {
 
     private mutating func concatenation() throws(Failure) -> Expression {
         var left = try product()
-        while take(.symbol("~")) { left = .binary("~", left, try product()) }
+        while take(.symbol("~")) {
+            try link()
+            left = .binary("~", left, try product())
+        }
         return left
     }
 
@@ -222,6 +240,7 @@ struct JinjaParser {
         var left = try unary()
         while case .symbol(let symbol) = next, ["*", "//", "%"].contains(symbol) {
             advance()
+            try link()
             left = .binary(symbol, left, try unary())
         }
         return left
@@ -281,6 +300,7 @@ struct JinjaParser {
     private mutating func postfix(_ value: Expression) throws(Failure) -> Expression {
         var value = value
         while true {
+            if [.symbol("."), .symbol("["), .symbol("(")].contains(next) { try link() }
             if take(.symbol(".")) {
                 value = .member(value, .literal(.string(try name())))
             } else if take(.symbol("[")) {
@@ -330,6 +350,7 @@ struct JinjaParser {
     private mutating func filtered(_ value: Expression) throws(Failure) -> Expression {
         var value = value
         while true {
+            if next == .symbol("|") || next == .name("is") { try link() }
             if take(.symbol("|")) {
                 let filter = try name()
                 value = .filter(value, filter, take(.symbol("(")) ? try arguments() : [])

@@ -5,7 +5,7 @@ struct JinjaRenderer {
 
     private var scopes: [[String: JinjaValue]]
     private var namespaces: [[String: JinjaValue]] = []
-    private var steps = 0
+    private var budget = JinjaBudget()
     private var depth = 0
 
     /// The text that `template` makes of `variables`.
@@ -20,11 +20,6 @@ struct JinjaRenderer {
 
     private init(_ variables: [String: JinjaValue]) { scopes = [variables] }
 
-    private mutating func step(_ count: Int) throws(Failure) {
-        steps += count
-        guard steps <= JinjaTemplate.Limits.steps else { throw .unsupported("it takes too many steps") }
-    }
-
     private func bounded(_ text: String) throws(Failure) -> String {
         guard text.utf8.count <= JinjaTemplate.Limits.output else {
             throw .unsupported("it renders too much text")
@@ -34,9 +29,11 @@ struct JinjaRenderer {
 
     private mutating func run(_ body: [JinjaTemplate.Statement], _ output: inout String) throws(Failure) {
         for statement in body {
-            try step(1)
+            try budget.charge(1)
             switch statement {
-            case .text(let text): output += text
+            case .text(let text):
+                try budget.charge(text.utf8.count / 16)
+                output += text
             case .output(let expression): output += try Self.text(evaluate(expression))
             case .branch(let branches):
                 for (condition, body) in branches {
@@ -81,6 +78,7 @@ struct JinjaRenderer {
         }
         guard !values.isEmpty else { return try run(otherwise, &output) }
         for (index, value) in values.enumerated() {
+            try budget.charge(1)
             // What a body sets is forgotten with the next round.
             scopes[scopes.count - 1] = [
                 "loop": .object([
@@ -117,12 +115,7 @@ struct JinjaRenderer {
         // The parser bounds nesting, but not the length of a chain of operators.
         guard depth <= 4 * JinjaTemplate.Limits.depth else { throw .unsupported("it is nested too deeply") }
         let value = try value(of: expression)
-        // Long values cost more than short ones.
-        switch value {
-        case .string(let text): try step(1 + text.utf8.count / 16)
-        case .list(let values): try step(1 + values.count / 4)
-        default: try step(1)
-        }
+        try budget.charge(for: value)
         return value
     }
 
@@ -133,26 +126,30 @@ struct JinjaRenderer {
         case .list(let items):
             var values: [JinjaValue] = []
             for item in items { values.append(try evaluate(item)) }
+            try budget.checkNesting(of: .list(values))
             return .list(values)
         case .dictionary(let items):
             var members: [(key: String, value: JinjaValue)] = []
             for (key, value) in items { members.append((try Self.text(evaluate(key)), try evaluate(value))) }
+            try budget.checkNesting(of: .object(members))
             return .object(members)
         case .member(let value, let key): return try member(evaluate(value), evaluate(key))
         case .slice(let value, let start, let end, let step):
             return try slice(evaluate(value), number(start), number(end), number(step) ?? 1)
         case .call(let callee, let arguments): return try call(callee, arguments)
         case .filter(let value, let name, let arguments):
-            return try JinjaFunctions.filter(name, evaluate(value), evaluated(arguments))
+            let (value, given) = (try evaluate(value), try evaluated(arguments))
+            return try JinjaFunctions.filter(name, value, given, &budget)
         case .test(let value, let name, let arguments, let negated):
-            let result = try JinjaFunctions.test(name, evaluate(value), evaluated(arguments).values)
+            let (value, given) = (try evaluate(value), try evaluated(arguments).values)
+            let result = try JinjaFunctions.test(name, value, given, &budget)
             return .bool(result != negated)
         case .not(let value): return .bool(try !evaluate(value).isTrue)
         case .negative(let value):
             guard case .integer(let number) = try evaluate(value) else {
                 throw .unsupported("minus before no number")
             }
-            return .integer(0 &- number)
+            return try JinjaFunctions.binary("-", .integer(0), .integer(number), &budget)
         case .and(let left, let right):
             let value = try evaluate(left)
             return value.isTrue ? try evaluate(right) : value
@@ -160,7 +157,8 @@ struct JinjaRenderer {
             let value = try evaluate(left)
             return value.isTrue ? value : try evaluate(right)
         case .binary(let symbol, let left, let right):
-            return try JinjaFunctions.binary(symbol, evaluate(left), evaluate(right))
+            let (left, right) = (try evaluate(left), try evaluate(right))
+            return try JinjaFunctions.binary(symbol, left, right, &budget)
         case .choice(let condition, let then, let otherwise):
             if try evaluate(condition).isTrue { return try evaluate(then) }
             return try otherwise.map { (value) throws(Failure) in try evaluate(value) } ?? .undefined("else")
@@ -187,11 +185,11 @@ struct JinjaRenderer {
         }
     }
 
-    private func member(_ value: JinjaValue, _ key: JinjaValue) throws(Failure) -> JinjaValue {
+    private mutating func member(_ value: JinjaValue, _ key: JinjaValue) throws(Failure) -> JinjaValue {
         switch (value, key) {
         case (.undefined(let name), _): throw .unsupported("\(name) is not defined")
         case (.namespace(let index), .string(let key)): return namespaces[index][key] ?? .undefined(key)
-        case (.object, .string(let key)): return value.member(key)
+        case (.object, .string(let key)): return try budget.member(key, of: value)
         case (.list(let values), .integer(let index)):
             let place = index < 0 ? values.count + index : index
             return values.indices.contains(place) ? values[place] : .undefined("element \(index)")
@@ -236,7 +234,8 @@ struct JinjaRenderer {
         _ callee: Expression, _ arguments: [JinjaTemplate.Argument]
     ) throws(Failure) -> JinjaValue {
         if case .member(let owner, .literal(.string(let method))) = callee {
-            return try JinjaFunctions.method(method, evaluate(owner), evaluated(arguments))
+            let (owner, given) = (try evaluate(owner), try evaluated(arguments))
+            return try JinjaFunctions.method(method, owner, given, &budget)
         }
         guard case .name(let name) = callee else { throw .unsupported("a call of a value") }
         let given = try evaluated(arguments)
@@ -255,7 +254,9 @@ struct JinjaRenderer {
                 throw .unsupported("a range with steps")
             }
             let (low, high) = bounds.count == 1 ? (0, bounds[0]) : (bounds[0], bounds[1])
-            guard abs(low) <= JinjaTemplate.Limits.steps, abs(high) <= JinjaTemplate.Limits.steps else {
+            // Not by `abs`, which the least number does not have.
+            let allowed = -JinjaTemplate.Limits.steps...JinjaTemplate.Limits.steps
+            guard allowed.contains(low), allowed.contains(high) else {
                 throw .unsupported("a long range")
             }
             return .list(low < high ? (low..<high).map(JinjaValue.integer) : [])

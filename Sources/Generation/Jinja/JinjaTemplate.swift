@@ -13,7 +13,7 @@ struct JinjaTemplate {
 
         var reason: String {
             switch self {
-            case .unsupported(let what): what
+            case .unsupported(let what): what.count > 200 ? "\(what.prefix(200))…" : what
             case .raised(let message): "it refuses the conversation: \(message.prefix(120))"
             }
         }
@@ -24,8 +24,12 @@ struct JinjaTemplate {
         static let source = 256 << 10
         /// Statements and expressions evaluated in one rendering.
         static let steps = 200_000
-        /// Nested statements and expressions.
+        /// Nested statements and expressions, and lists and objects in each other.
         static let depth = 64
+        /// Operators, filters, members and calls in one tag: a chain of them is a tree that is as deep as it is long.
+        static let links = 512
+        /// Letters of a name.
+        static let name = 128
         /// Bytes rendered, and of any string made on the way; elements of any list.
         static let output = 256 << 10
     }
@@ -97,29 +101,5 @@ enum JinjaValue {
         case .object(let members): !members.isEmpty
         case .namespace: true
         }
-    }
-
-    func equals(_ other: JinjaValue) -> Bool {
-        switch (self, other) {
-        case (.undefined, .undefined), (.none, .none): true
-        case (.bool(let left), .bool(let right)): left == right
-        case (.integer(let left), .integer(let right)): left == right
-        case (.bool(let left), .integer(let right)), (.integer(let right), .bool(let left)):
-            (left ? 1 : 0) == right
-        // As Python: by scalars, not by canonical equivalence.
-        case (.string(let left), .string(let right)): left.utf8.elementsEqual(right.utf8)
-        case (.list(let left), .list(let right)):
-            left.count == right.count && zip(left, right).allSatisfy { $0.equals($1) }
-        case (.namespace(let left), .namespace(let right)): left == right
-        default: false
-        }
-    }
-
-    /// The member of an object; undefined where there is none.
-    func member(_ key: String) -> JinjaValue {
-        guard case .object(let members) = self, let found = members.last(where: { $0.key == key }) else {
-            return .undefined(key)
-        }
-        return found.value
     }
 }
