@@ -33,6 +33,11 @@ package enum CheckpointFolder {
         return url
     }
 
+    /// The folder of an adapter, likewise.
+    package static func resolve(adapter url: URL) throws(CheckpointError) -> URL {
+        try resolve(url, marker: LowRankAdapter.configurationFile)
+    }
+
     private static func has(_ marker: String, _ url: URL) -> Bool {
         FilePresence(path: url.appending(path: marker).path) != .absent
     }

@@ -34,10 +34,7 @@ package enum BoundedFile {
         pathBytes path: [CChar], limit: Int, regularOnly: Bool = false
     ) throws(ReadError) -> [UInt8] {
         // Opening a pipe would wait for its other end.
-        let flags = O_RDONLY | O_CLOEXEC | (regularOnly ? O_NONBLOCK : 0)
-        var descriptor: Int32
-        repeat { descriptor = open(path, flags) } while descriptor < 0 && errno == EINTR
-        guard descriptor >= 0 else { throw ReadError(.last) }
+        let descriptor = try opened(path, regularOnly ? O_NONBLOCK : 0)
         defer { close(descriptor) }
         if regularOnly {
             var information = stat()
@@ -45,6 +42,47 @@ package enum BoundedFile {
             guard information.st_mode & S_IFMT == S_IFREG else { throw ReadError("it is not a regular file") }
         }
         return try read(descriptor: descriptor, limit: limit)
+    }
+
+    private static func opened(_ path: [CChar], _ flags: Int32) throws(ReadError) -> Int32 {
+        var descriptor: Int32
+        repeat {
+            descriptor = open(path, O_RDONLY | O_CLOEXEC | flags)
+        } while descriptor < 0 && errno == EINTR
+        guard descriptor >= 0 else { throw ReadError(.last) }
+        return descriptor
+    }
+
+    /// All bytes of a pipe or device, up to `limit`. Waits for its writer without holding a thread.
+    /// - Parameter path: any bytes but 0, and a 0 at the end.
+    /// - Throws: ``ReadError``, `CancellationError`.
+    package static func readStream(pathBytes path: [CChar], limit: Int) async throws -> [UInt8] {
+        let descriptor = try opened(path, O_NONBLOCK)
+        defer { close(descriptor) }
+        var bytes: [UInt8] = []
+        while true {
+            try Task.checkCancellation()
+            var state = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+            guard poll(&state, 1, 0) > 0, let part = try partIfAny(descriptor: descriptor) else {
+                try await Task.sleep(for: .milliseconds(2))
+                continue
+            }
+            if part.isEmpty { return bytes }
+            guard part.count <= limit - bytes.count else {
+                throw ReadError("it has more than \(limit) bytes", size: bytes.count + part.count)
+            }
+            bytes += part
+        }
+    }
+
+    /// - Returns: nil when nothing has come yet.
+    private static func partIfAny(descriptor: Int32) throws(ReadError) -> [UInt8]? {
+        do {
+            return try part(descriptor: descriptor)
+        } catch {
+            if error.reason.code == EAGAIN { return nil }
+            throw error
+        }
     }
 
     /// All bytes up to the end of an open file or pipe.

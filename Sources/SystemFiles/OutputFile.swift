@@ -66,7 +66,8 @@ package struct OutputFile: Sendable {
             defer { close(descriptor) }
             try body(OutputWriter(descriptor, name: name, isCancelled: isCancelled))
         case .file(let path, let replaced):
-            let temporary = try Self.makeTemporary(beside: path, name: name)
+            let temporary = try Self.makeTemporary(
+                beside: path, name: name, mode: replaced.map { $0.mode & 0o600 } ?? 0o666)
             do throws(OutputError) {
                 defer { close(temporary.descriptor) }
                 let writer = OutputWriter(temporary.descriptor, name: name, isCancelled: isCancelled)
@@ -139,6 +140,10 @@ package struct OutputFile: Sendable {
                 throw OutputError(name, "it is the file that is read", advice: "choose another name")
             }
             guard access(path, W_OK) == 0 else { throw OutputError(name, .last) }
+            guard !isMountPoint(path) else {
+                throw OutputError(
+                    name, "it is a mount point", advice: "mount its folder, or write to stdout with '-o -'")
+            }
             try probe(path, name)
             return .file(
                 path: path,
@@ -155,21 +160,22 @@ package struct OutputFile: Sendable {
 
     /// Sees whether a file can be made in the target's folder.
     private static func probe(_ path: String, _ name: String) throws(OutputError) {
-        let temporary = try makeTemporary(beside: path, name: name)
+        let temporary = try makeTemporary(beside: path, name: name, mode: 0o600)
         close(temporary.descriptor)
         unlink(temporary.path)
     }
 
     /// A new file in the folder of `path`, under a name that nothing has yet.
+    /// - Parameter mode: for a file that replaces another only its owner's: nobody else may read it before it is done
     private static func makeTemporary(
-        beside path: String, name: String
+        beside path: String, name: String, mode: UInt32
     ) throws(OutputError) -> (path: String, descriptor: Int32) {
         let folder = parent(of: path)
         var attempt = 0
         while true {
             // Short, so that a target whose name is as long as a name may be can be written too.
             let temporary = "\(folder)/.fastvlm-\(getpid())-\(attempt).partial"
-            let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+            let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode_t(mode))
             if descriptor >= 0 { return (temporary, descriptor) }
             guard errno == EEXIST, attempt < 1000 else {
                 throw OutputError(name, folderReason(folder, .last))

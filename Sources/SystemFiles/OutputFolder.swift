@@ -36,12 +36,24 @@ package final class OutputFolder {
         (target, mode) = try Self.check(name, source: source)
         let folder = parent(of: target)
         let last = target.split(separator: "/").last.map(String.init) ?? target
-        // Short enough for the file system whatever the target is called.
-        partial = "\(folder)/.\(last.prefix(60)).fastvlm-partial"
+        partial = "\(folder)/.\(Self.shortened(last)).fastvlm-partial"
         lock = try Self.make(partial, name)
     }
 
     deinit { if !isDone { discard() } }
+
+    /// A name that leaves room for what is put around it, also where names may have 143 bytes only (eCryptfs): a long
+    /// one is cut, and the hash of all of it (FNV-1a) keeps it apart from others that begin alike.
+    private static func shortened(_ name: String) -> String {
+        guard name.utf8.count > 100 else { return name }
+        var beginning = ""
+        for character in name {
+            guard beginning.utf8.count + character.utf8.count <= 80 else { break }
+            beginning.append(character)
+        }
+        let hash = name.utf8.reduce(0xCBF2_9CE4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
+        return "\(beginning)-\(String(hash, radix: 16))"
+    }
 
     // MARK: - Before the work
 
@@ -79,13 +91,6 @@ package final class OutputFolder {
         return (path, mode)
     }
 
-    /// The path without links and dots, of something that exists.
-    private static func realPath(_ path: String) -> String? {
-        guard let resolved = realpath(path, nil) else { return nil }
-        defer { free(resolved) }
-        return String(cString: resolved)
-    }
-
     private static func isEmpty(_ path: String, _ name: String) throws(OutputError) -> Bool {
         guard let folder = opendir(path) else { throw OutputError(name, .last) }
         defer { closedir(folder) }
@@ -93,23 +98,6 @@ package final class OutputFolder {
         while readdir(folder) != nil { count += 1 }
         return count <= 2  // itself and its parent
     }
-
-    /// A mount point cannot be replaced by renaming, also where it is on the file system of its parent.
-    private static func isMountPoint(_ path: String) -> Bool {
-        guard let real = realPath(path), let table = open(file: "/proc/self/mountinfo") else { return false }
-        defer { fclose(table) }
-        var line: UnsafeMutablePointer<CChar>?
-        var capacity = 0
-        defer { free(line) }
-        while getline(&line, &capacity, table) > 0, let line {
-            let fields = String(cString: line).split(separator: " ")
-            // Spaces are written as octal numbers.
-            if fields.count > 4, fields[4].replacing("\\040", with: " ") == real { return true }
-        }
-        return false
-    }
-
-    private static func open(file path: String) -> UnsafeMutablePointer<FILE>? { fopen(path, "re") }
 
     /// Makes the unfinished folder with its locked marker, in place of one that a killed writer left.
     private static func make(_ partial: String, _ name: String) throws(OutputError) -> Int32 {
@@ -152,18 +140,22 @@ package final class OutputFolder {
 
     /// Removes what a killed writer left: the files that its marker names, and nothing else.
     private static func removeLeftover(_ partial: String, _ name: String) throws(OutputError) {
+        let foreign = OutputError(
+            name, "'\(partial)' is in the way and is not of this program", advice: "remove it")
+        var information = stat()
+        // A link would lead to a folder of somebody else.
+        guard lstat(partial, &information) == 0, information.st_mode & S_IFMT == S_IFDIR else {
+            throw foreign
+        }
         let path = "\(partial)/\(marker)"
-        let descriptor = open(path, O_RDWR | O_CLOEXEC)
+        let descriptor = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW)
         if descriptor >= 0 {
             defer { close(descriptor) }
             guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
                 throw OutputError(
                     name, "another process is writing it", advice: "wait for it, or choose another name")
             }
-            guard let names = names(descriptor) else {
-                throw OutputError(
-                    name, "'\(partial)' is in the way and is not of this program", advice: "remove it")
-            }
+            guard let names = names(descriptor) else { throw foreign }
             for file in names { unlink("\(partial)/\(file)") }
             unlink(path)
         }

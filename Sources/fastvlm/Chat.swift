@@ -48,7 +48,8 @@ struct Chat: AsyncParsableCommand {
             let loaded = try await model.load(verbosity, expecting: waiting)
             Terminal.noteLimits(of: loaded, images: true, verbosity: verbosity)
             var conversation = Dialogue(
-                model: loaded, options: try sampling.options(for: loaded), limits: limits, waiting: waiting)
+                model: loaded, options: try sampling.options(for: loaded), limits: limits,
+                waiting: zip(named, waiting).map { Dialogue.Waiting(name: $0.name, image: $1) })
             if Terminal.inputIsTerminal, !verbosity.quiet {
                 Terminal.note("Ask about the image; /image FILE, /drop, /reset, /quit.")
             }
@@ -66,17 +67,21 @@ private struct Dialogue {
     let model: VisionLanguageModel
     let options: GenerationOptions
     let limits: ImageInputLimits
-    /// Images that the next question brings along.
-    var waiting: [ImageSource]
+    /// An image that the next question brings along.
+    struct Waiting {
+        let name: String
+        let image: ImageSource
+    }
+    var waiting: [Waiting]
     var session: ChatSession
-    /// An image that was named and could not be used, until a question was asked or another one named.
-    var failed: String?
+    /// Images that were named and could not be used, until a question was answered or another one named.
+    var failed: [String] = []
     /// Whether the conversation has images.
     var hasImages = false
 
     init(
         model: VisionLanguageModel, options: GenerationOptions, limits: ImageInputLimits,
-        waiting: [ImageSource]
+        waiting: [Waiting]
     ) {
         self.model = model
         self.options = options
@@ -100,11 +105,11 @@ private struct Dialogue {
             await model.forget()
             session = model.chat()
             waiting = []
-            (failed, hasImages) = (nil, false)
+            (failed, hasImages) = ([], false)
         case "/drop":
             let count = waiting.count
             waiting = []
-            failed = nil
+            failed = []
             Terminal.note(count == 0 ? "no image waits" : "\(count) image\(count == 1 ? "" : "s") left out")
         case "/image": try await add(rest)
         case _ where word.hasPrefix("/") && !word.dropFirst().contains("/") && word.count > 1:
@@ -118,7 +123,7 @@ private struct Dialogue {
 
     /// Reads an image and looks whether it can be decoded. At a terminal, what is wrong with it is only said.
     private mutating func add(_ name: String) async throws {
-        failed = nil
+        failed = []
         do {
             guard !name.isEmpty, name != "-" else {
                 throw CommandFailure(.image, "/image needs the name of a file behind it")
@@ -132,11 +137,11 @@ private struct Dialogue {
                     throw CommandFailure(
                         ExitStatus(error.kind), isNamed ? error.description : "\(argument.name): \(error)")
                 }
-                waiting.append(image)
+                waiting.append(Waiting(name: argument.name, image: image))
             }
         } catch let failure as CommandFailure where Terminal.inputIsTerminal {
             Terminal.note("fastvlm: \(failure.message)")
-            failed = ByteText.shown(name)
+            failed = [ByteText.shown(name)]
         }
     }
 
@@ -156,23 +161,30 @@ private struct Dialogue {
     private mutating func ask(
         _ question: String, output: OutputStyle, verbosity: VerbosityOptions
     ) async throws {
-        if let failed {
+        if !failed.isEmpty {
             let about = waiting.isEmpty && !hasImages ? "without an image" : "about the earlier images"
-            Terminal.note("note: '\(failed)' was not read; this answer is \(about)")
+            let names = failed.map { "'\($0)'" }.joined(separator: ", ")
+            Terminal.note(
+                "note: \(names) \(failed.count == 1 ? "was" : "were") not read; this answer is \(about)")
         }
         let progress = ProgressLine("reading the prompt", enabled: !verbosity.quiet)
-        let pieces = session.stream(question, images: waiting, options: options) { progress.update($0) }
+        let pieces = session.stream(question, images: waiting.map(\.image), options: options) {
+            progress.update($0)
+        }
         do {
             try await output.write(pieces, model: model, verbosity: verbosity, progress: progress)
             hasImages = hasImages || !waiting.isEmpty
             waiting = []
-            failed = nil
+            failed = []
         } catch let error as FastVLMError {
             let failure = Self.failure(error)
             guard Terminal.inputIsTerminal else { throw failure }
             // A person at the keyboard can try again; the conversation is as it was.
             Terminal.note("fastvlm: \(failure.message)")
-            if error.kind == .image { waiting = [] }
+            if error.kind == .image {
+                failed += waiting.map(\.name)
+                waiting = []
+            }
         }
     }
 

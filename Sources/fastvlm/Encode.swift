@@ -1,4 +1,5 @@
 import ArgumentParser
+import Checkpoints
 import CommandInput
 import FastVLM
 import Foundation
@@ -37,18 +38,22 @@ struct Encode: AsyncParsableCommand {
         var model: ModelInformation
     }
 
-    /// What must not be overwritten: the image and the files of the model.
-    private func inputs(_ image: ImageArgument) -> [FileIdentity] {
-        let folder = try? model.from.source.directory()
+    /// What must not be overwritten: the image, and the files of the model and of its adapters, in the folders that
+    /// they are read from. What is wrong with such a folder is said when it is loaded, before anything is written.
+    private func inputs(_ image: ImageArgument) throws -> [FileIdentity] {
+        let checkpoint = (try? model.from.source.directory()).flatMap { try? CheckpointFolder.resolve($0) }
+        let adapters = try model.adapterFolders().compactMap { try? CheckpointFolder.resolve(adapter: $0) }
         return (image.identity.map { [$0] } ?? [])
-            + (folder.map { FileIdentity.contents(ofFolder: $0.path) } ?? [])
+            + ([checkpoint].compactMap { $0 } + adapters).flatMap {
+                FileIdentity.contents(ofFolder: $0.path)
+            }
     }
 
     func run() async throws {
         let limits = self.model.imageLimits
         let image = try ImageArgument(image, limits: limits)
         let (model, verbosity, output, json) = (model, verbosity, output, json)
-        let file = try outputFile(output, inputs: inputs(image))
+        let file = try outputFile(output, inputs: try inputs(image))
         if json, file.isStandardOutput {
             throw ValidationError("With '--output -' stdout carries the features; leave out --json.")
         }

@@ -76,8 +76,9 @@ func leave(_ error: any Error, parsing arguments: [String] = []) -> Never {
     let text = FastVLMCommand.fullMessage(for: error)
     let code = FastVLMCommand.exitCode(for: error)
     guard code == .success else {
-        if !text.isEmpty { Terminal.note(text) }
+        if !text.isEmpty { Terminal.note(ByteText.shown(text)) }
         if let name = arguments.first(where: Question.isFileTakenForOption) {
+            let name = ByteText.shown(name)
             Terminal.note(
                 "'\(name)' begins with a dash, as options do: for the file, write ./\(name), or put it after --"
             )

@@ -15,9 +15,11 @@ struct ImageArgument: Sendable {
     private enum Content: Sendable {
         case source(ImageSource)
         case web(URL)
+        /// A pipe or device, which can be read once.
+        case stream([UInt8])
     }
 
-    /// Looks for it; reads it where it is stdin or its name cannot be a URL.
+    /// Looks for it; reads it where it is stdin or a file whose name cannot be a URL.
     /// - Throws: `CommandFailure` with the status `image` when it is not there or cannot be understood.
     init(_ text: String, limits: ImageInputLimits) throws {
         name = text.count > 200 ? "\(text.prefix(60))…" : ByteText.shown(text)
@@ -40,7 +42,7 @@ struct ImageArgument: Sendable {
         }
     }
 
-    /// What the library takes; fetches an address of the web.
+    /// What the library takes; fetches an address of the web and empties a pipe.
     /// - Throws: `CommandFailure` with the status `image`, `CancellationError`.
     func source(limits: ImageInputLimits) async throws -> ImageSource {
         switch content {
@@ -50,6 +52,17 @@ struct ImageArgument: Sendable {
                 return .data(try await WebFile.fetch(url, limit: limits.bytes, seconds: limits.seconds))
             } catch let error as InputError {
                 throw CommandFailure(.image, "\(error)")
+            }
+        case .stream(let path):
+            do {
+                return .data(
+                    Data(
+                        try await BoundedFile.readStream(
+                            pathBytes: Self.terminated(path), limit: limits.bytes)))
+            } catch let error as BoundedFile.ReadError {
+                throw Self.failure(
+                    path, error.reason,
+                    advice: error.isTooLarge ? "shrink the image or raise --max-file-mib" : nil)
             }
         }
     }
@@ -65,17 +78,13 @@ struct ImageArgument: Sendable {
     private static func file(
         _ path: [UInt8], _ limits: ImageInputLimits
     ) throws -> (FileIdentity?, Content) {
-        let shown = String(decoding: path, as: UTF8.self)
-        let terminated = path.map { CChar(bitPattern: $0) } + [0]
-        func failure(_ reason: SystemReason) -> CommandFailure {
-            CommandFailure(
-                reason.isExhaustion ? .system : .image,
-                "cannot read '\(shown)': \(reason); "
-                    + (reason.isFolder ? "name an image file in it" : reason.advice ?? "check the path"))
-        }
+        let terminated = terminated(path)
         var information = stat()
-        guard stat(terminated, &information) == 0 else { throw failure(.last) }
-        if information.st_mode & S_IFMT == S_IFDIR { throw failure(SystemReason(EISDIR)) }
+        guard stat(terminated, &information) == 0 else { throw failure(path, .last) }
+        if information.st_mode & S_IFMT == S_IFDIR { throw failure(path, SystemReason(EISDIR)) }
+        guard information.st_mode & S_IFMT == S_IFREG else {
+            return (FileIdentity(pathBytes: terminated), .stream(path))
+        }
         if let text = String(validating: path, as: UTF8.self) {
             // With a folder before it, since a leading '~' would be taken for a home.
             let url = URL(filePath: text.hasPrefix("/") ? text : "./\(text)")
@@ -85,8 +94,20 @@ struct ImageArgument: Sendable {
             let bytes = try BoundedFile.read(pathBytes: terminated, limit: limits.bytes)
             return (FileIdentity(pathBytes: terminated), .source(.data(Data(bytes))))
         } catch {
-            throw failure(error.reason)
+            throw failure(path, error.reason)
         }
+    }
+
+    private static func terminated(_ path: [UInt8]) -> [CChar] { path.map { CChar(bitPattern: $0) } + [0] }
+
+    private static func failure(
+        _ path: [UInt8], _ reason: SystemReason, advice: String? = nil
+    ) -> CommandFailure {
+        let advice = advice ?? (reason.isFolder ? "name an image file in it" : reason.advice)
+        return CommandFailure(
+            reason.isExhaustion ? .system : .image,
+            "cannot read '\(String(decoding: path, as: UTF8.self))': \(reason); \(advice ?? "check the path")"
+        )
     }
 }
 

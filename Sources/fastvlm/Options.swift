@@ -124,6 +124,19 @@ struct ModelOptions: ParsableArguments {
         try check("--fetch-seconds", fetchSeconds, in: 1...86_400)
     }
 
+    /// - Throws: `CommandFailure` with the status `model` for a name that a URL cannot hold: another folder would be read.
+    func adapterFolders() throws -> [URL] {
+        try adapter.map { name in
+            guard !ByteText.hasForeignBytes(name) else {
+                throw CommandFailure(
+                    .model,
+                    "cannot read '\(ByteText.shown(name))': the name is not UTF-8; rename the adapter's folder"
+                )
+            }
+            return URL(filePath: name)
+        }
+    }
+
     /// - Parameter images: what the first question is about; prepared while the weights load
     func load(
         _ verbosity: VerbosityOptions, expecting images: [ImageSource] = []
@@ -131,11 +144,11 @@ struct ModelOptions: ParsableArguments {
         var options = LoadOptions()
         options.expectedImages = images
         options.precision = precision
-        options.adapters = adapter.map { URL(filePath: $0) }
+        options.adapters = try adapterFolders()
         options.threads = threads
         options.imageSize = resolution
         options.geometry = geometry
-        options.template = template
+        options.template = template.map(ByteText.shown)
         options.contextLength = context
         options.appliesOrientation = !ignoreOrientation
         options.background = background
@@ -223,10 +236,10 @@ struct SamplingFlags: ParsableArguments {
         options.minP = minP ?? options.minP
         options.repetitionPenalty = repetitionPenalty ?? options.repetitionPenalty
         options.seed = seed
-        options.stop = stop
+        options.stop = stop.map(ByteText.shown)
         options.stopIDs = Set(stopIDs)
         options.logProbabilities = logprobs
-        options.system = system
+        options.system = system.map(ByteText.shown)
         options.placesImages = placeholders
         return options
     }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import CommandInput
 import FastVLM
 import Foundation
 
@@ -28,7 +29,8 @@ struct Tokenize: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let input = text == ["-"] ? try Self.textOfStandardInput() : text.joined(separator: " ")
+        let input =
+            text == ["-"] ? try Self.textOfStandardInput() : ByteText.shown(text.joined(separator: " "))
         let (from, special, decode, json) = (from, special, decode, json)
         let parsed = try decode ? Self.ids(input) : []
         try await running {

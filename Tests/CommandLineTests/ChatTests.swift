@@ -58,6 +58,59 @@ struct ChatTests {
         }
     }
 
+    @Test("/image takes what can be read once only, and an interrupt ends the wait for its writer")
+    func pipes() throws {
+        try Program.inFolder { folder in
+            #expect(mkfifo(folder.appending(path: "pipe").path, 0o600) == 0)
+            let program = "timeout -k 1 60 $fastvlm chat --model $model --max-tokens 4 --json -q"
+            for (script, status) in [
+                ("cat $image > pipe & printf '/image pipe\\nWhat?\\nAnd?\\n' | \(program)", 0),
+                ("printf '/image /dev/fd/7\\nWhat?\\nAnd?\\n' | \(program) 7< <(cat $image)", 0),
+                ("\(program) pipe <<< 'What?' & cat $image > pipe; wait $!", 0),
+                (
+                    "printf '/image pipe\\n' | timeout -k 40 --preserve-status -s INT 3 $fastvlm chat --model $model",
+                    130
+                ),
+                (
+                    "cat /dev/zero 2> /dev/null > pipe & printf '/image pipe\\n' | \(program) --max-file-mib 1",
+                    65
+                ),
+            ] {
+                let outcome = try Program.shell(script, in: folder)
+                #expect(outcome.status == Int32(status), "\(script): \(outcome.errors)")
+                if status == 0 { #expect(try outcome.usage("image_tokens") == 9, "\(script)") }
+                if status == 65 { #expect(outcome.errors.contains("--max-file-mib"), "\(outcome.errors)") }
+            }
+        }
+    }
+
+    @Test("At a terminal: an image that fails at the question is told with the next answer")
+    func failedQuestion() throws {
+        try Program.inFolder { folder in
+            let broken = folder.appending(path: "broken.png")
+            try Data(contentsOf: URL(filePath: Program.image)).prefix(60).write(to: broken)
+            let session = try TerminalSession([
+                "chat", Self.other, "--model", Program.model, "--max-tokens", "4",
+            ])
+            try session.wait(for: "> ")
+            try session.type("What?\r", waitFor: "first token")
+            try session.wait(for: "> ")
+            // Good when it is named, no image any more at the question.
+            let image = folder.appending(path: "image.png")
+            try FileManager.default.copyItem(atPath: Program.image, toPath: image.path)
+            try session.type("/image \(image.path)\r", waitFor: "image.png")
+            try session.wait(for: "> ")
+            try Data(contentsOf: broken).write(to: image)
+            try session.type("And this?\r", waitFor: "fastvlm: ")
+            try session.wait(for: "> ")
+            try session.type("And now?\r", waitFor: "was not read; this answer is about the earlier images")
+            try session.wait(for: "first token")
+            try session.wait(for: "> ")
+            try session.type("\u{04}", waitFor: "")
+            #expect(try session.end().status == 0)
+        }
+    }
+
     @Test("A full context names what helps")
     func fullContext() throws {
         let outcome = try Self.chat(["/image \(Self.other)", "What?"], "--context", "24")

@@ -59,6 +59,67 @@ struct OutputTests {
         }
     }
 
+    @Test("encode keeps the files of adapters, and of a model that a cache's folder stands for")
+    func resolvedInputs() throws {
+        try Program.inFolder { folder in
+            let files = FileManager.default
+            let cache = folder.appending(path: "models--org--name")
+            let snapshot = cache.appending(path: "snapshots/c0ffee")
+            let blob = cache.appending(path: "blobs/1")
+            for place in ["snapshots", "blobs"] {
+                try files.createDirectory(
+                    at: cache.appending(path: place), withIntermediateDirectories: true)
+            }
+            try files.copyItem(at: URL(filePath: Program.model), to: snapshot)
+            let weights = snapshot.appending(path: "model.safetensors")
+            try files.moveItem(at: weights, to: blob)
+            #expect(symlink("../../blobs/1", weights.path) == 0)
+            try files.createDirectory(
+                at: folder.appending(path: "cached/snapshots"), withIntermediateDirectories: true)
+            let places = ["plain", "cached/snapshots/c0ffee"].map { folder.appending(path: $0) }
+            for place in places { try files.copyItem(at: Fixture.url("adapters/patterns"), to: place) }
+            let inputs = places.flatMap { place in
+                ["adapter_model.safetensors", "adapter_config.json"].map { place.appending(path: $0) }
+            }
+            for output in [weights, blob, snapshot.appending(path: "config.json")] + inputs {
+                let before = try Data(contentsOf: output)
+                let outcome = try Program.run([
+                    "encode", Program.image, "--model", cache.path, "--adapter",
+                    folder.appending(path: "plain").path, "--adapter", folder.appending(path: "cached").path,
+                    "-o", output.path,
+                ])
+                #expect(
+                    outcome.status == 74 && outcome.errors.contains("file that is read"),
+                    "\(output.path): \(outcome.errors)")
+                #expect(try Data(contentsOf: output) == before, "\(output.path)")
+            }
+            #expect(Self.mode(weights.path) == S_IFLNK)
+        }
+    }
+
+    @Test("Arguments that are no UTF-8 are shown with the usual sign, and refused where they name an adapter")
+    func foreignBytes() throws {
+        for command in [
+            "tokenize $'a\\xff' --model $model --json", "describe $image --model $model --adapter $'a\\xff'",
+            "describe $image --model $model --template $'a\\xff'",
+            "describe $image --model $model $'--a\\xff'",
+        ] {
+            let outcome = try Program.shell("exec $fastvlm \(command)")
+            let text = outcome.text + outcome.errors
+            #expect(text.contains("a\u{FFFD}"), "\(command): \(text)")
+            #expect(!text.unicodeScalars.contains { $0.value >= 0x10_0000 }, "\(command): \(text)")
+            #expect(command.hasPrefix("tokenize") == (outcome.status == 0))
+            if command.contains("--adapter") { #expect(text.contains("not UTF-8") && outcome.status == 69) }
+        }
+        // The model sees the same text: with the sign as with the byte.
+        let prompts = try ["\\xff", "\\xef\\xbf\\xbd"].map { byte in
+            try Program.shell(
+                "exec $fastvlm describe $image --model $model --system $'be \(byte)' --stop $'z\(byte)' -n 1 --json"
+            ).usage("prompt_tokens")
+        }
+        #expect(prompts[0] == prompts[1])
+    }
+
     @Test("encode follows a link, writes to stdout with '-', and discards to /dev/null")
     func streams() throws {
         try Program.inFolder { folder in

@@ -42,6 +42,43 @@ struct OutputFileTests {
         }
     }
 
+    @Test("are as private while they are written as what they replace", arguments: [0o600, 0o640, 0o444])
+    func privacy(mode: UInt32) throws {
+        try Scratch.folder { folder in
+            let path = "\(folder)/a"
+            try Self.write("old", to: path)
+            chmod(path, mode_t(mode))
+            guard access(path, W_OK) == 0 else { return }
+            var meanwhile: [UInt32] = []
+            try OutputFile(path).write { (writer) throws(OutputError) in
+                try writer.write([1])
+                let names = (try? Scratch.names(folder)) ?? []
+                meanwhile = names.filter { $0 != "a" }.map { Self.mode("\(folder)/\($0)") & 0o7777 }
+            }
+            #expect(meanwhile == [mode & 0o600])
+            #expect(Self.mode(path) & 0o7777 == mode)
+        }
+    }
+
+    @Test(
+        "that are mount points are refused before the work", .enabled(if: geteuid() == 0, "mount needs root"))
+    func mountPoint() throws {
+        #if os(Linux)
+            try Scratch.folder { folder in
+                // A backslash and a space are written in another way in the table of mounts.
+                let (source, target) = ("\(folder)/source", "\(folder)/a \\b")
+                try Self.write("text", to: source)
+                try Self.write("under", to: target)
+                // A container may forbid even root to mount.
+                guard mount(source, target, "", UInt(MS_BIND), nil) == 0 else { return }
+                defer { umount(target) }
+                let error = #expect(throws: OutputError.self) { try OutputFile(target) }
+                #expect(error?.description.contains("mount point; mount its folder, or") == true)
+                #expect(try Scratch.names(folder).count == 2)
+            }
+        #endif
+    }
+
     @Test("stay as they were when writing fails, and leave nothing beside them")
     func failed() throws {
         try Scratch.folder { folder in

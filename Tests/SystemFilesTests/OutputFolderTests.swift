@@ -98,6 +98,44 @@ struct OutputFolderTests {
         }
     }
 
+    @Test("Links in the place of leftovers, and in them, are not followed")
+    func links() throws {
+        for isInner in [false, true] {
+            try Scratch.folder { folder in
+                let path = try Self.leftover(folder)
+                let other = "\(folder)/other"
+                if isInner {
+                    #expect(rename("\(path)/unfinished", other) == 0)
+                    symlink(other, "\(path)/unfinished")
+                    #expect(Self.refusal("\(folder)/out").contains("in the way"))
+                    #expect(try Scratch.names(path) == ["a", "unfinished"])
+                } else {
+                    #expect(rename(path, other) == 0)
+                    symlink(other, path)
+                    #expect(Self.refusal("\(folder)/out").contains("not of this program"))
+                    #expect(try Scratch.names(other) == ["a", "unfinished"])
+                }
+            }
+        }
+    }
+
+    @Test("of long names that begin alike are written at the same time", arguments: ["n", "模", "🏳️‍🌈"])
+    func longNames(character: String) throws {
+        try Scratch.folder { folder in
+            // As long as a name may be.
+            let long = String(repeating: character, count: 254 / character.utf8.count)
+            let paths = ["1", "2"].map { "\(folder)/\(long)\($0)" }
+            let outputs = try paths.map { try OutputFolder($0, source: "/nonexistent") }
+            let partial = try Scratch.names(folder)
+            #expect(partial.count == 2 && partial.allSatisfy { $0.utf8.count <= 143 }, "\(partial)")
+            for output in outputs {
+                try Self.write("a", to: output)
+                try output.finish()
+            }
+            #expect(try paths.allSatisfy { try Scratch.names($0) == ["a"] })
+        }
+    }
+
     @Test("are written by one process at a time")
     func locked() throws {
         try Scratch.folder { folder in

@@ -27,7 +27,7 @@ struct LowRankAdapter: Sendable {
 
     /// - Throws: `CheckpointError` for a folder that is no adapter, and for an adapter of another kind.
     init(directory folder: URL) throws(CheckpointError) {
-        let directory = try CheckpointFolder.resolve(folder, marker: Self.configurationFile)
+        let directory = try CheckpointFolder.resolve(adapter: folder)
         let names = try FileAccess.names(in: directory)
         let reader = try ConfigurationReader(
             FileAccess.json(directory.appending(path: Self.configurationFile)), file: Self.configurationFile)
