@@ -178,6 +178,7 @@ private final class TerminalSession {
     private let output = Pipe()
     private let terminal: Int32
     private let side: Int32
+    private static let prompt = "> "
     /// What the terminal shows, from the last thing waited for on.
     private var shown = ""
 
@@ -226,6 +227,7 @@ private final class TerminalSession {
         while !text.isEmpty {
             if let found = shown.range(of: text) {
                 shown.removeSubrange(..<found.upperBound)
+                if text == Self.prompt { try waitForEditing(until: end) }
                 return
             }
             var poll = pollfd(fd: terminal, events: Int16(POLLIN), revents: 0)
@@ -234,6 +236,16 @@ private final class TerminalSession {
             let count = read(terminal, &buffer, buffer.count)
             try #require(count > 0)
             shown += String(decoding: buffer[..<count], as: UTF8.self)
+        }
+    }
+
+    /// libedit shows its prompt before it takes single keys; what is typed between the two is the terminal's to
+    /// understand, and Ctrl-D is then lost.
+    private func waitForEditing(until end: ContinuousClock.Instant) throws {
+        var settings = termios()
+        while tcgetattr(side, &settings) == 0, settings.c_lflag & tcflag_t(ICANON) != 0 {
+            try #require(ContinuousClock.now < end && process.isRunning, "waiting for keys")
+            usleep(1000)
         }
     }
 
