@@ -94,7 +94,7 @@ struct AdapterSettings {
 }
 
 /// A key of `rank_pattern` or `alpha_pattern`: a regular expression for the end of a module's path, of which plain names
-/// are read. Expressions proper are refused: a stranger's could take for ever.
+/// are read. Expressions proper are refused: an untrusted one could take for ever.
 struct ModulePattern {
     private let literal: String
     /// The whole path must match.

@@ -2,7 +2,7 @@ internal import Foundation
 internal import StrictJSON
 
 /// Recognises quantisation by other programs than MLX and this one, before any tensor is looked at: their tensors have
-/// names and types that would only be reported as strangers.
+/// names and types that would only be reported as unknown tensors.
 enum QuantizationMethod {
     /// Where transformers and its relatives describe a quantisation.
     private static let keys = ["quantization_config", "compression_config", "quantization"]
