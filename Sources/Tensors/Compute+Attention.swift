@@ -36,12 +36,6 @@ extension Compute {
         precondition(
             causalOffset.map { $0 >= 0 && $0 + queries.rows <= keys.rows } ?? true,
             "queries look beyond the keys")
-        let call = fv_attention(
-            q: queries.pointer, q_stride: queries.rowStride, k: keys.pointer, k_stride: keys.rowStride,
-            v: values.pointer, v_stride: values.rowStride, is_half: keys.isHalf ? 1 : 0, y: y.pointer,
-            y_stride: y.rowStride, queries: 0, keys: keys.rows, dimension: dimension, scale: scale,
-            causal: causalOffset == nil ? 0 : 1,
-            visible: causalOffset ?? 0, scratch: nil)
         let kernel = kernels.pointee.attention
         let block = kernels.pointee.query_block
         let blocks = (queries.rows + block - 1) / block
@@ -54,24 +48,38 @@ extension Compute {
             operations: 4 * queries.rows * seen * heads * dimension,
             bytes: 8 * queries.rows * queries.columns + 2 * keys.bytesPerNumber * keys.rows * keys.columns
         ) {
-            if queries.rows == 1 {
-                return attendOnce(call, heads: heads, group: group, bytesPerNumber: keys.bytesPerNumber)
-            }
-            run(
-                heads * blocks, scratchBytes: bytes,
-                with: (call, kernel, block, blocks, group, dimension, queries.rows, keys.bytesPerNumber)
-            ) { job, task, scratch in
-                var (part, kernel, block, blocks, group, dimension, queries, bytes) = job
-                let head = task / blocks
-                let first = task % blocks * block
-                part.q += first * part.q_stride + head * dimension
-                part.y += first * part.y_stride + head * dimension
-                part.k += head / group * dimension * bytes
-                part.v += head / group * dimension * bytes
-                part.queries = min(block, queries - first)
-                part.visible += first
-                part.scratch = scratch
-                kernel(&part)
+            // Contiguous rows are a single block, whose address stands here while the tasks run.
+            let bases = (UnsafeRawPointer(keys.pointer), UnsafeRawPointer(values.pointer))
+            withUnsafePointer(to: bases.0) { keyBase in
+                withUnsafePointer(to: bases.1) { valueBase in
+                    let call = fv_attention(
+                        q: queries.pointer, q_stride: queries.rowStride,
+                        k: fv_blocks(bases: keyBase, offset: 0, stride: keys.rowStride, shift: 63),
+                        v: fv_blocks(bases: valueBase, offset: 0, stride: values.rowStride, shift: 63),
+                        is_bf16: keys.isHalf ? 1 : 0, y: y.pointer, y_stride: y.rowStride, queries: 0,
+                        keys: keys.rows, dimension: dimension, scale: scale,
+                        causal: causalOffset == nil ? 0 : 1, visible: causalOffset ?? 0, scratch: nil)
+                    if queries.rows == 1 {
+                        return attendOnce(
+                            call, heads: heads, group: group, bytesPerNumber: keys.bytesPerNumber)
+                    }
+                    run(
+                        heads * blocks, scratchBytes: bytes,
+                        with: (call, kernel, block, blocks, group, queries.rows, keys.bytesPerNumber)
+                    ) { job, task, scratch in
+                        var (part, kernel, block, blocks, group, queries, bytes) = job
+                        let head = task / blocks
+                        let first = task % blocks * block
+                        part.q += first * part.q_stride + head * part.dimension
+                        part.y += first * part.y_stride + head * part.dimension
+                        part.k.offset = head / group * part.dimension * bytes
+                        part.v.offset = part.k.offset
+                        part.queries = min(block, queries - first)
+                        part.visible += first
+                        part.scratch = scratch
+                        kernel(&part)
+                    }
+                }
             }
         }
     }
@@ -98,8 +106,8 @@ extension Compute {
             let head = keyHead * group + first
             part.q += head * part.dimension
             part.y += head * part.dimension
-            part.k += keyHead * part.dimension * bytes
-            part.v += keyHead * part.dimension * bytes
+            part.k.offset = keyHead * part.dimension * bytes
+            part.v.offset = part.k.offset
             part.queries = min(together, group - first)
             part.scratch = scratch
             kernel(&part)

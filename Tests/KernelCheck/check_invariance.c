@@ -151,6 +151,12 @@ static void check_ffn_rows(const struct fv_kernels *t, size_t inputs, size_t hid
     }
 }
 
+// Number `index` of an array.
+static void put(void *base, size_t index, float value, int is_bf16) {
+    const uint16_t half = fv_round_bf16(value);
+    memcpy((char *)base + index * (is_bf16 ? 2 : 4), is_bf16 ? (const void *)&half : &value, is_bf16 ? 2 : 4);
+}
+
 // `count` queries from `first` on.
 static void attend(const struct fv_kernels *t, struct fv_attention a, size_t first, size_t count) {
     a.q += first * a.q_stride, a.y += first * a.y_stride, a.visible += first, a.queries = count;
@@ -159,16 +165,13 @@ static void attend(const struct fv_kernels *t, struct fv_attention a, size_t fir
     release(a.scratch);
 }
 
-static void check_attention_rows(const struct fv_kernels *t, size_t keys, size_t dimension, int causal, int is_half) {
+static void check_attention_rows(const struct fv_kernels *t, size_t keys, size_t dimension, int causal, int is_bf16) {
     const size_t queries = keys < 40 ? keys : 40, stride = dimension + 1;
-    float *q = rows_of(queries * stride, 3), *k = rows_of(keys * stride, 1), *v = rows_of(keys * stride, 1);
-    if (is_half) {
-        fv_convert(k, FV_FLOAT32, k, FV_BFLOAT16, keys * stride);
-        fv_convert(v, FV_FLOAT32, v, FV_BFLOAT16, keys * stride);
-    }
+    float *q = rows_of(queries * stride, 3);
+    const void *k = keys_of(keys * stride, is_bf16), *v = keys_of(keys * stride, is_bf16);
     float *whole = guarded(queries * stride, 0), *parts = guarded(queries * stride, 0);
     struct fv_attention a = {
-        .q = q, .q_stride = stride, .k = k, .k_stride = stride, .v = v, .v_stride = stride, .is_half = is_half,
+        .q = q, .q_stride = stride, .k = contiguous(&k, stride), .v = contiguous(&v, stride), .is_bf16 = is_bf16,
         .y = whole, .y_stride = stride, .keys = keys, .dimension = dimension, .scale = 0.6f, .causal = causal,
         .visible = keys - queries,
     };
@@ -181,11 +184,48 @@ static void check_attention_rows(const struct fv_kernels *t, size_t keys, size_t
             char what[128];
             snprintf(
                 what, sizeof what, "queries %zu+%zu of %zu, %zu keys of %zu %s%s", firsts[i], count, queries, keys,
-                dimension, is_half ? "bf16" : "f32", causal ? " causal" : "");
+                dimension, is_bf16 ? "bf16" : "f32", causal ? " causal" : "");
             expect(same_rows(parts, whole, stride, firsts[i], count, dimension), what);
         }
     }
     release(q), release(k), release(v), free(whole - GUARD), free(parts - GUARD);
+}
+
+// Keys and values in blocks as a cache has them: keys and values of two heads one after the other in each block, the blocks
+// in falling order, NaN wherever nothing of these keys stands.
+static void check_attention_blocks(
+    const struct fv_kernels *t, size_t queries, size_t keys, size_t dimension, int causal, int is_bf16, unsigned shift) {
+    const size_t width = 2 * dimension, bytes = is_bf16 ? 2 : 4, positions = (size_t)1 << shift;
+    const size_t count = (keys + positions - 1) >> shift, half = positions * width * bytes;
+    float *q = rows_of(queries * dimension, 3), *contiguous_y = guarded(queries * dimension, 0);
+    void *const k = keys_of(keys * width, is_bf16), *const v = keys_of(keys * width, is_bf16);
+    const void *const whole[] = {(char *)k + dimension * bytes, (char *)v + dimension * bytes};
+    char *pool = edge(count * 2 * half);
+    for (size_t i = 0; i < count * 2 * half / bytes; i++) put(pool, i, NAN, is_bf16);
+    const void *bases[32];
+    for (size_t i = 0; i < count; i++) bases[i] = pool + (count - 1 - i) * 2 * half;
+    for (size_t j = 0; j < keys; j++) {
+        char *row = (char *)bases[j >> shift] + ((j & (positions - 1)) * width + dimension) * bytes;
+        memcpy(row, (char *)k + (j * width + dimension) * bytes, dimension * bytes);
+        memcpy(row + half, (char *)v + (j * width + dimension) * bytes, dimension * bytes);
+    }
+    struct fv_attention a = {
+        .q = q, .q_stride = dimension, .k = contiguous(whole, width), .v = contiguous(whole + 1, width),
+        .is_bf16 = is_bf16, .y = contiguous_y, .y_stride = dimension, .keys = keys, .dimension = dimension,
+        .scale = 0.6f, .causal = causal, .visible = keys - queries,
+    };
+    attend(t, a, 0, queries);
+    float *blocks_y = guarded(queries * dimension, 0);
+    a.k = (struct fv_blocks){.bases = bases, .offset = dimension * bytes, .stride = width, .shift = shift};
+    a.v = a.k, a.v.offset += half, a.y = blocks_y;
+    attend(t, a, 0, queries);
+    char what[128];
+    snprintf(
+        what, sizeof what, "%zu queries of %zu keys of %zu in blocks of %zu %s%s", queries, keys, dimension, positions,
+        is_bf16 ? "bf16" : "f32", causal ? " causal" : "");
+    expect(same_rows(blocks_y, contiguous_y, dimension, 0, queries, dimension), what);
+    expect(!isnan(blocks_y[0]) && !isnan(blocks_y[queries * dimension - 1]), what);
+    release(q), release(k), release(v), release(pool), free(contiguous_y - GUARD), free(blocks_y - GUARD);
 }
 
 static void check_maps(const struct fv_kernels *t) {
@@ -253,10 +293,17 @@ void check_invariance(const struct fv_kernels *t) {
     check_ffn_rows(t, 40, 1100, 96), check_ffn_rows(t, 33, 131, 33);
     const size_t dimensions[] = {7, 32, 64, 80};
     for (size_t i = 0; i < 16; i++) {
-        const int causal = i / 4 % 2, is_half = i / 8 % 2;
-        check_attention_rows(t, 9, dimensions[i % 4], causal, is_half);
-        check_attention_rows(t, 270, dimensions[i % 4], causal, is_half);
-        check_attention_rows(t, 531, dimensions[i % 4], causal, is_half);
+        const int causal = i / 4 % 2, is_bf16 = i / 8 % 2;
+        check_attention_rows(t, 9, dimensions[i % 4], causal, is_bf16);
+        check_attention_rows(t, 270, dimensions[i % 4], causal, is_bf16);
+        check_attention_rows(t, 531, dimensions[i % 4], causal, is_bf16);
+        const size_t counts[] = {1, 31, 32, 33, 250, 256, 257, 300, 531};
+        for (size_t c = 0; c < 9; c++) {
+            const size_t most = counts[c] < 30 ? counts[c] : 30, few = most < 3 ? most : 3;
+            check_attention_blocks(t, 1, counts[c], dimensions[i % 4], causal, is_bf16, 5);
+            check_attention_blocks(t, few, counts[c], dimensions[i % 4], causal, is_bf16, 5);
+            check_attention_blocks(t, most, counts[c], dimensions[i % 4], causal, is_bf16, 5 + (unsigned)c % 2);
+        }
     }
     check_maps(t);
 }
@@ -344,23 +391,16 @@ static void check_products(const struct fv_kernels *t, size_t rows, size_t input
     release(a), free(w), free(up), free(clean - GUARD), free(dirty - GUARD), free(plain - GUARD);
 }
 
-static void put(void *base, size_t index, float value, int is_half) {
-    const uint16_t half = fv_round_bf16(value);
-    memcpy((char *)base + index * (is_half ? 2 : 4), is_half ? (const void *)&half : &value, is_half ? 2 : 4);
-}
-
-static void check_attention_values(const struct fv_kernels *t, size_t queries, size_t keys, size_t dimension, int is_half) {
-    float *q = rows_of(queries * dimension, 3), *k = rows_of(keys * dimension, 1), *v = rows_of(keys * dimension, 1);
+static void check_attention_values(const struct fv_kernels *t, size_t queries, size_t keys, size_t dimension, int is_bf16) {
+    float *q = rows_of(queries * dimension, 3);
+    void *const k = keys_of(keys * dimension, is_bf16), *const v = keys_of(keys * dimension, is_bf16);
+    const void *const bases[] = {k, v};
     for (size_t i = 0; i < queries * dimension; i++) q[i] = fabsf(q[i]) + 0.1f;
-    if (is_half) {
-        fv_convert(k, FV_FLOAT32, k, FV_BFLOAT16, keys * dimension);
-        fv_convert(v, FV_FLOAT32, v, FV_BFLOAT16, keys * dimension);
-    }
     const size_t count = queries * dimension;
     float *clean = guarded(count, 0), *dirty = guarded(count, 0), *plain = guarded(count, 0);
     struct fv_attention a = {
-        .q = q, .q_stride = dimension, .k = k, .k_stride = dimension, .v = v, .v_stride = dimension,
-        .is_half = is_half, .y = clean, .y_stride = dimension, .keys = keys, .dimension = dimension, .scale = 0.6f,
+        .q = q, .q_stride = dimension, .k = contiguous(bases, dimension), .v = contiguous(bases + 1, dimension),
+        .is_bf16 = is_bf16, .y = clean, .y_stride = dimension, .keys = keys, .dimension = dimension, .scale = 0.6f,
         .causal = 1, .visible = keys - queries,
     };
     attend(t, a, 0, queries);
@@ -371,11 +411,11 @@ static void check_attention_values(const struct fv_kernels *t, size_t queries, s
         const float value = hostile[turn % 3];
         // From where on queries see key j.
         const size_t i = below(queries), j = keys - queries + i, d = below(dimension);
-        void *const base = place == 0 ? (void *)q : place == 1 ? (void *)k : (void *)v;
-        const size_t index = (place == 0 ? i : j) * dimension + d, bytes = is_half && place ? 2 : 4;
+        void *const base = place == 0 ? (void *)q : place == 1 ? k : v;
+        const size_t index = (place == 0 ? i : j) * dimension + d, bytes = is_bf16 && place ? 2 : 4;
         uint32_t before;
         memcpy(&before, (char *)base + index * bytes, bytes);
-        put(base, index, value, is_half && place);
+        put(base, index, value, is_bf16 && place);
         a.y = dirty, attend(t, a, 0, queries);
         a.y = plain, attend(&fv_kernels_scalar, a, 0, queries);
         memcpy((char *)base + index * bytes, &before, bytes);
@@ -397,9 +437,11 @@ static void check_lost_block(const struct fv_kernels *t, size_t queries) {
     float *q = rows_of(queries * dimension, 1), *k = rows_of(keys * dimension, 1), *v = rows_of(keys * dimension, 1);
     for (size_t i = 0; i < queries * dimension; i++) q[i] = fabsf(q[i]) + 0.1f;
     for (size_t i = 0; i < 256 * dimension; i++) k[i] = -INFINITY;
+    const void *const bases[] = {k, v};
     float *got = guarded(queries * dimension, 0), *expected = guarded(queries * dimension, 0);
     struct fv_attention a = {
-        .q = q, .q_stride = dimension, .k = k, .k_stride = dimension, .v = v, .v_stride = dimension, .y = expected,
+        .q = q, .q_stride = dimension, .k = contiguous(bases, dimension), .v = contiguous(bases + 1, dimension),
+        .y = expected,
         .y_stride = dimension, .keys = keys, .dimension = dimension, .scale = 0.6f,
     };
     attend(&fv_kernels_scalar, a, 0, queries);
@@ -444,8 +486,8 @@ void check_not_finite(const struct fv_kernels *t) {
     check_products(t, 5, 1283, 20);
     const size_t counts[] = {1, 3, 9, 50};
     for (size_t i = 0; i < 4; i++) {
-        for (int is_half = 0; is_half < 2; is_half++) {
-            check_attention_values(t, counts[i], 60, 33, is_half), check_attention_values(t, counts[i], 290, 64, is_half);
+        for (int is_bf16 = 0; is_bf16 < 2; is_bf16++) {
+            check_attention_values(t, counts[i], 60, 33, is_bf16), check_attention_values(t, counts[i], 290, 64, is_bf16);
         }
         check_lost_block(t, counts[i]);
     }

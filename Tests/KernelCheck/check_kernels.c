@@ -145,13 +145,10 @@ static void check_stem(const struct fv_kernels *t, size_t height, size_t width, 
 }
 
 static void check_attention(
-    const struct fv_kernels *t, size_t queries, size_t keys, size_t dimension, int causal, size_t visible, int is_half) {
+    const struct fv_kernels *t, size_t queries, size_t keys, size_t dimension, int causal, size_t visible, int is_bf16) {
     const size_t stride = dimension + 3;
-    float *q = rows_of(queries * stride, 4), *k = rows_of(keys * stride, 1), *v = rows_of(keys * stride, 1);
-    if (is_half) {
-        fv_convert(k, FV_FLOAT32, k, FV_BFLOAT16, keys * stride);
-        fv_convert(v, FV_FLOAT32, v, FV_BFLOAT16, keys * stride);
-    }
+    float *q = rows_of(queries * stride, 4);
+    const void *k = keys_of(keys * stride, is_bf16), *v = keys_of(keys * stride, is_bf16);
     float *results[2];
     const struct fv_kernels *tables[2] = {&fv_kernels_scalar, t};
     for (int i = 0; i < 2; i++) {
@@ -160,7 +157,8 @@ static void check_attention(
         for (size_t first = 0; first < queries; first += tables[i]->query_block) {
             const size_t left = queries - first;
             const struct fv_attention a = {
-                .q = q + first * stride, .q_stride = stride, .k = k, .k_stride = stride, .v = v, .v_stride = stride, .is_half = is_half,
+                .q = q + first * stride, .q_stride = stride, .k = contiguous(&k, stride), .v = contiguous(&v, stride),
+                .is_bf16 = is_bf16,
                 .y = results[i] + first * stride, .y_stride = stride,
                 .queries = left < tables[i]->query_block ? left : tables[i]->query_block, .keys = keys,
                 .dimension = dimension, .scale = 0.7f, .causal = causal, .visible = visible + first,
@@ -171,7 +169,7 @@ static void check_attention(
         free(scratch);
     }
     char what[128];
-    snprintf(what, sizeof what, "attention %s %zux%zu d%zu causal %d+%zu", is_half ? "bf16" : "f32", queries, keys, dimension, causal, visible);
+    snprintf(what, sizeof what, "attention %s %zux%zu d%zu causal %d+%zu", is_bf16 ? "bf16" : "f32", queries, keys, dimension, causal, visible);
     compare(what, results[1], results[0], queries, dimension, stride, 1e-9, 0);
     release(q), release(k), release(v), free(results[0] - GUARD), free(results[1] - GUARD);
 }
@@ -239,12 +237,12 @@ static void check(const char *name, const struct fv_kernels *t) {
     check_stem(t, 9, 13, 24), check_stem(t, 6, 211, 96);
     const size_t dimensions[] = {7, 32, 33, 64, 72, 80, 96, 128};
     for (size_t i = 0; i < 8; i++) {
-        for (int is_half = 0; is_half < 2; is_half++) {
-            check_attention(t, 1, 301, dimensions[i], 0, 0, is_half), check_attention(t, 3, 20, dimensions[i], 1, 17, is_half);
-            check_attention(t, 143, 143, dimensions[i], 1, 0, is_half);
-            check_attention(t, 17, 300, dimensions[i], 1, 283, is_half);
-            check_attention(t, 35, 131, dimensions[i], 0, 0, is_half);
-            check_attention(t, 200, 333, dimensions[i], 1, 130, is_half);
+        for (int is_bf16 = 0; is_bf16 < 2; is_bf16++) {
+            check_attention(t, 1, 301, dimensions[i], 0, 0, is_bf16), check_attention(t, 3, 20, dimensions[i], 1, 17, is_bf16);
+            check_attention(t, 143, 143, dimensions[i], 1, 0, is_bf16);
+            check_attention(t, 17, 300, dimensions[i], 1, 283, is_bf16);
+            check_attention(t, 35, 131, dimensions[i], 0, 0, is_bf16);
+            check_attention(t, 200, 333, dimensions[i], 1, 130, is_bf16);
         }
     }
     for (size_t i = 0; i < 16; i++) check_rows(t, 7, sizes[i]);

@@ -65,6 +65,19 @@ float *rows_of(size_t count, float scale) {
     return p;
 }
 
+void *keys_of(size_t count, int is_bf16) {
+    float *x = rows_of(count, 1);
+    if (!is_bf16) return x;
+    void *rounded = edge(count * 2);
+    fv_convert(x, FV_FLOAT32, rounded, FV_BFLOAT16, count);
+    release(x);
+    return rounded;
+}
+
+struct fv_blocks contiguous(const void *const *base, size_t stride) {
+    return (struct fv_blocks){.bases = base, .stride = stride, .shift = 63};
+}
+
 static const uint32_t guard_bits = 0x7FC0BEEF;
 
 // [rows, stride] between guard zones; filled with `start` or, where that is null, with NaN.

@@ -32,6 +32,10 @@ void release(const void *pointer);
 float *numbers(size_t count, float scale);
 /// Not padded, as the rows of a matrix are not; release them.
 float *rows_of(size_t count, float scale);
+/// The same as keys or values, float32 or bfloat16; release them.
+void *keys_of(size_t count, int is_bf16);
+/// Rows that stand at *base as a single block; *base is read as long as the block is.
+struct fv_blocks contiguous(const void *const *base, size_t stride);
 
 enum { GUARD = 64 };
 /// `count` numbers between guard zones, copied from `start` or, where that is null, NaN; free them − GUARD.

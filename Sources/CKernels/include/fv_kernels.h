@@ -143,18 +143,29 @@ struct fv_stem {
     void *_Nullable scratch;
 };
 
+/// Rows of keys or values of one head: position j is row j & (1 << shift) - 1 of block j >> shift. Contiguous rows are a
+/// single block with a shift of 63.
+struct fv_blocks {
+    /// Where each block begins.
+    const void *_Nonnull const *_Nonnull bases;
+    /// Bytes from there to the head's first number of row 0.
+    size_t offset;
+    /// Numbers between rows.
+    size_t stride;
+    /// At least 5: a block has a multiple of 32 positions.
+    unsigned shift;
+};
+
 /// One head, a range of queries: y = softmax(scale · q·kᵀ) · v; 4 · queries · keys · dimension operations.
-/// Pointers stand at the head's first column. Query i (counted from 0 in this call) sees keys
-/// 0 … visible + i, at most `keys` of them, when `causal`; else all keys.
+/// q and y stand at the head's first column. Query i (counted from 0 in this call) sees keys
+/// 0 … visible + i, at most `keys` of them, when `causal`; else all keys. The cut into blocks changes no bit.
 struct fv_attention {
     const float *_Nonnull q;
     size_t q_stride;
-    const void *_Nonnull k;
-    size_t k_stride;
-    const void *_Nonnull v;
-    size_t v_stride;
+    struct fv_blocks k;
+    struct fv_blocks v;
     /// Keys and values are bfloat16 instead of float32.
-    int is_half;
+    int is_bf16;
     float *_Nonnull y;
     size_t y_stride;
     size_t queries;

@@ -3,8 +3,10 @@
 #include "../numbers.h"
 #include "reference.h"
 
-static float number(const void *base, size_t index, int is_half) {
-    return is_half ? fv_widen(fv_load16(base, index)) : fv_load_float(base, index);
+static float number(const struct fv_blocks *b, size_t position, size_t column, int is_bf16) {
+    const size_t row = position & (((size_t)1 << b->shift) - 1), index = row * b->stride + column;
+    const char *base = (const char *)b->bases[position >> b->shift] + b->offset;
+    return is_bf16 ? fv_widen(fv_load16(base, index)) : fv_load_float(base, index);
 }
 
 // Three passes over the keys of one query: scores, softmax, weighted sum.
@@ -18,7 +20,7 @@ void fv_attention_scalar(const struct fv_attention *t) {
         float largest = -INFINITY;
         for (size_t j = 0; j < keys; j++) {
             float dot = 0;
-            for (size_t d = 0; d < t->dimension; d++) dot += q[d] * number(t->k, j * t->k_stride + d, t->is_half);
+            for (size_t d = 0; d < t->dimension; d++) dot += q[d] * number(&t->k, j, d, t->is_bf16);
             weights[j] = dot * t->scale;
             largest = fmaxf(largest, weights[j]);
         }
@@ -30,7 +32,7 @@ void fv_attention_scalar(const struct fv_attention *t) {
         for (size_t d = 0; d < t->dimension; d++) {
             float sum = 0;
             for (size_t j = 0; j < keys; j++) {
-                sum += weights[j] * number(t->v, j * t->v_stride + d, t->is_half);
+                sum += weights[j] * number(&t->v, j, d, t->is_bf16);
             }
             y[d] = sum / total;
         }

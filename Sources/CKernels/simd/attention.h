@@ -1,14 +1,17 @@
-// Attention of one head over a block of queries, with the softmax kept up to date while blocks of KEYS keys
+// Attention of one head over a block of queries, with the softmax kept up to date while chunks of KEYS keys
 // pass by (no matrix of all scores):
 //
-//     per block:  S = Q·Kᵀ   m' = max(m, scale·rowmax S)   P = e^(scale·S − m')   f = e^(m − m')
+//     per chunk:  S = Q·Kᵀ   m' = max(m, scale·rowmax S)   P = e^(scale·S − m')   f = e^(m − m')
 //                 l = l·f + rowsum P        O = O·f + P·V
 //     at the end: y = O / l
 //
-// Both products run on the GEMM micro-kernels. K is transposed and V copied into panels per block. All sums
+// Both products run on the GEMM micro-kernels. K is transposed and V copied into panels per chunk. All sums
 // are float32. A few queries (decoding) leave V in place and K in bfloat16, but take every sum in the same order: a query
 // has the same bits alone and among others. Keys that a query does not see take no part in its sums, not even with weight
 // 0: what they hold does not matter.
+//
+// Keys and values may stand in blocks of a cache (fv_blocks). A chunk is whole blocks, a block whole panels: only the
+// copies and the sums over V where it is go from block to block.
 
 enum { KEYS = 256, DIRECT_QUERIES = 8 };
 
@@ -32,7 +35,7 @@ static void pack_keys(const float *k, size_t stride, size_t count, size_t dimens
 }
 
 // The same of bfloat16 numbers, as panels of bfloat16 weights: words of two neighbouring numbers (fv_pack.h).
-static void pack_half_keys(const char *k, size_t stride, size_t count, size_t dimension, float *target) {
+static void pack_bf16_keys(const char *k, size_t stride, size_t count, size_t dimension, float *target) {
     const size_t words = (dimension + 1) / 2, whole = dimension / 2 / 8 * 8;
     for (size_t first = 0; first < count; first += NR, target += words * NR) {
         for (size_t j = 0; j < NR; j += 8) {
@@ -69,7 +72,7 @@ static void pack_values(const float *v, size_t stride, size_t count, size_t dime
 }
 
 // Turns the scores of one query into weights, in place, and brings its row of O and its sums up to date.
-// visible: keys of this block that the query sees, at least 1.
+// visible: keys of this chunk that the query sees, at least 1.
 INLINE void soften(
     float *scores, size_t visible, float scale, float *largest, float *total, float *o, size_t o_columns) {
     const size_t whole = visible / W * W, rest = visible - whole;
@@ -103,7 +106,7 @@ INLINE void soften(
         sum = v_add(sum, p);
     }
     if (next > *largest) {
-        // The first block comes from minus infinity: factor 0 on sums that are 0.
+        // The first chunk comes from minus infinity: factor 0 on sums that are 0.
         const V shrink = v_exp(v_set(*largest - next));
         for (size_t c = 0; c < o_columns; c += W) v_store(o + c, v_mul(v_load(o + c), shrink));
         *total *= v_largest(shrink);
@@ -112,23 +115,31 @@ INLINE void soften(
     *total += v_sum(sum);
 }
 
-// Numbers of keys or values, which are float32 or bfloat16; `is_half` is constant after inlining.
-INLINE const char *kv_at(const void *base, size_t index, const int is_half) {
-    return (const char *)base + index * (is_half ? 2 : 4);
+// Numbers of keys or values, which are float32 or bfloat16; `is_bf16` is constant after inlining.
+INLINE const char *kv_at(const void *base, size_t index, const int is_bf16) {
+    return (const char *)base + index * (is_bf16 ? 2 : 4);
 }
 
-INLINE V kv_load(const char *p, const int is_half) {
-    return is_half ? v_load_bf16(p) : v_load((const float *)p);
+INLINE V kv_load(const char *p, const int is_bf16) {
+    return is_bf16 ? v_load_bf16(p) : v_load((const float *)p);
 }
 
-INLINE V kv_load_part(const char *p, size_t n, const int is_half) {
-    if (!is_half) return v_load_part((const float *)p, n);
+INLINE V kv_load_part(const char *p, size_t n, const int is_bf16) {
+    if (!is_bf16) return v_load_part((const float *)p, n);
     float values[W] = {0};
     for (size_t i = 0; i < n; i++) values[i] = fv_widen(fv_load16(p, i));
     return v_load(values);
 }
 
-// Keys of the block from `first` on, `count` long, that query i sees.
+// Row `first` of keys or values; *here: how many of `count` rows from there on stand in the same block.
+INLINE const char *kv_rows(
+    const struct fv_blocks *b, size_t first, size_t count, size_t *here, const int is_bf16) {
+    const size_t positions = (size_t)1 << b->shift, row = first & (positions - 1);
+    *here = positions - row < count ? positions - row : count;
+    return kv_at((const char *)b->bases[first >> b->shift] + b->offset, row * b->stride, is_bf16);
+}
+
+// Keys of the chunk from `first` on, `count` long, that query i sees.
 INLINE size_t seen_keys(const struct fv_attention *t, size_t i, size_t first, size_t count) {
     if (!t->causal) return count;
     const size_t limit = t->visible + i + 1;
@@ -146,20 +157,20 @@ static void divide(const struct fv_attention *t, const float *o, size_t o_stride
     }
 }
 
-// Scores of one query for a block of packed keys: four panels at a time, in the order of the tiles.
+// Scores of one query for a chunk of packed keys: four panels at a time, in the order of the tiles.
 INLINE void score_keys(
-    const float *q, const float *keys, size_t count, size_t dimension, float *scores, const int is_half) {
-    const size_t panel = (is_half ? (dimension + 1) / 2 : dimension) * NR;
+    const float *q, const float *keys, size_t count, size_t dimension, float *scores, const int is_bf16) {
+    const size_t panel = (is_bf16 ? (dimension + 1) / 2 : dimension) * NR;
     size_t j = 0;
     for (; j + 3 * NR < count; j += 4 * NR, keys += 4 * panel) {
-        if (is_half) {
+        if (is_bf16) {
             row_bf16(dimension, q, (const char *)keys, panel * 4, scores + j);
         } else {
             row_f32(dimension, q, (const char *)keys, panel * 4, scores + j);
         }
     }
     for (; j < count; j += NR, keys += panel) {
-        if (is_half) {
+        if (is_bf16) {
             tile_bf16_1(dimension, q, 0, keys, scores + j, NR, 0);
         } else {
             tile_f32_1(dimension, q, 0, keys, scores + j, NR, 0);
@@ -169,7 +180,7 @@ INLINE void score_keys(
 
 // O += weights · values, the values where they are.
 INLINE void add_values(
-    const struct fv_attention *t, const float *weights, size_t first, size_t count, float *o, const int is_half) {
+    const struct fv_attention *t, const float *weights, size_t first, size_t count, float *o, const int is_bf16) {
     for (size_t d = 0; d < t->dimension; d += 4 * W) {
         V sums[4];
         size_t n[4];
@@ -178,20 +189,22 @@ INLINE void add_values(
             n[p] = start >= t->dimension ? 0 : t->dimension - start < W ? t->dimension - start : W;
             sums[p] = n[p] ? v_load(o + start) : v_zero();
         }
-        if (n[3] == W) {
-            for (size_t j = 0; j < count; j++) {
-                const char *v = kv_at(t->v, (first + j) * t->v_stride + d, is_half);
-                const V weight = v_set(weights[j]);
-                FV_UNROLL for (size_t p = 0; p < 4; p++) {
-                    sums[p] = v_fma(weight, kv_load(kv_at(v, p * W, is_half), is_half), sums[p]);
+        for (size_t done = 0, here; done < count; done += here) {
+            const char *v = kv_at(kv_rows(&t->v, first + done, count - done, &here, is_bf16), d, is_bf16);
+            const size_t step = t->v.stride * (is_bf16 ? 2 : 4);
+            if (n[3] == W) {
+                for (size_t j = done; j < done + here; j++, v += step) {
+                    const V weight = v_set(weights[j]);
+                    FV_UNROLL for (size_t p = 0; p < 4; p++) {
+                        sums[p] = v_fma(weight, kv_load(kv_at(v, p * W, is_bf16), is_bf16), sums[p]);
+                    }
                 }
-            }
-        } else {
-            for (size_t j = 0; j < count; j++) {
-                const char *v = kv_at(t->v, (first + j) * t->v_stride + d, is_half);
-                const V weight = v_set(weights[j]);
-                for (size_t p = 0; p < 4 && n[p]; p++) {
-                    sums[p] = v_fma(weight, kv_load_part(kv_at(v, p * W, is_half), n[p], is_half), sums[p]);
+            } else {
+                for (size_t j = done; j < done + here; j++, v += step) {
+                    const V weight = v_set(weights[j]);
+                    for (size_t p = 0; p < 4 && n[p]; p++) {
+                        sums[p] = v_fma(weight, kv_load_part(kv_at(v, p * W, is_bf16), n[p], is_bf16), sums[p]);
+                    }
                 }
             }
         }
@@ -199,7 +212,7 @@ INLINE void add_values(
     }
 }
 
-INLINE void direct(const struct fv_attention *t, const int is_half) {
+INLINE void direct(const struct fv_attention *t, const int is_bf16) {
     const size_t o_stride = (t->dimension + NR - 1) / NR * NR;
     float *keys = t->scratch;
     float *scores = keys + KEYS * (t->dimension + 1);
@@ -213,25 +226,28 @@ INLINE void direct(const struct fv_attention *t, const int is_half) {
     const size_t seen = t->visible + t->queries, end = t->causal && seen < t->keys ? seen : t->keys;
     for (size_t first = 0; first < end; first += KEYS) {
         const size_t count = end - first < KEYS ? end - first : KEYS;
-        if (is_half) {
-            pack_half_keys(kv_at(t->k, first * t->k_stride, 1), t->k_stride, count, t->dimension, keys);
-        } else {
-            pack_keys((const float *)t->k + first * t->k_stride, t->k_stride, count, t->dimension, keys);
+        for (size_t done = 0, here; done < count; done += here) {
+            const char *k = kv_rows(&t->k, first + done, count - done, &here, is_bf16);
+            if (is_bf16) {
+                pack_bf16_keys(k, t->k.stride, here, t->dimension, keys + done * ((t->dimension + 1) / 2));
+            } else {
+                pack_keys((const float *)k, t->k.stride, here, t->dimension, keys + done * t->dimension);
+            }
         }
         for (size_t i = 0; i < t->queries; i++) {
             const size_t visible = seen_keys(t, i, first, count);
             if (visible == 0) continue;
             float *sums = o + i * o_stride;
-            score_keys(t->q + i * t->q_stride, keys, visible, t->dimension, scores, is_half);
+            score_keys(t->q + i * t->q_stride, keys, visible, t->dimension, scores, is_bf16);
             soften(scores, visible, t->scale, largest + i, total + i, sums, o_stride);
-            add_values(t, scores, first, visible, sums, is_half);
+            add_values(t, scores, first, visible, sums, is_bf16);
         }
     }
     divide(t, o, o_stride, total);
 }
 
 static void direct_float(const struct fv_attention *t) { direct(t, 0); }
-static void direct_half(const struct fv_attention *t) { direct(t, 1); }
+static void direct_bf16(const struct fv_attention *t) { direct(t, 1); }
 
 // Rows of bfloat16 numbers, widened.
 static void widen_rows(const char *x, size_t stride, size_t rows, size_t columns, float *y) {
@@ -242,9 +258,27 @@ static void widen_rows(const char *x, size_t stride, size_t rows, size_t columns
     }
 }
 
+// Keys and values of one block, from position `first` on, as panels in float32; see kv_rows.
+static void pack_block(
+    const struct fv_attention *t, size_t first, size_t count, size_t *here, float *widened, float *keys,
+    float *values) {
+    const size_t dimension = t->dimension;
+    const char *k = kv_rows(&t->k, first, count, here, t->is_bf16);
+    const char *v = kv_rows(&t->v, first, count, here, t->is_bf16);
+    if (t->is_bf16) {
+        widen_rows(k, t->k.stride, *here, dimension, widened);
+        pack_keys(widened, dimension, *here, dimension, keys);
+        widen_rows(v, t->v.stride, *here, dimension, widened);
+        pack_values(widened, dimension, *here, dimension, values);
+    } else {
+        pack_keys((const float *)k, t->k.stride, *here, dimension, keys);
+        pack_values((const float *)v, t->v.stride, *here, dimension, values);
+    }
+}
+
 static void FV_NAME(attention)(const struct fv_attention *t) {
     if (t->queries <= DIRECT_QUERIES) {
-        (t->is_half ? direct_half : direct_float)(t);
+        (t->is_bf16 ? direct_bf16 : direct_float)(t);
         return;
     }
     const size_t o_stride = (t->dimension + NR - 1) / NR * NR;
@@ -263,17 +297,11 @@ static void FV_NAME(attention)(const struct fv_attention *t) {
     const size_t seen = t->visible + t->queries, end = t->causal && seen < t->keys ? seen : t->keys;
     for (size_t first = 0; first < end; first += KEYS) {
         const size_t count = end - first < KEYS ? end - first : KEYS;
-        // Queries before this one see none of the block.
+        // Queries before this one see none of the chunk.
         const size_t start =
             t->causal && first > t->visible ? (first - t->visible) / MR * MR : 0;
-        if (t->is_half) {
-            widen_rows(kv_at(t->k, first * t->k_stride, 1), t->k_stride, count, t->dimension, widened);
-            pack_keys(widened, t->dimension, count, t->dimension, keys);
-            widen_rows(kv_at(t->v, first * t->v_stride, 1), t->v_stride, count, t->dimension, widened);
-            pack_values(widened, t->dimension, count, t->dimension, values);
-        } else {
-            pack_keys((const float *)t->k + first * t->k_stride, t->k_stride, count, t->dimension, keys);
-            pack_values((const float *)t->v + first * t->v_stride, t->v_stride, count, t->dimension, values);
+        for (size_t done = 0, here; done < count; done += here) {
+            pack_block(t, first + done, count - done, &here, widened, keys + done * t->dimension, values + done * NR);
         }
         for (size_t row = start; row < t->queries; row += MR) {
             const size_t mr = t->queries - row < MR ? t->queries - row : MR;
