@@ -117,7 +117,10 @@ let package = Package(
         tests("ModelsTests", ["Models", "Checkpoints", "Tensors"]),
         tests(
             "GenerationTests",
-            ["Generation", "Models", "Tokenization", "ImageInput", "Checkpoints", "Tensors"]),
+            [
+                "Generation", "Models", "Tokenization", "ImageInput", "Checkpoints", "Tensors",
+                "AllocationCounter",
+            ]),
         tests("FastVLMTests", ["FastVLM", "Generation", "Tokenization", "Checkpoints", "Tensors"]),
         tests(
             "BenchmarkingTests",

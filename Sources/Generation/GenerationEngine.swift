@@ -195,7 +195,7 @@ package final class GenerationEngine {
         // A placeholder for an image means nothing in an answer.
         var sampler = try Sampler(
             request.sampling, history: request.history + request.prompt.tokenIDs,
-            masked: [network.configuration.imageTokenID].compactMap { $0 })
+            masked: [network.configuration.imageTokenID].compactMap { $0 }, kernels: compute.sampling)
         var text = try AnswerText(tokenizer, stops: request.stopStrings)
 
         let logits = try workspace.matrix(1, usableVocabulary)

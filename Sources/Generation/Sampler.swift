@@ -1,4 +1,5 @@
 internal import Foundation
+package import Tensors
 
 /// How the next token is chosen from the scores.
 ///
@@ -51,17 +52,20 @@ package struct Sampler {
     private let masked: [Int]
     private var random: SplitMix64
     private var seen: Set<Int>
-    private var ranking = TokenRanking()
+    private var ranking: TokenRanking
 
     /// - Parameters:
     ///   - history: tokens that the repetition penalty counts from the start
     ///   - masked: tokens that are never chosen
+    ///   - kernels: of any instruction set; the tokens are the same
     package init(
-        _ options: SamplingOptions, history: some Sequence<Int>, masked: [Int] = []
+        _ options: SamplingOptions, history: some Sequence<Int>, masked: [Int] = [],
+        kernels: SamplingKernels = .best
     ) throws(GenerationError) {
         try options.validate()
         self.options = options
         self.masked = masked
+        ranking = TokenRanking(kernels: kernels)
         random = SplitMix64(state: options.seed ?? UInt64.random(in: .min ... .max))
         seen = options.repetitionPenalty == 1 ? [] : Set(history)
     }

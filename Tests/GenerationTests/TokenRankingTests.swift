@@ -1,4 +1,6 @@
+import AllocationCounter
 import Foundation
+import Tensors
 import Testing
 
 @testable import Generation
@@ -17,7 +19,7 @@ struct TokenRankingTests {
             ids = scores.indices.filter { scores[$0] > -.infinity }
                 .sorted { scores[$0] == scores[$1] ? $0 < $1 : scores[$0] > scores[$1] }
             if topK > 0 { ids = Array(ids.prefix(topK)) }
-            masses = ids.map { TokenRanking.mass(at: (scores[$0] - highest) * inverse) }
+            masses = ids.map { Self.mass(at: (scores[$0] - highest) * inverse) }
             if topP < 1 {
                 let goal = Double(topP) * Double(masses.reduce(0, +))
                 var sum: UInt64 = 0
@@ -30,6 +32,21 @@ struct TokenRankingTests {
             if minP > 0 {
                 keep(ids.prefix { (scores[$0] - highest) * inverse >= log(minP) }.count)
             }
+        }
+
+        /// e^x · 2^40 as an integer, each step rounded by itself: what a seed means, so these numbers stay.
+        static func mass(at x: Float) -> UInt64 {
+            guard x > -TokenRanking.depth else { return 0 }
+            let power = (x * 1.442695041).rounded(.toNearestOrEven)
+            let rest = x - power * 0.693359375 + power * 2.12194440e-4
+            var value = rest * 1.9875691500e-4 + 1.3981999507e-3
+            value = value * rest + 8.3334519073e-3
+            value = value * rest + 4.1665795894e-2
+            value = value * rest + 1.6666665459e-1
+            value = value * rest + 5.0000001201e-1
+            value = value * rest * rest + rest + 1
+            let weight = Double(value) * Double(sign: .plus, exponent: Int(power), significand: 1)
+            return UInt64((weight * 0x1p40).rounded(.toNearestOrEven))
         }
 
         mutating func keep(_ count: Int) {
@@ -78,9 +95,15 @@ struct TokenRankingTests {
     }
 
     @Test(
-        "draws equal those from the sorted definition, ties and masked tokens too",
+        "draws equal those from the sorted definition on every instruction set, ties and masked tokens too",
         arguments: cases().map(\.name))
     func equalsSorted(name: String) throws {
+        for kernels in InstructionSet.available.compactMap({ SamplingKernels($0) }) {
+            try equalsSorted(name, kernels)
+        }
+    }
+
+    private func equalsSorted(_ name: String, _ kernels: SamplingKernels) throws {
         let scores = try #require(Self.cases().first { $0.name == name }).scores
         var seeds = SplitMix64(state: 99)
         for (topK, topP, minP) in [
@@ -97,7 +120,7 @@ struct TokenRankingTests {
                 let seed = seeds.next()
                 options.seed = seed
                 let masked = scores.indices.filter { scores[$0] == -.infinity }
-                var sampler = try Sampler(options, history: [Int](), masked: masked)
+                var sampler = try Sampler(options, history: [Int](), masked: masked, kernels: kernels)
                 var reference = SplitMix64(state: seed)
                 for _ in 0..<12 {
                     var copy = scores.map { max($0, -1e38) }
@@ -122,7 +145,7 @@ struct TokenRankingTests {
         scores.withUnsafeMutableBufferPointer { scores in
             var ranking = TokenRanking()
             ranking.rank(scores, first: 1, temperature: 1, limit: 0)
-            let one = TokenRanking.mass(at: 0)
+            let one: UInt64 = 1 << 40
             #expect(ranking.token(at: 0) == (1, one))
             #expect(ranking.token(at: one - 1) == (1, one))
             #expect(ranking.token(at: one) == (2, 2 * one))
@@ -131,13 +154,31 @@ struct TokenRankingTests {
         }
     }
 
-    @Test("the exponential function agrees with the system's over the whole range")
-    func exponential() {
-        for step in 0...28_000 {
-            let x = -Float(step) / 1000
-            let value = TokenRanking.exponential(SIMD8(repeating: x))[5]
-            #expect(abs(Double(value) / exp(Double(x)) - 1) < 4e-7)
+    #if DEBUG
+        private static let isOptimized = false
+    #else
+        private static let isOptimized = true
+    #endif
+
+    /// Unoptimised Swift allocates at will.
+    private static let areCounted = allocation_counter_works() && isOptimized
+
+    @Test(
+        "choosing takes no memory once the first tokens are chosen", .enabled(if: areCounted),
+        arguments: [(1, 0), (0.9, 0), (1, 0.05)] as [(Float, Float)])
+    func allocations(topP: Float, minP: Float) throws {
+        var scores = try #require(Self.cases().first).scores
+        var options = SamplingOptions()
+        (options.temperature, options.seed, options.topP, options.minP) = (1, 5, topP, minP)
+        var sampler = try Sampler(options, history: [Int]())
+        let counter: Int32 = 40
+        scores.withUnsafeMutableBufferPointer { scores in
+            for _ in 0..<1000 { _ = sampler.next(scores) }
+            allocation_counter_attach(counter)
+            for _ in 0..<200 { _ = sampler.next(scores) }
+            allocation_counter_attach(-1)
         }
+        #expect(allocation_counter_value(counter) == 0)
     }
 
     @Test("frequencies follow the softmax when nothing is cut off, over a large vocabulary")

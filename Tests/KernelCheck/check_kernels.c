@@ -247,6 +247,7 @@ static void check(const char *name, const struct fv_kernels *t) {
     }
     for (size_t i = 0; i < 16; i++) check_rows(t, 7, sizes[i]);
     check_rows(t, 3, 896);
+    check_sampling(t);
     check_invariance(t), check_not_finite(t);
     printf("%s: %d passed, %d failed\n", name, checks - failures, failures);
 }

@@ -57,4 +57,7 @@ void run_gemm(const struct fv_kernels *t, struct fv_gemm g, const float *w, cons
 void check_invariance(const struct fv_kernels *t);
 void check_not_finite(const struct fv_kernels *t);
 
+/// check_sampling.c: to the bit.
+void check_sampling(const struct fv_kernels *t);
+
 #endif

@@ -187,6 +187,15 @@ struct fv_rows {
     size_t columns;
 };
 
+/// Scores of tokens, without NaN. A token's exponent is (x − highest) · inverse, at most 0: its distance from the best
+/// token in units of the temperature, 1 / inverse. Negative infinity stays so.
+struct fv_scores {
+    const float *_Nonnull x;
+    size_t count;
+    float highest;
+    float inverse;
+};
+
 struct fv_kernels {
     enum fv_isa isa;
     /// Outputs in one packed panel.
@@ -260,6 +269,17 @@ struct fv_kernels {
         const struct fv_rows *_Nonnull, const float *_Nonnull gate, enum fv_activation activation);
     /// y[0][c] = mean over the rows of x.
     void (*_Nonnull column_means)(const struct fv_rows *_Nonnull);
+
+    /// Sampling. Both give the same bits on every instruction set: each step is rounded by itself, and the rest is
+    /// integers.
+    ///
+    /// Mass of a token: e^exponent · 2^40 as an integer, 0 unless the exponent is above `bound`, which is −80 … 0.
+    /// Answers the sum; `masses`, [count] where it is not null, gets each.
+    uint64_t (*_Nonnull score_masses)(const struct fv_scores *_Nonnull, float bound, uint64_t *_Nullable masses);
+    /// The tokens with an exponent above `low` and not above `high`, in order: ids and exponents, of which there may be
+    /// `count`. Answers how many there are; nothing is written beyond them.
+    size_t (*_Nonnull select_scores)(
+        const struct fv_scores *_Nonnull, float low, float high, uint32_t *_Nonnull ids, float *_Nonnull exponents);
 };
 
 /// The table of an instruction set, or null where the processor or this build lacks it.

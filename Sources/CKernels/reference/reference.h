@@ -52,5 +52,8 @@ void fv_sigmoid_scalar(const struct fv_rows *);
 void fv_add_scalar(const struct fv_rows *);
 void fv_multiply_columns_scalar(const struct fv_rows *, const float *gate, enum fv_activation activation);
 void fv_column_means_scalar(const struct fv_rows *);
+uint64_t fv_score_masses_scalar(const struct fv_scores *, float bound, uint64_t *masses);
+size_t fv_select_scores_scalar(
+    const struct fv_scores *, float low, float high, uint32_t *ids, float *exponents);
 
 #endif

@@ -45,4 +45,6 @@ const struct fv_kernels fv_kernels_scalar = {
     .add = fv_add_scalar,
     .multiply_columns = fv_multiply_columns_scalar,
     .column_means = fv_column_means_scalar,
+    .score_masses = fv_score_masses_scalar,
+    .select_scores = fv_select_scores_scalar,
 };

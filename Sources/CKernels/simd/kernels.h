@@ -18,6 +18,7 @@
 #include "depthwise.h"
 #include "attention.h"
 #include "rows.h"
+#include "sampling.h"
 #include "peak.h"
 
 const struct fv_kernels FV_TABLE = {
@@ -68,4 +69,6 @@ const struct fv_kernels FV_TABLE = {
     .add = FV_NAME(add),
     .multiply_columns = FV_NAME(multiply_columns),
     .column_means = FV_NAME(column_means),
+    .score_masses = FV_NAME(score_masses),
+    .select_scores = FV_NAME(select_scores),
 };

@@ -10,6 +10,8 @@
 #undef _mm512_reduce_max_epi32
 #undef _mm512_dpbusd_epi32
 #undef _mm512_madd_epi16
+#undef _mm512_cvtps_pd
+#define _mm512_cvtps_pd gap_cvtps_pd
 #define _mm512_cvtepi32_ps gap_cvtepi32_ps
 #define _mm512_cvtepu8_epi16 gap_cvtepu8_epi16
 #define _mm512_reduce_add_epi32 gap_reduce_add_epi32
@@ -95,4 +97,11 @@ static inline __m512i gap_madd_epi16(__m512i a, __m512i b) {
     _mm512_storeu_si512(y, b);
     for (int i = 0; i < 16; i++) words[i] = x[2 * i] * y[2 * i] + x[2 * i + 1] * y[2 * i + 1];
     return _mm512_loadu_si512(words);
+}
+static inline __m512d gap_cvtps_pd(__m256 x) {
+    float numbers[8];
+    double lanes[8];
+    _mm256_storeu_ps(numbers, x);
+    for (int i = 0; i < 8; i++) lanes[i] = numbers[i];
+    return _mm512_loadu_pd(lanes);
 }

@@ -87,6 +87,30 @@ INLINE void v_interleave(V a, V b, V *low, V *high) {
     *high = _mm256_permute2f128_ps(even, odd, 0x31);
 }
 
+// Bit i is set where x[i] > bound[i], so not for NaN.
+INLINE uint32_t v_above(V x, V bound) {
+    return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(x, bound, _CMP_GT_OQ));
+}
+// W integers of 64 bits.
+typedef struct {
+    __m256i half[2];
+} VL;
+// x · 2^40 for x of 0 … 2^11, rounded to nearest even: adding 2^52 leaves the integer in the low bits.
+INLINE __m256i masses_half(__m128 x) {
+    const __m256d sum = _mm256_fmadd_pd(_mm256_cvtps_pd(x), _mm256_set1_pd(0x1p40), _mm256_set1_pd(0x1p52));
+    return _mm256_and_si256(_mm256_castpd_si256(sum), _mm256_set1_epi64x(((int64_t)1 << 52) - 1));
+}
+INLINE VL v_masses(V x) {
+    return (VL){{masses_half(_mm256_castps256_ps128(x)), masses_half(_mm256_extractf128_ps(x, 1))}};
+}
+INLINE VL vl_add(VL a, VL b) {
+    return (VL){{_mm256_add_epi64(a.half[0], b.half[0]), _mm256_add_epi64(a.half[1], b.half[1])}};
+}
+INLINE void vl_store(uint64_t *p, VL x) {
+    _mm256_storeu_si256((VI *)p, x.half[0]);
+    _mm256_storeu_si256((VI *)(p + 4), x.half[1]);
+}
+
 // Integers: 32-bit lanes of four activations or weights.
 // `vpmaddubsw` adds two products in 16 bits: 2 · 127 · 127 is the most that fits, so weights have 7 bits, 1 … 127.
 #define WEIGHT_LIMIT 63

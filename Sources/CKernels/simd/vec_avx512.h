@@ -85,6 +85,25 @@ INLINE void v_interleave(V a, V b, V *low, V *high) {
     *high = _mm512_permutex2var_ps(a, second, b);
 }
 
+INLINE uint32_t v_above(V x, V bound) { return _mm512_cmp_ps_mask(x, bound, _CMP_GT_OQ); }
+typedef struct {
+    __m512i half[2];
+} VL;
+INLINE __m512i masses_half(__m256 x) {
+    const __m512d sum = _mm512_fmadd_pd(_mm512_cvtps_pd(x), _mm512_set1_pd(0x1p40), _mm512_set1_pd(0x1p52));
+    return _mm512_and_si512(_mm512_castpd_si512(sum), _mm512_set1_epi64(((int64_t)1 << 52) - 1));
+}
+INLINE VL v_masses(V x) {
+    return (VL){{masses_half(_mm512_castps512_ps256(x)), masses_half(v_upper_half(x))}};
+}
+INLINE VL vl_add(VL a, VL b) {
+    return (VL){{_mm512_add_epi64(a.half[0], b.half[0]), _mm512_add_epi64(a.half[1], b.half[1])}};
+}
+INLINE void vl_store(uint64_t *p, VL x) {
+    _mm512_storeu_si512(p, x.half[0]);
+    _mm512_storeu_si512(p + 8, x.half[1]);
+}
+
 // Integers: 32-bit lanes of four activations or weights.
 INLINE V v_abs(V x) { return _mm512_abs_ps(x); }
 INLINE VI v_integers(V x) { return _mm512_cvtps_epi32(x); }

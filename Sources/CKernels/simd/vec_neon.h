@@ -129,6 +129,26 @@ INLINE void transpose8(const void *x, size_t x_bytes, float *y, size_t y_stride)
     }
 }
 
+INLINE uint32_t v_above(V x, V bound) {
+    static const uint32_t bits[W] = {1, 2, 4, 8, 16, 32, 64, 128};
+    const uint32x4_t low = vandq_u32(vcgtq_f32(x.val[0], bound.val[0]), vld1q_u32(bits));
+    const uint32x4_t high = vandq_u32(vcgtq_f32(x.val[1], bound.val[1]), vld1q_u32(bits + 4));
+    return vaddvq_u32(vorrq_u32(low, high));
+}
+typedef uint64x2x4_t VL;
+INLINE uint64x2_t masses_pair(float64x2_t x) { return vcvtnq_u64_f64(vmulq_n_f64(x, 0x1p40)); }
+INLINE VL v_masses(V x) {
+    return (VL){{masses_pair(vcvt_f64_f32(vget_low_f32(x.val[0]))), masses_pair(vcvt_high_f64_f32(x.val[0])),
+                 masses_pair(vcvt_f64_f32(vget_low_f32(x.val[1]))), masses_pair(vcvt_high_f64_f32(x.val[1]))}};
+}
+INLINE VL vl_add(VL a, VL b) {
+    FV_UNROLL for (size_t i = 0; i < 4; i++) a.val[i] = vaddq_u64(a.val[i], b.val[i]);
+    return a;
+}
+INLINE void vl_store(uint64_t *p, VL x) {
+    FV_UNROLL for (size_t i = 0; i < 4; i++) vst1q_u64(p + 2 * i, x.val[i]);
+}
+
 // Integers: 32-bit lanes of four activations or weights. Both are signed here, so the zero point is 0, and two
 // products of 127 · 127 fit in 16 bits.
 #define WEIGHT_LIMIT 127
