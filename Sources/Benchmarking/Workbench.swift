@@ -54,16 +54,16 @@ package final class Workbench {
         let input = try workspace.map(height: side, width: side, channels: 3)
         var random = LinearCongruential(seed: "pixels")
         for index in input.buffer.indices { input.buffer[index] = random.next() }
-        let tokens = network.encoder.tokensPerSide(side)
-        let features = try workspace.matrix(tokens * tokens, network.encoder.featureChannels)
+        let tokens = network.encoder.tokens(side: side)
+        let features = try workspace.matrix(tokens, network.encoder.featureChannels)
         return try timed {
             try network.encoder.encode(input, into: features, workspace: workspace, on: compute)
         }
     }
 
     private func project(_ side: Int, _ compute: Compute) throws -> Duration {
-        let tokens = network.encoder.tokensPerSide(side)
-        let features = try random(tokens * tokens, network.encoder.featureChannels)
+        let tokens = network.encoder.tokens(side: side)
+        let features = try random(tokens, network.encoder.featureChannels)
         let projected = try workspace.matrix(features.rows, network.configuration.text.hiddenSize)
         return try timed {
             try network.projector(features, into: projected, workspace: workspace, on: compute)

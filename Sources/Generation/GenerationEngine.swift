@@ -148,9 +148,9 @@ package final class GenerationEngine {
     ) throws(TensorError) -> (features: Tensor, projected: Tensor) {
         let mark = workspace.mark()
         defer { workspace.release(to: mark) }
-        let side = network.encoder.tokensPerSide(pixels.size)
-        let features = try workspace.matrix(side * side, network.encoder.featureChannels)
-        let projected = try workspace.matrix(side * side, network.configuration.text.hiddenSize)
+        let tokens = network.encoder.tokens(side: pixels.size)
+        let features = try workspace.matrix(tokens, network.encoder.featureChannels)
+        let projected = try workspace.matrix(tokens, network.configuration.text.hiddenSize)
         try encode(
             pixels, features: features, projected: projected, durations: &durations,
             cancellation: cancellation)
@@ -267,8 +267,7 @@ package final class GenerationEngine {
         guard request.images.indices.contains(index) else { return 0 }
         switch request.images[index] {
         case .pixels(let pixels):
-            let side = network.encoder.tokensPerSide(pixels.size)
-            return side * side
+            return network.encoder.tokens(side: pixels.size)
         case .encoded(let tokens):
             let hidden = network.configuration.text.hiddenSize
             return tokens.dataType == .float32 && tokens.shape.count == 2 && tokens.shape[1] == hidden

@@ -5,7 +5,7 @@ package import Tensors
 package struct VisionLanguageNetwork: Sendable {
     package let configuration: ModelConfiguration
     package let precision: Precision
-    package let encoder: FastViTHD
+    package let encoder: any VisionTower
     package let projector: Projector
     package let decoder: Decoder
     /// What was seen of the weights that changes answers.
@@ -32,7 +32,7 @@ package struct VisionLanguageNetwork: Sendable {
             try progress(encoderShare * fraction)
         }
         projector = try Projector(
-            loader, inputs: configuration.vision.finalChannels, outputs: configuration.text.hiddenSize)
+            loader, inputs: encoder.featureChannels, outputs: configuration.text.hiddenSize)
         decoder = try Decoder(
             WeightLoader(
                 source, format: precision.textFormat, compute: compute, recorder: recorder,
@@ -47,8 +47,7 @@ package struct VisionLanguageNetwork: Sendable {
 
     /// Visual tokens per image at the configured resolution.
     package var tokensPerImage: Int {
-        let side = encoder.tokensPerSide(configuration.imageSize)
-        return side * side
+        encoder.tokens(side: configuration.imageSize)
     }
 }
 

@@ -209,8 +209,7 @@ struct Bench: AsyncParsableCommand {
     }
 
     private func tokens(of side: Int, _ bench: Workbench) -> Int {
-        let perSide = bench.network.encoder.tokensPerSide(side)
-        return perSide * perSide
+        bench.network.encoder.tokens(side: side)
     }
 
     private func profile(

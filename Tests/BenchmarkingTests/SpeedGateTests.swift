@@ -63,6 +63,37 @@ struct SpeedGateTests {
         }
     }
 
+    @Test(
+        "A slice of an encoding is a small part of it, whatever the precision", arguments: Precision.allCases)
+    func slices(precision: Precision) throws {
+        // The published depths; widths and sides are as they are to each other, but for the heads of 32 channels.
+        var configuration = WorkbenchTests.configuration
+        configuration.vision.depths = SyntheticModel.half.configuration.vision.depths
+        configuration.vision.widths = [16, 32, 64, 128, 256]
+        configuration.vision.finalChannels = 512
+        let log = OperationLog()
+        let compute = try Compute(threads: 2).recording(to: log)
+        let encoder = try VisionLanguageNetwork(
+            SyntheticWeights(), configuration: configuration, precision: precision, compute: compute
+        ).encoder
+        let workspace = Workspace()
+        let side = 192
+        let pixels = try workspace.map(height: side, width: side, channels: 3)
+        pixels.buffer.initialize(repeating: 0.5)
+        let features = try workspace.matrix(encoder.tokens(side: side), encoder.featureChannels)
+        let encoding = encoder.begin(pixels, into: features, workspace: workspace)
+        func operations() -> Int { log.entries.reduce(0) { $0 + $1.operations } }
+        var largest = 0
+        var before = 0
+        var complete = false
+        while !complete {
+            complete = try encoding.step(on: compute)
+            largest = max(largest, operations() - before)
+            before = operations()
+        }
+        #expect(Double(largest) <= 0.04 * Double(before), "\(largest) of \(before)")
+    }
+
     /// Allocations of all threads of `compute`, the calling one included, while `work` runs.
     private static func allocations(_ compute: Compute, _ work: () throws -> Void) rethrows -> Int {
         let counter = Int32(nextCounter.wrappingAdd(1, ordering: .relaxed).oldValue)
@@ -126,7 +157,7 @@ struct SpeedGateTests {
         let (side, positions) = (256, 40)
         let pixels = try workspace.map(height: side, width: side, channels: 3)
         pixels.buffer.initialize(repeating: 0.5)
-        let tokens = network.encoder.tokensPerSide(side) * network.encoder.tokensPerSide(side)
+        let tokens = network.encoder.tokens(side: side)
         let features = try workspace.matrix(tokens, network.encoder.featureChannels)
         let hidden = network.configuration.text.hiddenSize
         let projected = try workspace.matrix(tokens, hidden)
@@ -141,6 +172,10 @@ struct SpeedGateTests {
             try network.encoder.encode(pixels, into: features, workspace: workspace, on: compute)
             try network.projector(features, into: projected, workspace: workspace, on: compute)
         }
+        func encodeInSlices() throws {
+            let encoding = network.encoder.begin(pixels, into: features, workspace: workspace)
+            while try !encoding.step(on: compute) {}
+        }
         func prefill() throws {
             cache.truncate(to: 0)
             prompt.pointer.update(repeating: 0.25, count: positions * hidden)
@@ -154,9 +189,13 @@ struct SpeedGateTests {
         }
         for _ in 0..<3 {
             try encode()
+            try encodeInSlices()
             try prefill()
             try decode()
         }
+        // The encoding itself.
+        let objects = try Self.allocations(compute, encodeInSlices)
+        #expect(objects <= 1, "encode in slices")
         for (name, work) in [("encode", encode), ("prefill", prefill), ("decode", decode)] {
             let made = try Self.allocations(compute, work)
             #expect(made == 0, "\(name)")

@@ -29,15 +29,28 @@ struct BlockTests {
         }
     }
 
+    /// A layer's output, all slices in order, into poisoned memory.
+    private func output(
+        of layer: some EncoderLayer, _ input: Tensor, _ workspace: Workspace, _ compute: Compute
+    ) throws -> [Float] {
+        let x = try workspace.map(input)
+        var maps = EncoderMaps(pixels: x)
+        maps.scratch = try workspace.map(height: x.height, width: x.width, channels: x.channels)
+        let mark = workspace.mark()
+        _ = try workspace.poisoned(1 << 20, 1)
+        workspace.release(to: mark)
+        maps.scratch.buffer.update(repeating: .nan)
+        for slice in 0..<layer.slices {
+            try layer.run(slice: slice, &maps, workspace: workspace, on: compute)
+        }
+        return Array(maps.x.buffer)
+    }
+
     @Test("The stem takes three channels to the first width at a quarter of the resolution")
     func stem() throws {
         try check("stem") { loader, input, workspace, compute in
-            let stem = try Stem(loader.part("vision.stem"), channels: 12)
-            let y = try workspace.map(
-                height: (input.shape[0] + 3) / 4, width: (input.shape[1] + 3) / 4, channels: 12)
-            y.buffer.update(repeating: .nan)
-            try stem(workspace.map(input), into: y, workspace: workspace, on: compute)
-            return Array(y.buffer)
+            try output(
+                of: Stem(loader.part("vision.stem"), channels: 12), input, workspace, compute)
         }
     }
 
@@ -46,11 +59,7 @@ struct BlockTests {
         try check("repmixer") { loader, input, workspace, compute in
             let block = try RepMixerBlock(
                 loader.part("vision.stages.0.blocks.0"), channels: 20, hidden: 60, kernel: 7)
-            var x = try workspace.map(input)
-            var scratch = try workspace.map(height: x.height, width: x.width, channels: x.channels)
-            scratch.buffer.update(repeating: .nan)
-            block(&x, scratch: &scratch, on: compute)
-            return Array(x.buffer)
+            return try output(of: block, input, workspace, compute)
         }
     }
 
@@ -59,20 +68,16 @@ struct BlockTests {
         try check("downsample") { loader, input, workspace, compute in
             let block = try Downsample(
                 loader.part("vision.stages.1.downsample"), inputs: 12, outputs: 24, kernel: 7)
-            return try Array(block(workspace.map(input), workspace: workspace, on: compute).buffer)
+            return try output(of: block, input, workspace, compute)
         }
     }
 
     @Test("The position encoding is one convolution with the identity folded in, without activation")
     func position() throws {
         try check("position") { loader, input, workspace, compute in
-            let position = try loader.part("vision.stages.3").depthwise(
-                "position", outputs: 20, inputs: 20, kernel: 7)
-            let x = try workspace.map(input)
-            let y = try workspace.map(height: x.height, width: x.width, channels: 20)
-            y.buffer.update(repeating: .nan)
-            compute.depthwise(x, position, into: y)
-            return Array(y.buffer)
+            let position = try PositionEncoding(
+                loader.part("vision.stages.3"), channels: 20, kernel: 7)
+            return try output(of: position, input, workspace, compute)
         }
     }
 
@@ -83,11 +88,7 @@ struct BlockTests {
                 loader.part("vision.stages.3.blocks.0"), channels: 64, hidden: 64, headDimension: 32,
                 kernel: 7,
                 epsilon: 1e-5)
-            let x = try workspace.map(input)
-            let scratch = try workspace.map(height: x.height, width: x.width, channels: 64)
-            scratch.buffer.update(repeating: .nan)
-            try block(x, scratch: scratch, workspace: workspace, on: compute)
-            return Array(x.buffer)
+            return try output(of: block, input, workspace, compute)
         }
     }
 

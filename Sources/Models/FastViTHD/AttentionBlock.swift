@@ -2,7 +2,7 @@ package import Tensors
 
 /// An attention block: multi-head self-attention over all positions (no mask, no position bias), followed by
 /// the convolutional feed-forward, which has no norm before it other than its folded BatchNorm.
-package struct AttentionBlock: Sendable {
+package struct AttentionBlock: EncoderLayer {
     private let channels: Int
     private let headDimension: Int
     private let normWeight: Vector
@@ -27,15 +27,17 @@ package struct AttentionBlock: Sendable {
         feedForward = try ConvFeedForward(loader, channels: channels, hidden: hidden, kernel: kernel)
     }
 
-    /// x ← x + scale₁ ⊙ attention(norm(x)); x ← x + scale₂ ⊙ FFN(x).
-    /// - Parameters:
-    ///   - x: [height, width, channels], updated in place
-    ///   - scratch: same shape, overwritten
-    package func callAsFunction(
-        _ x: FeatureMap, scratch: FeatureMap, workspace: Workspace, on compute: Compute
+    package var slices: Int { 2 }
+
+    /// x ← x + scale₁ ⊙ attention(norm(x)); x ← x + scale₂ ⊙ FFN(x). Shape kept.
+    package func run(
+        slice: Int, _ maps: inout EncoderMaps, workspace: Workspace, on compute: Compute
     ) throws(TensorError) {
-        try attend(x.matrix, scratch: scratch.matrix, workspace: workspace, on: compute)
-        feedForward.add(to: x, scratch: scratch, on: compute)
+        if slice == 0 {
+            try attend(maps.x.matrix, scratch: maps.scratch.matrix, workspace: workspace, on: compute)
+        } else {
+            feedForward.add(to: maps.x, scratch: maps.scratch, on: compute)
+        }
     }
 
     private func attend(

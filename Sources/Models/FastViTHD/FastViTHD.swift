@@ -6,11 +6,13 @@ package import Tensors
 ///
 /// Depths, widths and token mixers come from the configuration. At 1024×1024 the published one turns
 /// 1,048,576 pixels into 16×16 = 256 tokens of 3,072 channels.
-package struct FastViTHD: Sendable {
+package struct FastViTHD: VisionTower {
     package let configuration: FastViTHDConfiguration
-    private let stem: Stem
-    private let stages: [Stage]
-    private let final: FinalConvolution
+    /// The stem, then what leads into each stage and its blocks.
+    let layers: [any EncoderLayer]
+    let final: FinalConvolution
+    /// Slices of all layers and of the final convolution.
+    let slices: Int
 
     /// - Parameters:
     ///   - loader: at the root of the canonical names; reads `vision.*`
@@ -21,39 +23,40 @@ package struct FastViTHD: Sendable {
     ) throws {
         self.configuration = configuration
         let vision = loader.part("vision")
-        stem = try Stem(vision.part("stem"), channels: configuration.widths[0])
-        stages = try configuration.widths.indices.map { index in
+        var layers: [any EncoderLayer] = [
+            try Stem(vision.part("stem"), channels: configuration.widths[0])
+        ]
+        for index in configuration.widths.indices {
             try progress(Double(index) / Double(configuration.widths.count))
-            return try Stage(vision.part("stages.\(index)"), index: index, configuration: configuration)
+            layers += try Self.stage(
+                vision.part("stages.\(index)"), index: index, configuration: configuration)
         }
+        self.layers = layers
         final = try FinalConvolution(vision, configuration: configuration)
+        slices = layers.reduce(1) { $0 + $1.slices }
     }
 
-    /// Output channels per token.
     package var featureChannels: Int { configuration.finalChannels }
 
-    /// Tokens per side for an image of `side` pixels: each of the strided layers gives ceil(n / 2).
-    package func tokensPerSide(_ side: Int) -> Int {
-        (0..<(stages.count + 1)).reduce(side) { extent, _ in (extent + 1) / 2 }
+    /// Each of the strided layers, two in the stem, gives ⌈n / 2⌉.
+    package func tokens(height: Int, width: Int) -> Int {
+        let halvings = 0..<(configuration.stageCount + 1)
+        return halvings.reduce(height) { extent, _ in Self.halved(extent) }
+            * halvings.reduce(width) { extent, _ in Self.halved(extent) }
     }
 
-    /// - Parameters:
-    ///   - pixels: [height, width, 3], rescaled and normalised
-    ///   - features: [tokens, featureChannels], overwritten; tokens in row-major order of the final map
-    /// - Throws: `TensorError.cancelled` between operations, `allocationFailed`.
     package func encode(
         _ pixels: FeatureMap, into features: Matrix, workspace: Workspace, on compute: Compute
     ) throws(TensorError) {
-        let mark = workspace.mark()
-        defer { workspace.release(to: mark) }
-        var x = try workspace.map(
-            height: Self.halved(Self.halved(pixels.height)), width: Self.halved(Self.halved(pixels.width)),
-            channels: configuration.widths[0])
-        try stem(pixels, into: x, workspace: workspace, on: compute)
-        for stage in stages {
-            x = try stage(x, workspace: workspace, on: compute)
-        }
-        try final(x, into: features, workspace: workspace, on: compute)
+        var run = FastViTHDRun(self, pixels: pixels, features: features, workspace: workspace)
+        while try !run.step(on: compute) {}
+    }
+
+    package func begin(
+        _ pixels: FeatureMap, into features: Matrix, workspace: Workspace
+    ) -> any VisionEncoding {
+        FastViTHDEncoding(
+            FastViTHDRun(self, pixels: pixels, features: features, workspace: workspace), slices: slices)
     }
 
     /// Extent after a strided convolution with "same" padding.
@@ -62,7 +65,7 @@ package struct FastViTHD: Sendable {
 
 /// The three convolutions that take 3 channels to the first width at a quarter of the resolution, each followed
 /// by GELU (MobileOne blocks, re-parameterised).
-package struct Stem: Sendable {
+package struct Stem: EncoderLayer {
     private let channels: Int
     private let dense: StemWeights
     private let depthwise: DepthwiseWeights
@@ -78,23 +81,32 @@ package struct Stem: Sendable {
         pointwise = try loader.pointwise("2", outputs: channels, inputs: channels)
     }
 
-    /// - Parameters:
-    ///   - pixels: [height, width, 3]
-    ///   - y: [⌈height / 4⌉, ⌈width / 4⌉, channels], overwritten
-    package func callAsFunction(
-        _ pixels: FeatureMap, into y: FeatureMap, workspace: Workspace, on compute: Compute
+    package var slices: Int { 3 }
+
+    /// [height, width, 3] → [⌈height / 4⌉, ⌈width / 4⌉, channels], a convolution per slice.
+    package func run(
+        slice: Int, _ maps: inout EncoderMaps, workspace: Workspace, on compute: Compute
     ) throws(TensorError) {
-        let mark = workspace.mark()
-        defer { workspace.release(to: mark) }
-        let half = try workspace.map(
-            height: FastViTHD.halved(pixels.height), width: FastViTHD.halved(pixels.width), channels: channels
-        )
-        let quarter = try workspace.map(height: y.height, width: y.width, channels: channels)
-        compute.stem(pixels, dense, activation: .gelu, into: half)
-        try compute.checkCancellation()
-        compute.depthwise(half, depthwise, activation: .gelu, into: quarter)
-        try compute.checkCancellation()
-        pointwise(quarter.matrix, activation: .gelu, into: y.matrix, on: compute)
+        switch slice {
+        case 0:
+            let pixels = maps.x
+            let (height, width) = (FastViTHD.halved(pixels.height), FastViTHD.halved(pixels.width))
+            maps.scratch = try workspace.map(
+                height: FastViTHD.halved(height), width: FastViTHD.halved(width), channels: channels)
+            // The largest map of the whole encoder makes room for what follows.
+            maps.mark = workspace.mark()
+            maps.x = try workspace.map(height: height, width: width, channels: channels)
+            compute.stem(pixels, dense, activation: .gelu, into: maps.x)
+        case 1:
+            compute.depthwise(maps.x, depthwise, activation: .gelu, into: maps.scratch)
+            maps.swap()
+            if let mark = maps.mark { workspace.release(to: mark) }
+            maps.scratch = try workspace.map(
+                height: maps.x.height, width: maps.x.width, channels: channels)
+        default:
+            pointwise(maps.x.matrix, activation: .gelu, into: maps.scratch.matrix, on: compute)
+            maps.swap()
+        }
     }
 }
 
