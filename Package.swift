@@ -97,8 +97,8 @@ let package = Package(
         .executableTarget(
             name: "FastVLMCommand",
             dependencies: [
-                "FastVLM", "Benchmarking", "Plotting", "Generation", "Models", "Checkpoints", "Tensors",
-                "SystemFiles", "CommandInput", "CEdit",
+                "FastVLM", "Benchmarking", "Plotting", "Generation", "Models", "Tokenization", "ImageInput",
+                "Checkpoints", "Tensors", "SystemFiles", "CommandInput", "CEdit",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],

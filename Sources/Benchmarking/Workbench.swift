@@ -21,6 +21,7 @@ package final class Workbench {
     package let network: VisionLanguageNetwork
     private let compute: Compute
     private let workspace = Workspace()
+    private let batch = DecoderBatch()
 
     package init(network: VisionLanguageNetwork, compute: Compute) {
         self.network = network
@@ -75,7 +76,7 @@ package final class Workbench {
         let logits = try workspace.matrix(1, network.configuration.text.vocabularySize)
         let cache = network.decoder.makeCache()
         return try timed {
-            try network.decoder.prefill(
+            try network.decoder.forward(
                 embeddings, cache: cache, logits: logits, workspace: workspace, on: compute)
         }
     }
@@ -86,7 +87,7 @@ package final class Workbench {
         let logits = try workspace.matrix(1, network.configuration.text.vocabularySize)
         let cache = decoding.flatMap { $0.context == context ? $0.cache : nil } ?? network.decoder.makeCache()
         if cache.count < context {
-            try network.decoder.prefill(
+            try network.decoder.forward(
                 random(context, network.configuration.text.hiddenSize), cache: cache, logits: logits,
                 workspace: workspace, on: self.compute)
             try cache.reserve(context + tokens)
@@ -97,8 +98,8 @@ package final class Workbench {
         return try timed {
             for token in 0..<tokens {
                 network.decoder.embed([token], into: step, on: compute)
-                try network.decoder.prefill(
-                    step, cache: cache, logits: logits, workspace: workspace, on: compute)
+                try network.decoder.forward(
+                    step, cache: cache, logits: logits, workspace: workspace, on: compute, batch: batch)
             }
         }
     }

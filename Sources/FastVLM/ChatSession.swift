@@ -9,18 +9,14 @@ internal import Tensors
 /// let more = try await session.answer("What colour is it?")
 /// ```
 ///
-/// Turns asked at the same time are answered one after the other, in the order of the calls. A turn that fails or is
-/// cancelled leaves the conversation as it was before it.
+/// Turns asked at the same time are answered one after the other, in the order of the calls. A turn that fails leaves the
+/// conversation as it was before it; so does one that is cancelled before the first token of its answer. One that is
+/// cancelled later stays with what has been answered.
 public final class ChatSession: Sendable {
-    private let actor: InferenceActor
-    private let preparation: TurnPreparation
-    private let conversation: Conversation
+    private let answering: Answering
+    private let conversation = Conversation()
 
-    init(actor: InferenceActor, preparation: TurnPreparation, conversation: Conversation) {
-        self.actor = actor
-        self.preparation = preparation
-        self.conversation = conversation
-    }
+    init(_ answering: Answering) { self.answering = answering }
 
     /// Answers the next turn as it thinks; see ``VisionLanguageModel/stream(_:images:options:progress:)``.
     /// - Parameters:
@@ -33,15 +29,11 @@ public final class ChatSession: Sendable {
     ) -> AsyncThrowingStream<AnswerPiece, any Error> {
         let turn = Turn(text: prompt, images: images, options: options)
         let place = conversation.line.join()
-        return abandonable { [actor, preparation, conversation] cancellation, yield in
+        return abandonable { [answering, conversation] cancellation, yield in
             defer { place.release() }
-            try await place.granted()
-            let prepared = try await preparation.prepare(turn, in: conversation)
-            defer { prepared.release() }
-            let answer = try await actor.inOrder {
-                try await actor.answer(
-                    prepared, in: conversation, cancellation: cancellation, progress: progress, emit: yield)
-            }
+            let answer = try await answering.answer(
+                turn, in: conversation, place: place, cancellation: cancellation, progress: progress,
+                emit: yield)
             yield(AnswerPiece(text: "", token: nil, answer: answer))
         }
     }
@@ -81,14 +73,4 @@ func abandonable<Element: Sendable>(
         task.cancel()
     }
     return stream
-}
-
-extension InferenceActor {
-    /// Waits for the requests that became ready earlier, then runs one.
-    nonisolated func inOrder<Value: Sendable>(_ request: () async throws -> Value) async throws -> Value {
-        let place = line.join()
-        defer { place.release() }
-        try await place.granted()
-        return try await request()
-    }
 }

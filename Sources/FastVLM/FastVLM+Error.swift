@@ -33,6 +33,10 @@ public struct FastVLMError: Error, Sendable, Hashable, CustomStringConvertible {
     public enum Code: String, Sendable, Hashable, CaseIterable {
         /// The conversation and the question are longer than the context.
         case contextExceeded
+        /// Too many requests wait (``LoadOptions/maximumWaiting``).
+        case overloaded
+        /// The request's time was over (``GenerationOptions/timeLimit``).
+        case deadlineExceeded
     }
 
     public let kind: Kind
@@ -55,6 +59,9 @@ public struct FastVLMError: Error, Sendable, Hashable, CustomStringConvertible {
         if reason(of: error)?.isExhaustion == true { return FastVLMError(.system, "\(error)") }
         if case GenerationError.contextExceeded = error {
             return FastVLMError(.request, "\(error)", code: .contextExceeded)
+        }
+        if case GenerationError.deadlineExceeded = error {
+            return FastVLMError(.request, "\(error)", code: .deadlineExceeded)
         }
         return FastVLMError(kind(of: error), "\(error)")
     }

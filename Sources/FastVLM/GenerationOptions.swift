@@ -28,6 +28,11 @@ public struct GenerationOptions: Sendable, Hashable {
     public var stop: [String] = []
     /// Token ids that end the answer, beside the checkpoint's own.
     public var stopIDs: Set<Int> = []
+    /// Longest time from the question to the end of the answer, waiting included; afterwards the request ends with an
+    /// error of the code `deadlineExceeded`. nil sets no limit.
+    public var timeLimit: Duration?
+    /// Requests of a higher priority are worked on before others where they compete.
+    public var priority = 0
     /// Number of alternatives to report with each token's log-probability; nil reports none.
     public var logProbabilities: Int?
     /// Replaces the template's system prompt.
@@ -49,5 +54,6 @@ public struct GenerationOptions: Sendable, Hashable {
         request.stopStrings = stop
         request.stopIDs = stopIDs
         request.probabilities = logProbabilities
+        request.priority = priority
     }
 }

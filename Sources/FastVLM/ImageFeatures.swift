@@ -1,5 +1,6 @@
 internal import Checkpoints
 public import Foundation
+internal import Generation
 package import SystemFiles
 internal import Tensors
 
@@ -24,11 +25,15 @@ public struct ImageFeatures: Sendable {
     /// What is worth knowing about the image's file, in sentences.
     public let remarks: [String]
 
-    init(features: Tensor, projected: Tensor, seconds: Seconds, remarks: [String]) {
-        featureTensor = features
-        projectedTensor = projected
-        self.seconds = seconds
-        self.remarks = remarks
+    init(
+        _ output: ImageEncodings.Output, of image: PreparedPixels, durations: ImagePreparation.Durations
+    ) {
+        featureTensor = output.features
+        projectedTensor = output.projected
+        seconds = Seconds(
+            decodeImage: durations.decode.seconds, preprocess: durations.preprocess.seconds,
+            encode: output.durations.encode.seconds, project: output.durations.project.seconds)
+        remarks = image.remarks
     }
 
     /// Number of visual tokens, in row-major order of the final map.

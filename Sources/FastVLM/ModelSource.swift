@@ -158,9 +158,15 @@ public struct LoadOptions: Sendable {
     public var rememberedImages = 8
     /// Most bytes that the files of these images and their visual tokens take together.
     public var rememberedImageBytes = 128 << 20
-    /// Most bytes of keys and values that are kept of earlier prompts, so that prompts with the same beginning (system
-    /// prompt, image) need not compute it again. 0 keeps none.
-    public var rememberedPromptBytes = 256 << 20
+    /// Most bytes of keys and values, of requests that are worked on and of earlier ones, which are kept so that prompts
+    /// with the same beginning (system prompt, image, conversation) need not compute it again. What was used least
+    /// recently goes first. 0 keeps nothing of earlier ones. A single request may take more, up to the whole context.
+    public var keyValueBytes = 256 << 20
+    /// Most requests that are worked on at once. More of them answer more tokens per second in total, each of them fewer.
+    public var maximumRunning = 8
+    /// Most requests that wait beside them; further ones get an error with the code `overloaded` at once. A request that
+    /// waits holds the bytes of its image files only, 256 MiB for all of them.
+    public var maximumWaiting = 256
     /// Images that the first questions will be about, at most eight: they are decoded and brought to size while the
     /// weights load, which ends when both are ready, and wait in memory until they are asked about or
     /// ``VisionLanguageModel/forget()`` is called. What is wrong with one is told by the question.
@@ -175,6 +181,17 @@ public struct LoadOptions: Sendable {
 
     /// What ``threads`` may be: many more than any machine has cores would only use up its memory.
     public static var possibleThreads: ClosedRange<Int> { ThreadPool.possibleThreads }
+
+    /// - Throws: `FastVLMError` of kind `request` for a number out of range.
+    func check() throws {
+        try Self.check(threads: threads)
+        for (name, value, least) in [
+            ("maximumRunning", maximumRunning, 1), ("maximumWaiting", maximumWaiting, 1),
+            ("keyValueBytes", keyValueBytes, 0),
+        ] where value < least {
+            throw FastVLMError(.request, "\(name) must be at least \(least), got \(value)")
+        }
+    }
 
     /// - Throws: `FastVLMError` of kind `request` for a number of threads out of range.
     static func check(threads: Int?) throws {

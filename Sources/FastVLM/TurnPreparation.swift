@@ -24,6 +24,8 @@ struct PreparedTurn: Sendable {
     /// Time that the preparation took, without waiting for other requests.
     var elapsed: Duration = .zero
     fileprivate var claims: [WeightedSemaphore.Claim] = []
+    /// Identities that were claimed for images that are not known.
+    fileprivate var identities: [Int] = []
 
     /// How many images were given, the same one several times included.
     fileprivate var given = 0
@@ -35,8 +37,6 @@ struct PreparedTurn: Sendable {
         }
     }
 
-    /// To be called once the turn is over.
-    func release() { for claim in claims { claim.release() } }
 }
 
 /// An image of a turn.
@@ -45,17 +45,20 @@ struct TurnImage: Sendable {
     let bytes: Data
     /// Its first place among the images that were given, from 1.
     let number: Int
-    var identity: Int
-    var content: GenerationRequest.Image
+    let content: GenerationRequest.Image
     /// What is worth knowing about its file.
     let remarks: [String]
 }
 
-/// What requests that are being prepared, or wait for the engine, may have at once. Each is claimed once per request, in
-/// the order of the declarations, so that no two requests can wait for each other.
+/// What requests that are not finished may have at once. Each is claimed once per request, in the order of the
+/// declarations, so that no two requests can wait for each other.
 struct PreparationLimits: Sendable {
+    /// Requests that wait for their turn.
+    let waiting: RequestCounter
     /// Bytes of image files that were read.
     let files = WeightedSemaphore(256 << 20)
+    /// Requests that are worked on. Those that wait have the bytes of their image files only.
+    let running: WeightedSemaphore
     /// Bytes of pictures that are decoded, and of pixels.
     let pixels = WeightedSemaphore(1 << 30)
     /// Requests whose images are being decoded.
@@ -63,6 +66,35 @@ struct PreparationLimits: Sendable {
 
     /// A file that is open takes more than its bytes.
     static let leastFile = 1 << 20
+
+    /// - Parameters:
+    ///   - running: requests that are worked on at once
+    ///   - waiting: requests that may wait beside them
+    init(running: Int, waiting: Int) {
+        self.running = WeightedSemaphore(running)
+        self.waiting = RequestCounter(most: waiting)
+    }
+}
+
+/// Counts requests up to a bound.
+final class RequestCounter: Sendable {
+    private let most: Int
+    private let count = Mutex(0)
+
+    init(most: Int) { self.most = most }
+
+    /// - Throws: `FastVLMError` with the code `overloaded` when there are as many as there may be.
+    func enter() throws {
+        try count.withLock { count in
+            guard count < most else {
+                throw FastVLMError(
+                    .system, "too many requests wait already (\(most)); try again later", code: .overloaded)
+            }
+            count += 1
+        }
+    }
+
+    func leave() { count.withLock { $0 -= 1 } }
 }
 
 /// Prepares turns beside the engine: many at once, within limits. Cancelling the calling task ends it, also while it
@@ -73,23 +105,25 @@ final class TurnPreparation: Sendable {
     private let tokenizer: Tokenizer
     private let network: VisionLanguageNetwork
     private let memory: ImageMemory
-    private let limits = PreparationLimits()
+    let limits: PreparationLimits
     /// Images that were expected while loading and not asked about yet.
     private let expected: Mutex<[PreparedImage]>
 
     init(
         images: ImagePreparation, template: ChatTemplate, tokenizer: Tokenizer,
         network: VisionLanguageNetwork,
-        memory: ImageMemory, expected: [PreparedImage]
+        memory: ImageMemory, limits: PreparationLimits, expected: [PreparedImage]
     ) {
         self.images = images
         self.template = template
         self.tokenizer = tokenizer
         self.network = network
         self.memory = memory
+        self.limits = limits
         self.expected = Mutex(expected)
     }
 
+    /// Reads and decodes what a turn needs, and waits until it may be worked on. To be followed by ``release(_:)``.
     /// - Parameter conversation: must be at rest until the turn is over.
     func prepare(_ turn: Turn, in conversation: Conversation) async throws -> PreparedTurn {
         let clock = ContinuousClock()
@@ -103,16 +137,19 @@ final class TurnPreparation: Sendable {
         turn.options.apply(to: &request)
         // Everything about the request that can be refused is refused before images are read.
         try request.validate()
-        try checkContext(prompt, cached: conversation.cache.count)
+        try checkContext(
+            prompt, before: conversation.positions(tokensPerImage: network.tokensPerImage))
         var prepared = PreparedTurn(prompt: prompt, options: turn.options)
         let planned = clock.now - start
-        if !turn.images.isEmpty {
-            do {
+        do {
+            if turn.images.isEmpty {
+                try await awaitTurn(&prepared)
+            } else {
                 try await addImages(turn.images, to: &prepared)
-            } catch {
-                prepared.release()
-                throw error
             }
+        } catch {
+            release(prepared)
+            throw error
         }
         prepared.elapsed = planned + prepared.durations.decode + prepared.durations.preprocess
         return prepared
@@ -125,16 +162,29 @@ final class TurnPreparation: Sendable {
         var prepared = PreparedTurn(prompt: Prompt(elements: []), options: GenerationOptions())
         do {
             let files = try await read([source], for: &prepared)
+            try await awaitTurn(&prepared)
             let pixels = try await decode(files, for: &prepared)
             guard let first = pixels.first else { throw CancellationError() }
             return (first, prepared.durations, prepared)
         } catch {
-            prepared.release()
+            release(prepared)
             throw error
         }
     }
 
+    /// To be called once the turn is over.
+    func release(_ turn: PreparedTurn) {
+        for claim in turn.claims { claim.release() }
+        for identity in turn.identities { memory.release(identity: identity) }
+    }
+
     func forget() { expected.withLock { $0 = [] } }
+
+    private func awaitTurn(_ prepared: inout PreparedTurn) async throws {
+        let place = limits.running.join()
+        prepared.claims.append(place)
+        try await place.granted()
+    }
 
     // MARK: - Text
 
@@ -148,11 +198,11 @@ final class TurnPreparation: Sendable {
             next: message, system: turn.options.system, answered: conversation.hasAnswered)
         return try Prompt(
             pieces, tokenizer: tokenizer, template: template,
-            startsSequence: !conversation.hasAnswered, leading: conversation.pending)
+            startsSequence: !conversation.hasAnswered)
     }
 
-    private func checkContext(_ prompt: Prompt, cached: Int) throws {
-        let needed = cached + prompt.length(tokensPerImage: network.tokensPerImage)
+    private func checkContext(_ prompt: Prompt, before: Int) throws {
+        let needed = before + prompt.length(tokensPerImage: network.tokensPerImage)
         let limit = network.configuration.maximumSequenceLength
         guard needed <= limit else { throw GenerationError.contextExceeded(needed: needed, limit: limit) }
     }
@@ -187,6 +237,7 @@ final class TurnPreparation: Sendable {
             1 + (sources.firstIndex { placeOfSource[$0].map { placeOfDistinct[$0] } == file } ?? file)
         }
         prepared.given = sources.count
+        try await awaitTurn(&prepared)
         let known = files.map { memory.find($0) }
         let pixels = try await decode(
             zip(files, known).filter { $0.1 == nil }.map(\.0), for: &prepared)
@@ -195,14 +246,16 @@ final class TurnPreparation: Sendable {
             if let known {
                 prepared.images.append(
                     TurnImage(
-                        bytes: bytes, number: number, identity: known.identity,
-                        content: .encoded(known.tokens),
+                        bytes: bytes, number: number,
+                        content: .init(.encoded(known.tokens), identity: known.identity),
                         remarks: known.remarks))
             } else if let pixels = decoded.next() {
+                let identity = memory.claimIdentity(of: bytes)
+                prepared.identities.append(identity)
                 prepared.images.append(
                     TurnImage(
-                        bytes: bytes, number: number, identity: memory.newIdentity(),
-                        content: .pixels(pixels.pixels),
+                        bytes: bytes, number: number,
+                        content: .init(.pixels(pixels.pixels), identity: identity),
                         remarks: pixels.remarks))
             }
         }

@@ -16,15 +16,16 @@ internal import Tokenization
 /// }
 /// ```
 ///
-/// Safe to use from many tasks at once: images of several requests are read and decoded side by side, the networks
-/// work for one request after the other. Cancelling the task that iterates a stream, or leaving its loop, ends the work
-/// within a layer, and at once where the request waits for others or for a file.
+/// Safe to use from many tasks at once: images of several requests are read and decoded side by side, and their answers
+/// are generated together, a token of each in every step (``LoadOptions/maximumRunning``). An answer does not depend on
+/// the others. Cancelling the task that iterates a stream, or leaving its loop, ends the work with the step that is
+/// running, and at once where the request waits for others or for a file.
 public final class VisionLanguageModel: Sendable {
     /// What was loaded.
     public let information: ModelInformation
     private let actor: InferenceActor
     private let preparation: TurnPreparation
-    private let network: VisionLanguageNetwork
+    private let answering: Answering
     /// Wrong values are nobody's fault until they are asked for.
     private let generationDefaults: Result<GenerationDefaults, CheckpointError>
 
@@ -35,16 +36,20 @@ public final class VisionLanguageModel: Sendable {
         let loaded = try await Self.load(source, options)
         information = loaded.information
         generationDefaults = loaded.generationDefaults
-        network = loaded.network
         let memory = ImageMemory(
             capacity: options.rememberedImages, byteLimit: options.rememberedImageBytes)
         preparation = TurnPreparation(
             images: loaded.preparation, template: loaded.template, tokenizer: loaded.tokenizer,
-            network: loaded.network, memory: memory, expected: loaded.prepared)
+            network: loaded.network, memory: memory,
+            limits: PreparationLimits(running: options.maximumRunning, waiting: options.maximumWaiting),
+            expected: loaded.prepared)
         actor = InferenceActor(
             engine: GenerationEngine(
-                network: loaded.network, tokenizer: loaded.tokenizer, compute: loaded.compute),
-            images: memory, prompts: PromptMemory(byteLimit: options.rememberedPromptBytes))
+                network: loaded.network, tokenizer: loaded.tokenizer, compute: loaded.compute,
+                keyValueBytes: options.keyValueBytes),
+            images: memory)
+        answering = Answering(
+            actor: actor, preparation: preparation, memory: memory, network: loaded.network)
     }
 
     /// Answers as it thinks. The last piece carries the whole ``Answer`` with its timings.
@@ -73,10 +78,7 @@ public final class VisionLanguageModel: Sendable {
     }
 
     /// A conversation that remembers its turns. Starting one costs nothing.
-    public func chat() -> ChatSession {
-        ChatSession(
-            actor: actor, preparation: preparation, conversation: Conversation(network.decoder.makeCache()))
-    }
+    public func chat() -> ChatSession { ChatSession(answering) }
 
     /// How the checkpoint asks to be sampled, in its generation_config.json, as transformers applies it: greedy unless
     /// `do_sample` is true, else temperature, top-k, top-p and min-p; the repetition penalty either way.
@@ -96,9 +98,10 @@ public final class VisionLanguageModel: Sendable {
     }
 
     /// Forgets every image and prompt that was remembered for reuse (``LoadOptions/rememberedImages``). Conversations
-    /// that were begun keep their own turns.
+    /// that were begun go on.
     public func forget() async {
         preparation.forget()
+        answering.memory.forget()
         await actor.forget()
     }
 
@@ -112,11 +115,9 @@ public final class VisionLanguageModel: Sendable {
         let encoded: AsyncThrowingStream<ImageFeatures, any Error> = abandonable {
             [actor, preparation] cancellation, yield in
             let (pixels, durations, turn) = try await preparation.pixels(of: image)
-            defer { turn.release() }
-            yield(
-                try await actor.inOrder {
-                    try await actor.encode(pixels, durations: durations, cancellation: cancellation)
-                })
+            defer { preparation.release(turn) }
+            let output = try await actor.encode(pixels.pixels, cancellation: cancellation)
+            yield(ImageFeatures(output, of: pixels, durations: durations))
         }
         for try await features in encoded { return features }
         // The stream ends without them only when this task was cancelled.
@@ -132,7 +133,7 @@ public final class VisionLanguageModel: Sendable {
     public func check(_ image: ImageSource) async throws {
         let checked: AsyncThrowingStream<Void, any Error> = abandonable { [preparation] _, yield in
             let (_, _, turn) = try await preparation.pixels(of: image)
-            turn.release()
+            preparation.release(turn)
             yield(())
         }
         for try await _ in checked { return }
@@ -164,7 +165,7 @@ public final class VisionLanguageModel: Sendable {
     private static func loadParts(_ source: ModelSource, _ options: LoadOptions) async throws -> Loaded {
         let clock = ContinuousClock()
         let start = clock.now
-        try LoadOptions.check(threads: options.threads)
+        try options.check()
         let directory = try source.directory()
         let adapters = try options.adapters.map {
             try localFile($0, what: "an adapter's folder", kind: .request)

@@ -16,6 +16,8 @@ package enum GenerationError: Error, Sendable, Equatable {
     case unknownTemplate(got: String, known: [String])
     /// The network produced values that are not numbers: the weights are damaged or belong to another model.
     case notANumber(position: Int)
+    /// The request's time was over before its answer.
+    case deadlineExceeded
 }
 
 extension GenerationError: CustomStringConvertible {
@@ -41,6 +43,8 @@ extension GenerationError: CustomStringConvertible {
         case .notANumber(let position):
             "the network produced values that are not numbers at position \(position); "
                 + "the checkpoint is damaged or belongs to another configuration"
+        case .deadlineExceeded:
+            "the request's time was over before its answer was complete"
         }
     }
 }

@@ -4,270 +4,145 @@ package import Models
 package import Tensors
 package import Tokenization
 
-/// What to generate, beside the prompt itself.
-package struct GenerationRequest: Sendable {
-    package var prompt: Prompt
-    /// The images that the prompt refers to, by index.
-    package var images: [Image]
-    package var sampling = SamplingOptions()
-    package var maximumTokens = 256
-    package var stopStrings: [String] = []
-    /// Stop on these as well as on the checkpoint's own.
-    package var stopIDs: Set<Int> = []
-    /// Alternatives to report with each token; nil reports no probabilities at all.
-    package var probabilities: Int?
-    /// Text tokens that the repetition penalty knows from before this prompt.
-    package var history: [Int] = []
-
-    /// What is known of an image.
-    package enum Image: Sendable {
-        /// [S, S, 3], at the model's resolution.
-        case pixels(PixelTensor)
-        /// Visual tokens of an earlier request, [tokens, hidden size].
-        case encoded(Tensor)
-    }
-
-    package init(prompt: Prompt, images: [PixelTensor] = []) {
-        self.prompt = prompt
-        self.images = images.map { .pixels($0) }
-    }
-
-    /// Checks the options, which needs neither network nor images.
-    /// - Throws: `GenerationError.invalidOption` that names the first option out of range.
-    package func validate() throws(GenerationError) {
-        try sampling.validate()
-        guard maximumTokens > 0 else {
-            throw .invalidOption(name: "max tokens", expected: "at least 1", got: "\(maximumTokens)")
-        }
-        if let count = probabilities, !(0...20).contains(count) {
-            throw .invalidOption(name: "top log-probabilities", expected: "0 to 20", got: "\(count)")
-        }
-        _ = try StopMatcher(stopStrings)
-    }
-}
-
-/// A piece of an answer as it comes.
-package struct GeneratedPiece: Sendable {
-    /// Whole characters; may be empty while a character or a possible stop string is incomplete.
-    package var text: String
-    /// The token behind it; nil for text that was held back until the end.
-    package var id: Int?
-    package var probability: TokenProbability?
-    package var alternatives: [TokenProbability] = []
-}
-
-/// Why generation ended.
-package enum FinishReason: String, Sendable, Hashable {
-    /// The model ended its turn, or a stop id or stop string came.
-    case stop
-    /// The token limit or the context was reached.
-    case length
-}
-
-/// How long the stages took.
-package struct StageDurations: Sendable, Hashable {
-    package var encode: Duration = .zero
-    package var project: Duration = .zero
-    package var prefill: Duration = .zero
-    /// One entry per decoded token after the first.
-    package var decode: [Duration] = []
-
-    package init() {}
-}
-
-/// What a generation came to.
-package struct GenerationOutcome: Sendable {
-    package var ids: [Int] = []
-    package var finish: FinishReason = .length
-    package var promptPositions = 0
-    package var imagePositions = 0
-    package var durations = StageDurations()
-    /// The token that ended the answer; it is the last of `ids` and never emitted. Nil for other endings.
-    package var ending: GeneratedPiece?
-}
-
-/// Runs the networks for one request after the other. Owns the scratch memory, hence not Sendable: whoever
-/// wants to share it puts it into an actor.
+/// Runs the networks for several requests at once, step by step: see ``Scheduler`` for what a step is.
+///
+/// What a request answers does not depend on the other ones. Owns the scratch memory, hence not Sendable: whoever wants to
+/// share it puts it into an actor.
 package final class GenerationEngine {
     package let network: VisionLanguageNetwork
     package let tokenizer: Tokenizer
-    private let compute: Compute
+    package let pool: BlockPool
+    /// Visual tokens that are remembered elsewhere, by the identity of their image.
+    package var rememberedTokens: (Int) -> Tensor? = { _ in nil }
+    private let baseCompute: Compute
+    /// For what belongs to several sequences; made anew when there was no memory.
+    private var compute: Compute
+    private var encodingCompute: Compute
     private let workspace = Workspace()
     /// Vocabulary rows that the tokenizer knows: those beyond are padding and never sampled.
     private let usableVocabulary: Int
 
-    package init(network: VisionLanguageNetwork, tokenizer: Tokenizer, compute: Compute) {
+    /// In the order in which they came.
+    private var sequences: [GenerationSequence] = []
+    private var nextID = 0
+    private var scheduler = Scheduler()
+    private var candidates: [Scheduler.Candidate] = []
+    private var plan = Scheduler.Plan()
+    private let batch = DecoderBatch()
+    private var stepped: [GenerationSequence] = []
+    private var tokenIDs: [Int] = []
+    private let clock = ContinuousClock()
+    private let encodings: ImageEncodings
+
+    /// - Parameters:
+    ///   - keyValueBytes: most bytes of keys and values, of running sequences and remembered ones; a single sequence may
+    ///     take more
+    ///   - usableVocabulary: ids below it may be chosen; nil for those that the tokenizer knows
+    package init(
+        network: VisionLanguageNetwork, tokenizer: Tokenizer, compute: Compute,
+        keyValueBytes: Int = 256 << 20, usableVocabulary: Int? = nil
+    ) {
         self.network = network
         self.tokenizer = tokenizer
-        self.compute = compute
-        usableVocabulary = min(
-            network.configuration.text.vocabularySize, tokenizer.vocabularyCount)
+        baseCompute = compute
+        self.compute = compute.withCancellation(nil)
+        encodingCompute = compute.withCancellation(nil)
+        pool = BlockPool(
+            network.decoder.keyValueShape, byteLimit: keyValueBytes,
+            longestSequence: network.configuration.maximumSequenceLength)
+        encodings = ImageEncodings(network)
+        self.usableVocabulary = min(
+            network.configuration.text.vocabularySize, usableVocabulary ?? tokenizer.vocabularyCount)
     }
 
     /// The longest sequence that the model was made for.
     package var contextLimit: Int { network.configuration.maximumSequenceLength }
+    /// Requests that are not finished.
+    package var requestCount: Int { sequences.count + encodings.requestCount }
+    /// Bytes of scratch memory held for the next step.
+    package var scratchBytes: Int { workspace.capacityBytes + encodings.scratchBytes }
 
-    /// Bytes of scratch memory held for the next request.
-    package var scratchBytes: Int { workspace.capacityBytes }
+    // MARK: - Requests
 
-    /// Encodes one image.
+    /// Adds a request, to be worked on by ``step()``.
     /// - Parameters:
-    ///   - pixels: [S, S, 3]
-    ///   - features: [tokens, feature channels], overwritten when given
-    ///   - projected: [tokens, hidden size], overwritten
-    package func encode(
-        _ pixels: PixelTensor, features: Matrix?, projected: Matrix, durations: inout StageDurations,
-        cancellation: Cancellation
-    ) throws(TensorError) {
-        let compute = compute.withCancellation(cancellation)
-        let mark = workspace.mark()
-        defer { workspace.release(to: mark) }
-        let clock = ContinuousClock()
-        let start = clock.now
-        let output: Matrix
-        if let features {
-            output = features
-        } else {
-            output = try workspace.matrix(projected.rows, network.encoder.featureChannels)
-        }
-        let input = try workspace.map(height: pixels.size, width: pixels.size, channels: 3)
-        _ = input.buffer.initialize(from: pixels.values)
-        try network.encoder.encode(input, into: output, workspace: workspace, on: compute)
-        let encoded = clock.now
-        try compute.checkCancellation()
-        try network.projector(output, into: projected, workspace: workspace, on: compute)
-        // A flag raised within the projector leaves its output undefined.
-        try compute.checkCancellation()
-        durations.encode += encoded - start
-        durations.project += clock.now - encoded
-    }
-
-    /// Encodes one image into new tensors: features [tokens, channels] and projected tokens [tokens, hidden].
-    package func encode(
-        _ pixels: PixelTensor, durations: inout StageDurations, cancellation: Cancellation
-    ) throws(TensorError) -> (features: Tensor, projected: Tensor) {
-        let mark = workspace.mark()
-        defer { workspace.release(to: mark) }
-        let tokens = network.encoder.tokens(side: pixels.size)
-        let features = try workspace.matrix(tokens, network.encoder.featureChannels)
-        let projected = try workspace.matrix(tokens, network.configuration.text.hiddenSize)
-        try encode(
-            pixels, features: features, projected: projected, durations: &durations,
-            cancellation: cancellation)
-        return (try features.copied(), try projected.copied())
-    }
-
-    /// Prefills the prompt behind what `cache` holds and generates until a stop or a limit.
-    ///
-    /// On an error or a cancellation the cache holds what it held before.
-    /// - Parameters:
-    ///   - cache: keys and values of earlier turns; afterwards also of this prompt and answer
-    ///   - progress: fraction of the prefill done
-    ///   - encoded: receives the visual tokens of an image, [tokens, hidden size], and its index as soon as it has been
-    ///     encoded, whatever becomes of the answer
-    ///   - emit: receives each piece as it comes; raising the flag in it ends generation
-    /// - Throws: `GenerationError`, `TensorError.cancelled`.
-    package func generate(
-        _ request: GenerationRequest, cache: KeyValueCache, cancellation: Cancellation,
-        progress: (Double) -> Void = { _ in }, encoded: (Int, Tensor) -> Void = { _, _ in },
-        emit: (GeneratedPiece) -> Void
-    ) throws -> GenerationOutcome {
-        let before = cache.count
-        do {
-            return try run(
-                request, cache: cache, cancellation: cancellation, progress: progress, encoded: encoded,
-                emit: emit)
-        } catch {
-            cache.truncate(to: before)
-            throw error
-        }
-    }
-
-    private func run(
-        _ request: GenerationRequest, cache: KeyValueCache, cancellation: Cancellation,
-        progress: (Double) -> Void, encoded: (Int, Tensor) -> Void, emit: (GeneratedPiece) -> Void
-    ) throws -> GenerationOutcome {
-        let mark = workspace.mark()
-        defer { workspace.release(to: mark) }
-        let compute = compute.withCancellation(cancellation)
-        var outcome = GenerationOutcome()
-        let limit = try admit(request, cached: cache.count, outcome: &outcome)
-        // A placeholder for an image means nothing in an answer.
-        var sampler = try Sampler(
-            request.sampling, history: request.history + request.prompt.tokenIDs,
-            masked: [network.configuration.imageTokenID].compactMap { $0 }, kernels: compute.sampling)
-        var text = try AnswerText(tokenizer, stops: request.stopStrings)
-
-        let logits = try workspace.matrix(1, usableVocabulary)
-        // Sized to what is needed soon; a longer answer makes it grow.
-        try cache.reserve(cache.count + outcome.promptPositions + min(limit, 256))
-        try prefill(
-            request, cache: cache, logits: logits, outcome: &outcome, compute: compute, progress: progress,
-            encoded: encoded)
-
-        let scores = UnsafeMutableBufferPointer(start: logits.pointer, count: usableVocabulary)
-        let stopIDs = request.stopIDs.union(network.configuration.endOfSequenceIDs)
-        let step = try workspace.matrix(1, network.configuration.text.hiddenSize)
-        let clock = ContinuousClock()
-        while outcome.ids.count < limit {
-            let id = try choose(&sampler, scores, request: request, position: cache.count, text: &text)
-            outcome.ids.append(id.id)
-            if stopIDs.contains(id.id) {
-                outcome.finish = .stop
-                outcome.ending = GeneratedPiece(
-                    text: "", id: id.id, probability: id.probability, alternatives: id.alternatives)
-                break
-            }
-            let (piece, stopped) = text.append(id)
-            emit(piece)
-            if stopped {
-                // What came with the stop string is not part of the answer.
-                outcome.finish = .stop
-                return outcome
-            }
-            guard outcome.ids.count < limit else { break }
-            let start = clock.now
-            network.decoder.embed([id.id], into: step, on: compute)
-            try network.decoder.prefill(
-                step, cache: cache, logits: logits, workspace: workspace, on: compute)
-            outcome.durations.decode.append(clock.now - start)
-        }
-        if let rest = text.finish() { emit(rest) }
-        return outcome
-    }
-
-    /// Checks everything that can be checked before any work starts.
-    /// - Returns: how many tokens may be generated.
-    private func admit(
-        _ request: GenerationRequest, cached: Int, outcome: inout GenerationOutcome
-    ) throws(GenerationError) -> Int {
+    ///   - cancellation: once raised, the request ends with `TensorError.cancelled` at the next step
+    ///   - events: called while steps run; `.finished` is the last event
+    /// - Throws: `GenerationError` for what can be checked before any work; there are no events then.
+    package func add(
+        _ request: GenerationRequest, cancellation: Cancellation,
+        events: @escaping (GenerationEvent) -> Void
+    ) throws(GenerationError) {
         try request.validate()
-        let text = request.prompt.tokenIDs
-        let lengths = request.prompt.imageIndices.map { imagePositions(request, $0) }
-        guard text.allSatisfy({ (0..<network.configuration.text.vocabularySize).contains($0) }),
-            lengths.allSatisfy({ $0 > 0 })
-        else {
-            throw .invalidOption(
-                name: "prompt", expected: "token ids of the vocabulary and images that were given",
-                got: "an id or image beyond them")
-        }
-        outcome.imagePositions = lengths.reduce(0, +)
-        outcome.promptPositions = text.count + outcome.imagePositions
-        guard outcome.promptPositions > 0 else { throw .emptyPrompt }
+        let (keys, images) = try layOut(request)
+        guard !keys.isEmpty else { throw .emptyPrompt }
         // The last token generated needs no position of its own.
-        let remaining = contextLimit - cached - outcome.promptPositions + 1
-        guard remaining > 0 else {
-            throw .contextExceeded(needed: cached + outcome.promptPositions, limit: contextLimit)
-        }
-        return min(request.maximumTokens, remaining)
+        let remaining = contextLimit - keys.count + 1
+        guard remaining > 0 else { throw .contextExceeded(needed: keys.count, limit: contextLimit) }
+        // A placeholder for an image means nothing in an answer.
+        let sampler = try Sampler(
+            request.sampling, history: request.prompt.tokenIDs,
+            masked: [network.configuration.imageTokenID].compactMap { $0 }, kernels: baseCompute.sampling)
+        let text = try AnswerText(tokenizer, stops: request.stopStrings)
+        sequences.append(
+            GenerationSequence(
+                id: newID(), request: request, keys: keys, images: images,
+                limit: min(request.maximumTokens, remaining), sampler: sampler, text: text,
+                lease: BlockPool.Lease(pool.shape), compute: baseCompute.withCancellation(cancellation),
+                cancellation: cancellation, events: events))
     }
 
-    /// Positions of an image; 0 where the request has no such image.
-    private func imagePositions(_ request: GenerationRequest, _ index: Int) -> Int {
-        guard request.images.indices.contains(index) else { return 0 }
-        switch request.images[index] {
-        case .pixels(let pixels):
-            return network.encoder.tokens(side: pixels.size)
+    /// Adds an image to be encoded without a prompt.
+    /// - Parameter completion: receives the features [tokens, channels] and their projection [tokens, hidden size]
+    package func addEncoding(
+        _ pixels: PixelTensor, cancellation: Cancellation,
+        completion: @escaping (Result<ImageEncodings.Output, any Error>) -> Void
+    ) {
+        encodings.add(
+            .init(id: newID(), pixels: pixels, cancellation: cancellation, completion: completion))
+    }
+
+    private func newID() -> Int {
+        defer { nextID += 1 }
+        return nextID
+    }
+
+    /// What each position of a prompt holds.
+    private func layOut(
+        _ request: GenerationRequest
+    ) throws(GenerationError) -> (keys: [PositionKey], images: [GenerationSequence.Image]) {
+        var images = request.images.map { image in
+            // Beyond what callers give.
+            GenerationSequence.Image(identity: image.identity ?? 1 << 42 | newID(), content: image.content)
+        }
+        var keys: [PositionKey] = []
+        for element in request.prompt.elements {
+            switch element {
+            case .tokens(let ids):
+                guard ids.allSatisfy({ (0..<network.configuration.text.vocabularySize).contains($0) }) else {
+                    throw .invalidOption(
+                        name: "prompt", expected: "token ids of the vocabulary", got: "an id beyond it")
+                }
+                keys += ids.map { .token($0) }
+            case .image(let index):
+                let count = images.indices.contains(index) ? positions(of: images[index].content) : 0
+                guard (1...PositionKey.largestImage).contains(count) else {
+                    throw .invalidOption(
+                        name: "prompt", expected: "images that were given", got: "one beyond them")
+                }
+                let identity = images[index].identity
+                keys += (0..<count).map { .image(identity, $0) }
+                let last = keys.count - 1
+                images[index].positions = (images[index].positions?.lowerBound ?? last + 1 - count)...last
+            }
+        }
+        return (keys, images)
+    }
+
+    /// Positions of an image; 0 for tokens of another model.
+    private func positions(of content: GenerationRequest.Image.Content) -> Int {
+        switch content {
+        case .pixels(let pixels): return network.encoder.tokens(side: pixels.size)
         case .encoded(let tokens):
             let hidden = network.configuration.text.hiddenSize
             return tokens.dataType == .float32 && tokens.shape.count == 2 && tokens.shape[1] == hidden
@@ -275,90 +150,367 @@ package final class GenerationEngine {
         }
     }
 
-    /// Puts the projected images between the text embeddings and runs the decoder over all of it.
-    private func prefill(
-        _ request: GenerationRequest, cache: KeyValueCache, logits: Matrix,
-        outcome: inout GenerationOutcome, compute: Compute, progress: (Double) -> Void,
-        encoded: (Int, Tensor) -> Void
-    ) throws {
-        let mark = workspace.mark()
-        defer { workspace.release(to: mark) }
-        let embeddings = try workspace.matrix(
-            outcome.promptPositions, network.configuration.text.hiddenSize)
-        var row = 0
-        var tokensOfImages: [Int: Tensor] = [:]
-        for element in request.prompt.elements {
-            switch element {
-            case .tokens(let ids):
-                network.decoder.embed(ids, into: embeddings.rows(row..<row + ids.count), on: compute)
-                row += ids.count
-            case .image(let index):
-                let target = embeddings.rows(row..<row + imagePositions(request, index))
-                switch (request.images[index], tokensOfImages[index]) {
-                case (.encoded(let tokens), _), (_, let tokens?): target.copy(tokens)
-                case (.pixels(let pixels), nil):
-                    try encode(
-                        pixels, features: nil, projected: target, durations: &outcome.durations,
-                        cancellation: compute.cancellation ?? Cancellation())
-                    let tokens = try target.copied()
-                    tokensOfImages[index] = tokens
-                    encoded(index, tokens)
-                }
-                row += target.rows
+    // MARK: - Steps
+
+    /// Does the next step.
+    /// - Returns: whether there is more to do.
+    package func step() -> Bool {
+        sweep()
+        propose()
+        scheduler.plan(candidates, into: &plan)
+        count()
+        if !plan.decoding.isEmpty || plan.prefilling != nil { decode() }
+        if let id = plan.encoding { encode(for: id) }
+        return requestCount > 0
+    }
+
+    /// Ends what was cancelled or is late.
+    private func sweep() {
+        encodings.sweep()
+        var isLate = false
+        for sequence in sequences where sequence.cancellation.isCancelled || sequence.request.deadline != nil
+        {
+            isLate = true
+        }
+        guard isLate else { return }
+        let now = clock.now
+        for sequence in sequences {
+            if sequence.cancellation.isCancelled {
+                finish(sequence, TensorError.cancelled)
+            } else if let deadline = sequence.request.deadline, deadline <= now {
+                finish(sequence, GenerationError.deadlineExceeded)
             }
         }
-        let clock = ContinuousClock()
+    }
+
+    /// Tells the scheduler what everybody needs.
+    private func propose() {
+        candidates.removeAll(keepingCapacity: true)
+        for sequence in sequences {
+            if sequence.wasPreempted, sequences.count > 1,
+                pool.availablePositions < sequence.keys.count + BlockPool.blockPositions
+            {
+                continue
+            }
+            let ready =
+                sequence.hasBegun
+                ? sequence.computed : pool.positions(rememberedOf: sequence.keys.dropLast())
+            if sequence.imageToEncode(from: ready) != nil { findTokens(for: sequence) }
+            candidates.append(
+                Scheduler.Candidate(
+                    id: sequence.id, priority: sequence.request.priority, rows: sequence.keys.count - ready,
+                    needsImage: sequence.imageToEncode(from: ready) != nil, waited: sequence.waited))
+        }
+        for request in encodings.requests {
+            candidates.append(Scheduler.Candidate(id: request.id, needsImage: true, waited: request.waited))
+        }
+    }
+
+    private func count() {
+        for sequence in sequences {
+            let isServed =
+                plan.prefilling == sequence.id || plan.encoding == sequence.id
+                || plan.decoding.contains(sequence.id)
+            sequence.waited = isServed ? 0 : sequence.waited + 1
+        }
+        encodings.count(served: plan.encoding)
+    }
+
+    /// One row of every sequence that decodes, and rows of one prompt.
+    private func decode() {
+        stepped.removeAll(keepingCapacity: true)
+        for sequence in sequences where plan.decoding.contains(sequence.id) || plan.prefilling == sequence.id
+        {
+            stepped.append(sequence)
+        }
+        do {
+            for sequence in stepped { try makeRoom(for: sequence) }
+            batch.removeAll()
+            stepped.removeAll { !$0.hasBegun }
+            for sequence in stepped {
+                let rows = self.rows(of: sequence)
+                let isComplete = sequence.computed + rows == sequence.keys.count
+                batch.append(sequence.lease.cache, positions: rows, wanted: isComplete ? 1 : 0)
+            }
+            if batch.rows > 0 { try runBatch() }
+        } catch {
+            compute = baseCompute.withCancellation(nil)
+            fail(error)
+        }
+    }
+
+    private func rows(of sequence: GenerationSequence) -> Int {
+        min(sequence.id == plan.prefilling ? plan.rows : 1, sequence.keys.count - sequence.computed)
+    }
+
+    /// A prompt that cannot be computed ends alone, whoever decodes goes on without it.
+    private func fail(_ error: any Error) {
+        let guilty = stepped.filter { plan.prefilling == nil || $0.id == plan.prefilling }
+        for sequence in guilty { finish(sequence, error) }
+    }
+
+    /// Blocks for the sequence's next rows; whoever came last gives up its own where there are none.
+    private func makeRoom(for sequence: GenerationSequence) throws(TensorError) {
+        // Given up for one before it.
+        if sequence.wasPreempted, !sequence.hasBegun, sequence.id != plan.prefilling { return }
+        if !sequence.hasBegun {
+            let cached = pool.begin(sequence.lease, sequence.keys.dropLast())
+            sequence.hasBegun = true
+            sequence.wasPreempted = false
+            if sequence.outcome.ids.isEmpty, sequence.outcome.cachedPositions == 0 {
+                sequence.outcome.cachedPositions = cached
+                sequence.outcome.promptPositions = sequence.promptCount - cached
+                sequence.outcome.imagePositions = sequence.keys[cached...].reduce(0) {
+                    $0 + ($1.tokenID == nil ? 1 : 0)
+                }
+            }
+        }
+        while try !pool.reserve(sequence.computed + rows(of: sequence), in: sequence.lease) {
+            let last = sequences.last { $0.hasBegun && $0.request.priority <= sequence.request.priority }
+            let victim = last ?? sequence
+            pool.end(victim.lease, victim.keys)
+            victim.hasBegun = false
+            victim.wasPreempted = true
+            if victim === sequence { return }
+        }
+    }
+
+    private func runBatch() throws {
+        let mark = workspace.mark()
+        defer { workspace.release(to: mark) }
         let start = clock.now
-        try network.decoder.prefill(
-            embeddings, cache: cache, logits: logits, workspace: workspace, on: compute, progress: progress)
-        outcome.durations.prefill += clock.now - start
+        for sequence in stepped where sequence.outcome.began == nil { sequence.outcome.began = start }
+        let rows = try workspace.matrix(batch.rows, network.configuration.text.hiddenSize)
+        var first = 0
+        for sequence in stepped {
+            let count = self.rows(of: sequence)
+            try embed(
+                sequence, sequence.computed..<sequence.computed + count, rows.rows(first..<first + count))
+            first += count
+        }
+        let logits = try workspace.matrix(batch.wantedCount, usableVocabulary)
+        let alone = stepped.count == 1 ? stepped.first : nil
+        let prompt = stepped.first { $0.id == plan.prefilling }
+        let layers = network.configuration.text.layers
+        let before = prompt?.computed ?? 0
+        try network.decoder.forward(
+            rows, batch: batch, logits: logits, workspace: workspace, on: alone?.compute ?? compute
+        ) { done in
+            guard let prompt, prompt.outcome.ids.isEmpty else { return }
+            let new = Double(plan.rows) * Double(done) / Double(layers)
+            let cached = prompt.outcome.cachedPositions
+            prompt.events(
+                .prefilling((Double(before - cached) + new) / Double(max(prompt.promptCount - cached, 1))))
+        }
+        let end = clock.now
+        if let prompt, prompt.outcome.ids.isEmpty { prompt.outcome.durations.prefill += end - start }
+        learn(end - start)
+        var row = 0
+        for sequence in stepped {
+            pool.publish(sequence.lease, sequence.keys)
+            guard sequence.computed == sequence.keys.count else { continue }
+            extend(
+                sequence,
+                UnsafeMutableBufferPointer(start: logits.row(row).baseAddress, count: usableVocabulary))
+            row += 1
+        }
+    }
+
+    /// So many rows of a prompt go beside sequences that decode as take some 60 ms.
+    private func learn(_ duration: Duration) {
+        guard batch.rows >= 16 else { return }
+        let perRow = duration / batch.rows
+        let rows = Int(Duration.milliseconds(60) / max(perRow, .microseconds(1)))
+        scheduler.limits.rowsBeside = min(max(rows, 16), 256)
+    }
+
+    /// The rows that go into the decoder.
+    private func embed(_ sequence: GenerationSequence, _ positions: Range<Int>, _ target: Matrix) throws {
+        var place = positions.lowerBound
+        while place < positions.upperBound {
+            let start = place
+            tokenIDs.removeAll(keepingCapacity: true)
+            if let (identity, index) = sequence.keys[place].imagePart {
+                while place < positions.upperBound, sequence.keys[place].imagePart?.identity == identity,
+                    sequence.keys[place].imagePart?.index == index + place - start
+                {
+                    place += 1
+                }
+                guard let tokens = sequence.visualTokens(of: identity) else {
+                    throw GenerationError.invalidOption(
+                        name: "prompt", expected: "an image that was encoded", got: "one that was not")
+                }
+                target.rows(start - positions.lowerBound..<place - positions.lowerBound)
+                    .copy(tokens, from: index)
+            } else {
+                while place < positions.upperBound, let id = sequence.keys[place].tokenID {
+                    tokenIDs.append(id)
+                    place += 1
+                }
+                network.decoder.embed(
+                    tokenIDs, into: target.rows(start - positions.lowerBound..<place - positions.lowerBound),
+                    on: compute)
+            }
+        }
+    }
+
+    // MARK: - Tokens
+
+    /// Chooses the sequence's next token.
+    private func extend(_ sequence: GenerationSequence, _ scores: UnsafeMutableBufferPointer<Float>) {
+        let token: AnswerText.Token
+        do {
+            token = try choose(sequence, scores)
+        } catch {
+            return finish(sequence, error)
+        }
+        let now = clock.now
+        if let last = sequence.lastToken {
+            sequence.outcome.durations.decode.append(now - last)
+        } else {
+            sequence.outcome.firstToken = now
+        }
+        sequence.lastToken = now
+        sequence.outcome.ids.append(token.id)
+        if sequence.request.stopIDs.contains(token.id)
+            || network.configuration.endOfSequenceIDs.contains(token.id)
+        {
+            sequence.outcome.finish = .stop
+            sequence.outcome.ending = GeneratedPiece(
+                text: "", id: token.id, probability: token.probability, alternatives: token.alternatives)
+            return end(sequence)
+        }
+        let (piece, stopped) = sequence.text.append(token)
+        sequence.events(.piece(piece))
+        if stopped {
+            // What came with the stop string is not part of the answer.
+            sequence.outcome.finish = .stop
+            return finish(sequence, nil)
+        }
+        if sequence.outcome.ids.count == sequence.limit { return end(sequence) }
+        sequence.keys.append(.token(token.id))
     }
 
     private func choose(
-        _ sampler: inout Sampler, _ scores: UnsafeMutableBufferPointer<Float>, request: GenerationRequest,
-        position: Int, text: inout AnswerText
-    ) throws -> AnswerText.Token {
-        guard let count = request.probabilities else {
-            guard let id = sampler.next(scores) else { throw GenerationError.notANumber(position: position) }
+        _ sequence: GenerationSequence, _ scores: UnsafeMutableBufferPointer<Float>
+    ) throws(GenerationError) -> AnswerText.Token {
+        let position = sequence.computed
+        guard let count = sequence.request.probabilities else {
+            guard let id = sequence.sampler.next(scores) else { throw .notANumber(position: position) }
             return AnswerText.Token(id: id)
         }
         // The penalty changes the scores in place, the report is of the model's own distribution.
         let untouched = UnsafeMutableBufferPointer<Float>.allocate(capacity: scores.count)
         defer { untouched.deallocate() }
         _ = untouched.initialize(from: scores)
-        sampler.mask(untouched)
-        guard let id = sampler.next(scores) else { throw GenerationError.notANumber(position: position) }
+        sequence.sampler.mask(untouched)
+        guard let id = sequence.sampler.next(scores) else { throw .notANumber(position: position) }
         let report = Sampler.probabilities(untouched, of: id, alternatives: count)
         return AnswerText.Token(id: id, probability: report.chosen, alternatives: report.alternatives)
     }
+
+    /// Ends an answer that is complete.
+    private func end(_ sequence: GenerationSequence) {
+        if let rest = sequence.text.finish() { sequence.events(.piece(rest)) }
+        finish(sequence, nil)
+    }
+
+    private func finish(_ sequence: GenerationSequence, _ error: (any Error)?) {
+        sequences.removeAll { $0 === sequence }
+        if sequence.hasBegun { pool.end(sequence.lease, sequence.keys) }
+        sequence.events(.finished(sequence.outcome, error))
+    }
+
+    // MARK: - Images
+
+    /// Visual tokens that another request or the caller's memory has.
+    private func findTokens(for sequence: GenerationSequence) {
+        for index in sequence.images.indices where !sequence.images[index].isEncoded {
+            if let tokens = rememberedTokens(sequence.images[index].identity) {
+                sequence.images[index].content = .encoded(tokens)
+            }
+        }
+    }
+
+    /// Works on the image that was begun, or on the one that the request waits for.
+    private func encode(for id: Int) {
+        if let identity = encodings.activeIdentity, !isWanted(identity) { encodings.abandon() }
+        let owner = sequences.first { $0.id == id }
+        do {
+            if !encodings.isActive {
+                if let owner {
+                    guard let place = owner.imageToEncode(from: owner.hasBegun ? owner.computed : 0),
+                        case .pixels(let pixels) = owner.images[place].content
+                    else { return }
+                    try encodings.begin(pixels, identity: owner.images[place].identity)
+                } else {
+                    try encodings.begin(request: id)
+                }
+            }
+            if let owner, owner.outcome.began == nil { owner.outcome.began = clock.now }
+            let others = candidates.count > 1
+            let finished = try encodings.work(for: others ? .milliseconds(40) : .zero, on: encodingCompute)
+            if let identity = finished?.identity ?? encodings.activeIdentity {
+                for sequence in sequences where sequence.waits(for: identity) {
+                    sequence.events(.encoding(encodings.progress))
+                }
+            }
+            if let finished, let identity = finished.identity { take(finished.output, of: identity) }
+        } catch {
+            encodingCompute = baseCompute.withCancellation(nil)
+            if let owner { finish(owner, error) }
+        }
+    }
+
+    private func isWanted(_ identity: Int) -> Bool { sequences.contains { $0.waits(for: identity) } }
+
+    /// Gives an image's visual tokens to everybody who waits for them.
+    private func take(_ output: ImageEncodings.Output, of identity: Int) {
+        var isFirst = true
+        for sequence in sequences {
+            for index in sequence.images.indices
+            where sequence.images[index].identity == identity && !sequence.images[index].isEncoded {
+                sequence.images[index].content = .encoded(output.projected)
+                guard isFirst else { continue }
+                isFirst = false
+                sequence.outcome.durations.encode += output.durations.encode
+                sequence.outcome.durations.project += output.durations.project
+                sequence.events(.encoded(index, output.projected))
+            }
+        }
+    }
 }
 
-/// Token ids to the characters that a reader may see: whole ones, without stop strings.
-private struct AnswerText {
-    struct Token {
-        var id: Int
-        var probability: TokenProbability?
-        var alternatives: [TokenProbability] = []
+extension GenerationEngine {
+    /// Runs one request to its end, and whatever else was added beside it.
+    /// - Parameter events: all but the last one
+    /// - Throws: `GenerationError`, `TensorError`.
+    package func generate(
+        _ request: GenerationRequest, cancellation: Cancellation = Cancellation(),
+        events: @escaping (GenerationEvent) -> Void = { _ in }
+    ) throws -> GenerationOutcome {
+        var result: (outcome: GenerationOutcome, error: (any Error)?)?
+        try add(request, cancellation: cancellation) { event in
+            if case .finished(let outcome, let error) = event {
+                result = (outcome, error)
+            } else {
+                events(event)
+            }
+        }
+        while result == nil, step() {}
+        if let error = result?.error { throw error }
+        return result?.outcome ?? GenerationOutcome()
     }
 
-    private var detokenizer: StreamingDetokenizer
-    private var matcher: StopMatcher
-
-    init(_ tokenizer: Tokenizer, stops: [String]) throws(GenerationError) {
-        detokenizer = StreamingDetokenizer(tokenizer)
-        matcher = try StopMatcher(stops)
-    }
-
-    mutating func append(_ token: Token) -> (piece: GeneratedPiece, stopped: Bool) {
-        let (text, stopped) = matcher.append(detokenizer.append(token.id))
-        let piece = GeneratedPiece(
-            text: text, id: token.id, probability: token.probability, alternatives: token.alternatives)
-        return (piece, stopped)
-    }
-
-    mutating func finish() -> GeneratedPiece? {
-        let (text, stopped) = matcher.append(detokenizer.finish())
-        let rest = stopped ? text : text + matcher.finish()
-        return rest.isEmpty ? nil : GeneratedPiece(text: rest)
+    /// Encodes one image into new tensors: features [tokens, channels] and projected tokens [tokens, hidden].
+    /// - Throws: `TensorError`.
+    package func encode(
+        _ pixels: PixelTensor, cancellation: Cancellation = Cancellation()
+    ) throws -> ImageEncodings.Output {
+        var result: Result<ImageEncodings.Output, any Error>?
+        addEncoding(pixels, cancellation: cancellation) { result = $0 }
+        while result == nil, step() {}
+        guard let result else { throw TensorError.cancelled }
+        return try result.get()
     }
 }

@@ -16,19 +16,16 @@ package struct Prompt: Sendable, Hashable {
     /// conversation at once.
     /// - Parameters:
     ///   - startsSequence: true at position 0, where some tokenizers want a begin-of-sequence token
-    ///   - leading: ids that come first, such as the last token of an answer that is not in the cache yet
     /// - Throws: `GenerationError.missingSpecialToken`.
     package init(
-        _ pieces: [ChatTemplate.Piece], tokenizer: Tokenizer, template: ChatTemplate, startsSequence: Bool,
-        leading: [Int] = []
+        _ pieces: [ChatTemplate.Piece], tokenizer: Tokenizer, template: ChatTemplate, startsSequence: Bool
     ) throws(GenerationError) {
-        append(leading)
         if startsSequence, let begin = tokenizer.beginningOfSequence,
             pieces.first != tokenizer.token(of: begin).map(ChatTemplate.Piece.special)
         {
             append([begin])
         }
-        var startsText = startsSequence && leading.isEmpty
+        var startsText = startsSequence
         var pending = ""
         for piece in pieces {
             if case .text(let text) = piece {
@@ -67,23 +64,6 @@ package struct Prompt: Sendable, Hashable {
         } else {
             elements.append(.tokens(ids))
         }
-    }
-
-    /// The prompt without its first tokens and images, an image counting as one.
-    package func dropping(_ count: Int) -> Prompt {
-        var left = count
-        var rest: [Element] = []
-        for element in elements {
-            switch element {
-            case .tokens(let ids):
-                let taken = min(left, ids.count)
-                left -= taken
-                if taken < ids.count { rest.append(.tokens(Array(ids.dropFirst(taken)))) }
-            case .image:
-                if left > 0 { left -= 1 } else { rest.append(element) }
-            }
-        }
-        return Prompt(elements: rest)
     }
 
     /// The prompt with its images under other indices.

@@ -52,6 +52,26 @@ package struct Matrix {
         }
     }
 
+    /// Overwrites a row with one of another matrix that has as many columns.
+    package func copyRow(_ target: Int, from other: Matrix, row source: Int) {
+        precondition(
+            columns == other.columns && (0..<rows).contains(target) && (0..<other.rows).contains(source),
+            "shapes do not agree")
+        (pointer + target * rowStride).update(from: other.pointer + source * other.rowStride, count: columns)
+    }
+
+    /// Overwrites the matrix with rows of a float32 tensor [n, columns], from `first` on.
+    package func copy(_ tensor: Tensor, from first: Int) {
+        precondition(
+            tensor.dataType == .float32 && first >= 0 && (first + rows) * columns <= tensor.count,
+            "shapes do not agree")
+        guard let source = tensor.bytes.bindMemory(to: Float.self).baseAddress else { return }
+        for index in 0..<rows {
+            (pointer + index * rowStride).update(from: source + (first + index) * columns, count: columns)
+        }
+        withExtendedLifetime(tensor) {}
+    }
+
     /// Overwrites the matrix with a float32 tensor of as many numbers.
     package func copy(_ tensor: Tensor) {
         precondition(tensor.dataType == .float32 && tensor.count == rows * columns, "shapes do not agree")

@@ -37,6 +37,8 @@ package final class OperationLog: Sendable {
     /// In the order of their first call.
     package var entries: [Entry] { state.withLock { $0.entries } }
 
+    package func removeAll() { state.withLock { $0 = ([], [:]) } }
+
     func record(_ kind: Kind, _ shape: String, operations: Int, bytes: Int, took time: Duration) {
         state.withLock { state in
             let key = Key(kind: kind, shape: shape)

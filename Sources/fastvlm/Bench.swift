@@ -15,6 +15,7 @@ struct Bench: AsyncParsableCommand {
             fastvlm bench --model DIR
             fastvlm bench --synthetic 0.5b --resolutions 256,1024 --precisions bfloat16,int8
             fastvlm bench --synthetic 0.5b --profile --plot bench.svg
+            fastvlm bench --synthetic 0.5b --streams 1,2,4,8
 
             Times are medians (smallest–largest) of the repeats; the share is that of what the arithmetic units can \
             do at most, or of what the memory can deliver when decoding, both measured in the same run. Weights \
@@ -54,6 +55,13 @@ struct Bench: AsyncParsableCommand {
     var sampling = false
 
     @Option(
+        help: """
+            Comma-separated numbers of requests to answer at once, such as 1,2,4,8: tokens per second of all together \
+            (each behind 300 positions), and how long requests wait for each other.
+            """)
+    var streams: String?
+
+    @Option(
         help:
             "Also draw the results: an .svg or .png file, or '-' for SVG on stdout; with a roofline per precision if there is a --profile.",
         completion: .file(extensions: ["svg", "png"]))
@@ -82,6 +90,7 @@ struct Bench: AsyncParsableCommand {
         try check("--threads", threads ?? 1, in: LoadOptions.possibleThreads)
         _ = try parsedPrecisions()
         _ = try parsedResolutions(stride: 64)
+        _ = try parsedStreams()
         if let plot {
             if roundsFromStdin {
                 throw ValidationError("--plot and --rounds-from-stdin exclude each other.")
@@ -157,6 +166,9 @@ struct Bench: AsyncParsableCommand {
                     try cancellation.check()
                     try report.sampled(name, precision, try choice.seconds(options))
                 }
+            }
+            if let counts = try parsedStreams(), let side = sides.max() {
+                try measureStreams(counts, precision, side: side, bench, compute, report, cancellation)
             }
             if profile, let side = sides.max() {
                 try profile(side, precision, bench, ceilings, report, cancellation)

@@ -217,6 +217,53 @@ final class BenchReport {
         try write("  \(Self.padded("choose, \(item)", 30))\(Self.number(median * 1e6)) µs\(part)\n")
     }
 
+    /// Tokens per second of several answers at once, and how many times the first number's per stream that is.
+    func streamed(_ count: Int, _ precision: Precision, rate: Double, times: Double) throws {
+        if json {
+            return try write(
+                line: Streams(
+                    item: "streams", streams: count, precision: precision.rawValue, tokensPerSecond: rate,
+                    timesOne: times))
+        }
+        try write(
+            "  \(Self.padded("\(count) at once", 30))\(Self.number(rate)) tokens/s together, "
+                + "\(Self.number(rate / Double(count))) each, \(Self.number(times)) × one\n")
+    }
+
+    /// How long requests wait for each other.
+    func waited(_ waiting: StreamBench.Waiting, side: Int, _ precision: Precision) throws {
+        if json {
+            return try write(
+                line: Waits(
+                    item: "waiting", side: side, precision: precision.rawValue, secondsPerStep: waiting.step,
+                    longestGapWhileEncoding: waiting.longestGap, followUpAlone: waiting.alone,
+                    followUpBesidePrefill: waiting.beside))
+        }
+        try write(
+            "  \(Self.padded("longest gap", 30))\(Self.milliseconds(waiting.longestGap)) ms in an answer while an "
+                + "image of \(side)² is encoded and prefilled (\(Self.milliseconds(waiting.step)) ms without)\n"
+                + "  \(Self.padded("25 tokens more", 30))\(Self.milliseconds(waiting.alone)) ms to the first token, "
+                + "\(Self.milliseconds(waiting.beside)) ms while another image is prefilled\n")
+    }
+
+    private struct Streams: Encodable {
+        var item: String
+        var streams: Int
+        var precision: String
+        var tokensPerSecond: Double
+        var timesOne: Double
+    }
+
+    private struct Waits: Encodable {
+        var item: String
+        var side: Int
+        var precision: String
+        var secondsPerStep: Double
+        var longestGapWhileEncoding: Double
+        var followUpAlone: Double
+        var followUpBesidePrefill: Double
+    }
+
     func add(_ profile: Profile) throws {
         profiles.append(profile)
         if !json {

@@ -162,11 +162,14 @@ struct SpeedGateTests {
         let hidden = network.configuration.text.hiddenSize
         let projected = try workspace.matrix(tokens, hidden)
         let prompt = try workspace.matrix(positions, hidden)
-        let step = try workspace.matrix(1, hidden)
-        let logits = try workspace.matrix(1, network.configuration.text.vocabularySize)
+        let vocabulary = network.configuration.text.vocabularySize
+        let logits = try workspace.matrix(1, vocabulary)
+        let batch = DecoderBatch()
         let cache = network.decoder.makeCache()
-        try cache.reserve(positions + 8)
-        let ids = [3]
+        let sequences = (0..<5).map { _ in network.decoder.makeCache() }
+        let step = try workspace.matrix(sequences.count, hidden)
+        let stepLogits = try workspace.matrix(sequences.count, vocabulary)
+        let ids = [3, 1, 4, 1, 5]
 
         func encode() throws {
             try network.encoder.encode(pixels, into: features, workspace: workspace, on: compute)
@@ -179,13 +182,20 @@ struct SpeedGateTests {
         func prefill() throws {
             cache.truncate(to: 0)
             prompt.pointer.update(repeating: 0.25, count: positions * hidden)
-            try network.decoder.prefill(
-                prompt, cache: cache, logits: logits, workspace: workspace, on: compute)
+            try network.decoder.forward(
+                prompt, cache: cache, logits: logits, workspace: workspace, on: compute, batch: batch)
+        }
+        // One row of each of several sequences, which cross the border of a block now and then.
+        for (number, sequence) in sequences.enumerated() {
+            try sequence.reserve(positions + 8)
+            sequence.advance(by: 30 + number)
         }
         func decode() throws {
             network.decoder.embed(ids, into: step, on: compute)
-            try network.decoder.prefill(
-                step, cache: cache, logits: logits, workspace: workspace, on: compute)
+            batch.removeAll()
+            for sequence in sequences { batch.append(sequence, positions: 1, wanted: 1) }
+            try network.decoder.forward(
+                step, batch: batch, logits: stepLogits, workspace: workspace, on: compute)
         }
         for _ in 0..<3 {
             try encode()

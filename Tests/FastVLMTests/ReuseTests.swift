@@ -12,7 +12,7 @@ struct ReuseTests {
         options.precision = precision
         if !remembers {
             options.rememberedImages = 0
-            options.rememberedPromptBytes = 0
+            options.keyValueBytes = 0
         }
         return try await VisionLanguageModel(
             contentsOf: .directory(Fixture.url("models/tiny-hf")), options: options)
@@ -67,7 +67,7 @@ struct ReuseTests {
         var options = LoadOptions()
         options.precision = .float32
         options.rememberedImages = 0
-        options.rememberedPromptBytes = 0
+        options.keyValueBytes = 0
         options.expectedImages = [
             try image(0), .data(Data("no image".utf8)), .file(URL(filePath: "/there/is/nothing")),
             .file(URL(filePath: "/dev/zero")),
@@ -146,7 +146,7 @@ struct ReuseTests {
     func forgetting() async throws {
         var limits = LoadOptions()
         limits.rememberedImages = 1
-        limits.rememberedPromptBytes = 0
+        limits.keyValueBytes = 0
         let model = try await VisionLanguageModel(
             contentsOf: .directory(Fixture.url("models/tiny-hf")), options: limits)
         func encodes(_ number: Int) async throws -> Bool {
@@ -176,7 +176,7 @@ struct ReuseTests {
         /// Positions that a third answer, to the first question again, takes from an earlier one.
         func cached(bytes: Int?) async throws -> Int {
             var limits = LoadOptions()
-            if let bytes { limits.rememberedPromptBytes = bytes }
+            if let bytes { limits.keyValueBytes = bytes }
             let model = try await VisionLanguageModel(
                 contentsOf: .directory(Fixture.url("models/tiny-hf")), options: limits)
             for number in [0, 1] {

@@ -73,7 +73,7 @@ struct VisionLanguageModelTests {
         }
         let expected = try await undisturbed.answer("And now?", options: short())
         let got = try await disturbed.answer("And now?", options: short())
-        #expect(got.text == expected.text && got.usage == expected.usage)
+        #expect(got.text == expected.text && got.usage.positions == expected.usage.positions)
     }
 
     @Test("Requests from many tasks at once give what each gives alone")
@@ -115,7 +115,7 @@ struct VisionLanguageModelTests {
         #expect(try await task.value == false)
         let expected = try await undisturbed.answer("And now?", options: short())
         let got = try await disturbed.answer("And now?", options: short())
-        #expect(got.text == expected.text && got.usage == expected.usage)
+        #expect(got.text == expected.text && got.usage.positions == expected.usage.positions)
     }
 
     @Test("Sampling repeats with its seed, greedy decoding always")

@@ -37,12 +37,10 @@ struct FullWidthTests {
 
         let image = try RGBImage(width: side, height: side, pixels: values("image").map { UInt8($0) })
         let pixels = try ImagePreprocessor(geometry: .crop, size: side)(image)
-        var durations = StageDurations()
-        let (features, projected) = try engine.encode(
-            pixels, durations: &durations, cancellation: Cancellation())
+        let encoded = try engine.encode(pixels)
         let errors = try (
-            Self.relativeError(features.floats(), values("features")),
-            Self.relativeError(projected.floats(), values("projected"))
+            Self.relativeError(encoded.features.floats(), values("features")),
+            Self.relativeError(encoded.projected.floats(), values("projected"))
         )
         print("\(precision.rawValue) at \(side): features \(errors.0), projected \(errors.1)")
 
@@ -52,8 +50,7 @@ struct FullWidthTests {
         var request = GenerationRequest(prompt: prompt, images: [pixels])
         let greedy = try values("greedy").map { Int($0) }
         request.maximumTokens = greedy.count
-        let outcome = try engine.generate(
-            request, cache: engine.network.decoder.makeCache(), cancellation: Cancellation(), emit: { _ in })
+        let outcome = try engine.generate(request)
         print("\(precision.rawValue) at \(side): logits \(logitError), greedy \(outcome.ids) of \(greedy)")
         switch precision {
         case .float32:
@@ -91,11 +88,8 @@ struct FullWidthTests {
         func results(_ precision: Precision) throws -> [(features: [Float], logits: [Float])] {
             let engine = try Self.engine(folder, side: 256, precision: precision, compute: compute)
             return try cases.map {
-                var durations = StageDurations()
-                let (features, _) = try engine.encode(
-                    $0.pixels, durations: &durations, cancellation: Cancellation())
                 return (
-                    features.floats(),
+                    try engine.encode($0.pixels).features.floats(),
                     try Self.logits($0.prompt, pixels: $0.pixels, engine: engine, compute: compute)
                 )
             }
@@ -166,21 +160,19 @@ struct FullWidthTests {
         let embeddings = try workspace.matrix(
             prompt.length(tokensPerImage: network.tokensPerImage), network.configuration.text.hiddenSize)
         var row = 0
-        var durations = StageDurations()
         for element in prompt.elements {
             switch element {
             case .tokens(let ids):
                 network.decoder.embed(ids, into: embeddings.rows(row..<row + ids.count), on: compute)
                 row += ids.count
             case .image:
-                try engine.encode(
-                    pixels, features: nil, projected: embeddings.rows(row..<row + network.tokensPerImage),
-                    durations: &durations, cancellation: Cancellation())
+                embeddings.rows(row..<row + network.tokensPerImage)
+                    .copy(try engine.encode(pixels).projected)
                 row += network.tokensPerImage
             }
         }
         let logits = try workspace.matrix(1, network.configuration.text.vocabularySize)
-        try network.decoder.prefill(
+        try network.decoder.forward(
             embeddings, cache: network.decoder.makeCache(), logits: logits, workspace: workspace, on: compute)
         return Array(UnsafeBufferPointer(start: logits.pointer, count: logits.columns))
     }

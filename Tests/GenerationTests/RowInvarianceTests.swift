@@ -25,7 +25,7 @@ struct RowInvarianceTests {
             let piece = ids[first..<min(first + size, ids.count)]
             let rows = try workspace.matrix(piece.count, model.network.configuration.text.hiddenSize)
             decoder.embed(Array(piece), into: rows, on: model.compute)
-            try decoder.prefill(rows, cache: cache, logits: logits, workspace: workspace, on: model.compute)
+            try decoder.forward(rows, cache: cache, logits: logits, workspace: workspace, on: model.compute)
             first += size
         }
         return logits.row(0).map(\.bitPattern)

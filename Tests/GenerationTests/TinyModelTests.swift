@@ -73,10 +73,8 @@ struct TinyModel {
 
     /// Features and projection of an image.
     func encode(_ image: Int) throws -> (features: [Float], projected: [Float]) {
-        var durations = StageDurations()
-        let (features, projected) = try engine.encode(
-            images[image], durations: &durations, cancellation: Cancellation())
-        return (features.floats(), projected.floats())
+        let output = try engine.encode(images[image])
+        return (output.features.floats(), output.projected.floats())
     }
 
     /// The fixture's prompt with its images between its chunks.
@@ -92,8 +90,7 @@ struct TinyModel {
     }
 
     func generate(_ request: GenerationRequest) throws -> GenerationOutcome {
-        try engine.generate(
-            request, cache: network.decoder.makeCache(), cancellation: Cancellation(), emit: { _ in })
+        try engine.generate(request)
     }
 
     /// Scores of the position after the prompt.
@@ -103,7 +100,6 @@ struct TinyModel {
         let embeddings = try workspace.matrix(
             request.prompt.length(tokensPerImage: network.tokensPerImage), hidden)
         var row = 0
-        var durations = StageDurations()
         for element in request.prompt.elements {
             switch element {
             case .tokens(let ids):
@@ -111,14 +107,12 @@ struct TinyModel {
                 row += ids.count
             case .image(let index):
                 let target = embeddings.rows(row..<row + network.tokensPerImage)
-                try engine.encode(
-                    images[index], features: nil, projected: target, durations: &durations,
-                    cancellation: Cancellation())
+                target.copy(try engine.encode(images[index]).projected)
                 row += network.tokensPerImage
             }
         }
         let logits = try workspace.matrix(1, network.configuration.text.vocabularySize)
-        try network.decoder.prefill(
+        try network.decoder.forward(
             embeddings, cache: network.decoder.makeCache(), logits: logits, workspace: workspace, on: compute,
             chunk: chunk)
         return Array(UnsafeBufferPointer(start: logits.pointer, count: logits.columns))
@@ -267,53 +261,57 @@ struct TinyModelTests {
         #expect(model.network.configuration.text.vocabularySize == 320)
     }
 
-    @Test("A second turn over the kept cache equals one prefill of everything")
+    @Test("A second turn over what the first left equals one prefill of everything")
     func cacheAcrossTurns() throws {
         let expected = try ExpectedModel.read("tiny")
         let model = try TinyModel("tiny-hf", precision: .float32)
-        let first = model.request(expected.cases[1])
+        var first = model.request(expected.cases[1])
+        for index in first.images.indices { first.images[index].identity = index }
         let follow = [5, 17, 42, 80]
-        let cache = model.network.decoder.makeCache()
         var request = first
         request.maximumTokens = 6
-        let answer = try model.engine.generate(
-            request, cache: cache, cancellation: Cancellation(), emit: { _ in })
-        // The last generated token is not in the cache yet.
-        let continued = try model.engine.generate(
-            GenerationRequest(prompt: Prompt(elements: [.tokens(answer.ids.suffix(1) + follow)])),
-            cache: cache, cancellation: Cancellation(), emit: { _ in })
-        let whole = GenerationRequest(
-            prompt: Prompt(elements: first.prompt.elements + [.tokens(answer.ids + follow)]),
-            images: model.images)
-        #expect(try model.generate(whole).ids == continued.ids)
-        #expect(continued.promptPositions == 5)
+        let answer = try model.engine.generate(request)
+        var second = first
+        second.prompt = Prompt(elements: first.prompt.elements + [.tokens(answer.ids + follow)])
+        let continued = try model.engine.generate(second)
+        // The last generated token has not been through the decoder yet.
+        #expect(continued.promptPositions == 5 && continued.imagePositions == 0)
+        #expect(continued.cachedPositions == answer.promptPositions + 5)
+        #expect(continued.durations.encode == .zero)
+        let whole = try TinyModel("tiny-hf", precision: .float32).generate(second)
+        #expect(whole.cachedPositions == 0 && whole.ids == continued.ids)
     }
 
     @Test("A second question about the same image encodes nothing and prefills only what is new")
     func secondQuestion() throws {
         let expected = try ExpectedModel.read("tiny")
         let model = try TinyModel("tiny-hf", precision: .int8)
-        let cache = model.network.decoder.makeCache()
-        func ask(_ request: GenerationRequest) throws -> [OperationLog.Entry] {
-            let log = OperationLog()
+        let log = OperationLog()
+        let engine = GenerationEngine(
+            network: model.network, tokenizer: model.engine.tokenizer,
+            compute: model.compute.recording(to: log))
+        func ask(
+            _ request: GenerationRequest
+        ) throws -> (entries: [OperationLog.Entry], outcome: GenerationOutcome) {
+            log.removeAll()
             var request = request
             request.maximumTokens = 1
-            _ = try GenerationEngine(
-                network: model.network, tokenizer: model.engine.tokenizer,
-                compute: model.compute.recording(to: log)
-            ).generate(request, cache: cache, cancellation: Cancellation(), emit: { _ in })
-            return log.entries
+            for index in request.images.indices { request.images[index].identity = index }
+            let outcome = try engine.generate(request)
+            return (log.entries, outcome)
         }
         let encoder: Set<OperationLog.Kind> = [.stem, .depthwise, .feedForward]
         let first = try #require(expected.cases.first { $0.images.count == 1 })
         let answer = try ask(model.request(first))
-        #expect(encoder.isSubset(of: answer.map(\.kind)))
-        #expect(answer.filter { $0.kind == .stem }.reduce(0) { $0 + $1.calls } == 1)
+        #expect(encoder.isSubset(of: answer.entries.map(\.kind)))
+        #expect(answer.entries.filter { $0.kind == .stem }.reduce(0) { $0 + $1.calls } == 1)
 
-        let cached = cache.count
+        let cached = answer.outcome.promptPositions
         let new = [5, 17, 42, 80, 3]
-        let entries = try ask(GenerationRequest(prompt: Prompt(elements: [.tokens(new)])))
-        #expect(cache.count == cached + new.count)
+        var request = model.request(first)
+        request.prompt = Prompt(elements: request.prompt.elements + [.tokens(new)])
+        let (entries, outcome) = try ask(request)
+        #expect(outcome.promptPositions == new.count && outcome.cachedPositions == cached)
         #expect(encoder.isDisjoint(with: entries.map(\.kind)))
         // The layers' matrices for the new positions, the last layer for the last one beside its keys and values.
         let text = model.network.configuration.text
@@ -350,12 +348,11 @@ struct TinyModelTests {
                 images: [model.images[1], model.images[1], model.images[0]])
             request.maximumTokens = 12
             var encoded: [Int] = []
-            let outcome = try engine.generate(
-                request, cache: model.network.decoder.makeCache(), cancellation: Cancellation(),
-                encoded: { index, tokens in
-                    #expect(tokens.shape == [9, 64])
-                    encoded.append(index)
-                }, emit: { _ in })
+            let outcome = try engine.generate(request) { event in
+                guard case .encoded(let index, let tokens) = event else { return }
+                #expect(tokens.shape == [9, 64])
+                encoded.append(index)
+            }
             #expect(outcome.imagePositions == 9 * indices.count)
             let stems = log.entries.filter { $0.kind == .stem }.reduce(0) { $0 + $1.calls }
             return (outcome.ids, stems, encoded)
@@ -391,28 +388,28 @@ struct TinyModelTests {
         #expect(outcome.finish == .length)
     }
 
-    @Test("A raised flag stops encoder, prefill and decoding, and leaves the cache as it was")
+    @Test("A raised flag ends a request before any work and between tokens")
     func cancellation() throws {
         let expected = try ExpectedModel.read("tiny")
         let model = try TinyModel("tiny-hf", precision: .float32)
-        let cache = model.network.decoder.makeCache()
         let raised = Cancellation()
         raised.cancel()
         #expect(throws: TensorError.cancelled) {
-            try model.engine.generate(
-                model.request(expected.cases[1]), cache: cache, cancellation: raised, emit: { _ in })
+            try model.engine.generate(model.request(expected.cases[1]), cancellation: raised) { _ in
+                Issue.record("there was an event")
+            }
         }
         let later = Cancellation()
         var pieces = 0
         #expect(throws: TensorError.cancelled) {
-            try model.engine.generate(model.request(expected.cases[0]), cache: cache, cancellation: later) {
-                _ in
+            try model.engine.generate(model.request(expected.cases[0]), cancellation: later) { event in
+                guard case .piece = event else { return }
                 pieces += 1
                 if pieces == 3 { later.cancel() }
             }
         }
         #expect(pieces == 3)
-        #expect(cache.count == 0)
+        #expect(model.engine.requestCount == 0)
     }
 
     @Test("A flag raised while the encoder runs stops it before it is through")
@@ -427,11 +424,9 @@ struct TinyModelTests {
             cancellation.cancel()
         }
         thread.start()
-        var durations = StageDurations()
         #expect(throws: TensorError.cancelled) {
-            try model.engine.encode(pixels, durations: &durations, cancellation: cancellation)
+            try model.engine.encode(pixels, cancellation: cancellation)
         }
-        #expect(durations.encode == .zero)
     }
 
     @Test("Ids outside the vocabulary and images that are not there are refused")
@@ -462,9 +457,9 @@ struct TinyModelTests {
         request = model.request(expected.cases[0])
         request.stopStrings = ["system"]
         var text = ""
-        let byString = try model.engine.generate(
-            request, cache: model.network.decoder.makeCache(), cancellation: Cancellation()
-        ) { text += $0.text }
+        let byString = try model.engine.generate(request) {
+            if case .piece(let piece) = $0 { text += piece.text }
+        }
         #expect(byString.finish == .stop)
         #expect(!text.contains("system") && byString.ids.count < 72)
     }

@@ -138,15 +138,17 @@ struct BlockTests {
             let layer = try DecoderLayer(loader.part("decoder.layers.0"), configuration: configuration)
             let rotary = try RotaryTable(
                 headDimension: headDimension, theta: try number("ropeTheta"), positions: 64)
-            let cache = KeyValueCache(layers: 1, width: configuration.keyValueWidth)
+            let cache = KeyValueCache(
+                KeyValueShape(layers: 1, width: configuration.keyValueWidth, isBFloat16: false))
+            let batch = DecoderBatch()
             let workspace = Workspace()
             // The cache carries the first positions over to the later ones.
             for (input, output) in try file.cases {
                 try cache.reserve(cache.count + input.shape[0])
                 let x = try workspace.matrix(input)
-                try layer(
-                    x, wanted: 0..<x.rows, index: 0, rotary: rotary, cache: cache, workspace: workspace,
-                    on: compute)
+                batch.removeAll()
+                batch.append(cache, positions: x.rows, wanted: x.rows)
+                try layer(x, batch: batch, index: 0, rotary: rotary, workspace: workspace, on: compute)
                 cache.advance(by: x.rows)
                 let got = UnsafeBufferPointer(start: x.pointer, count: x.rows * x.columns)
                 let error = relativeError(got, output.floats())

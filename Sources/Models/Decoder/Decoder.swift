@@ -66,12 +66,15 @@ package struct Decoder: Sendable {
         }
     }
 
-    /// A cache for one sequence of this decoder.
-    package func makeCache() -> KeyValueCache {
-        KeyValueCache(
+    /// What the keys and values of a position are.
+    package var keyValueShape: KeyValueShape {
+        KeyValueShape(
             layers: configuration.layers, width: configuration.keyValueHeads * configuration.headDimension,
-            isHalf: roundsCache)
+            isBFloat16: roundsCache)
     }
+
+    /// A cache for one sequence of this decoder.
+    package func makeCache() -> KeyValueCache { KeyValueCache(keyValueShape) }
 
     /// Token embeddings.
     /// - Parameters:
@@ -81,53 +84,71 @@ package struct Decoder: Sendable {
         compute.gather(ids, from: embedding, into: y)
     }
 
-    /// Runs new positions through all layers, in chunks, and returns the logits of the last one only.
+    /// Runs new positions of several sequences through all layers: one step.
+    ///
+    /// A row's result has the same bits whatever the other rows are.
+    /// - Parameters:
+    ///   - embeddings: [batch.rows, hiddenSize]; overwritten
+    ///   - batch: which positions of which sequences the rows are; their caches are advanced when all is done
+    ///   - logits: [batch.wantedCount, n], overwritten with the scores of vocabulary rows 0..<n
+    ///   - progress: receives the number of layers that are done
+    /// - Throws: `TensorError.cancelled` when the flag was raised before the logits were complete, `allocationFailed`.
+    ///   The caches then have what they had before.
+    package func forward(
+        _ embeddings: Matrix, batch: DecoderBatch, logits: Matrix, workspace: Workspace,
+        on compute: Compute, progress: (Int) -> Void = { _ in }
+    ) throws(TensorError) {
+        precondition(
+            embeddings.rows > 0 && embeddings.rows == batch.rows && logits.rows == batch.wantedCount,
+            "rows do not agree with the batch")
+        let mark = workspace.mark()
+        defer { workspace.release(to: mark) }
+        let wanted = try workspace.matrix(batch.wantedCount, configuration.hiddenSize)
+        for (index, layer) in layers.enumerated() {
+            try compute.checkCancellation()
+            if index + 1 < layers.count {
+                try layer(
+                    embeddings, batch: batch, index: index, rotary: rotary, workspace: workspace,
+                    on: compute)
+            } else {
+                try layer(
+                    embeddings, wanted: wanted, batch: batch, index: index, rotary: rotary,
+                    workspace: workspace, on: compute)
+            }
+            progress(index + 1)
+        }
+        if wanted.rows > 0 {
+            compute.rmsNorm(wanted, weight: norm, epsilon: configuration.rmsNormEpsilon, into: wanted)
+            // In float32 precision a bfloat16 table is multiplied as it is: nothing rounds the row.
+            compute.logits(wanted, output, isExact: !roundsCache, into: logits)
+        }
+        // A flag raised within the last layer leaves keys and values undefined.
+        try compute.checkCancellation()
+        batch.advance()
+    }
+
+    /// Runs new positions of one sequence through all layers, in chunks, and returns the scores of the last one.
     /// - Parameters:
     ///   - embeddings: [new positions, hiddenSize], at least one row; overwritten
     ///   - cache: what came before; advanced by the new positions
     ///   - logits: [1, n], overwritten with the scores of vocabulary rows 0..<n
     ///   - chunk: positions that go through the layers together
-    ///   - progress: told how many of the new positions are done, after each layer of a chunk
     /// - Throws: `TensorError.cancelled` when the flag was raised before the logits were complete (the cache then
-    ///   holds only whole chunks, or all of them), `allocationFailed`.
-    package func prefill(
+    ///   holds only whole chunks), `allocationFailed`.
+    package func forward(
         _ embeddings: Matrix, cache: KeyValueCache, logits: Matrix, workspace: Workspace,
-        on compute: Compute, chunk size: Int = Decoder.prefillChunk, progress: (Double) -> Void = { _ in }
+        on compute: Compute, batch: DecoderBatch = DecoderBatch(), chunk size: Int = Decoder.prefillChunk
     ) throws(TensorError) {
-        precondition(embeddings.rows > 0 && size > 0, "prefill needs at least one position")
+        precondition(embeddings.rows > 0 && size > 0, "there must be at least one position")
         try cache.reserve(cache.count + embeddings.rows)
-        var start = 0
-        while start < embeddings.rows {
+        for start in stride(from: 0, to: embeddings.rows, by: size) {
             let end = min(start + size, embeddings.rows)
-            let chunk = embeddings.rows(start..<end)
-            for (index, layer) in layers.enumerated() {
-                try compute.checkCancellation()
-                try layer(
-                    chunk, wanted: wantedRows(of: chunk, isLastChunk: end == embeddings.rows, layer: index),
-                    index: index, rotary: rotary, cache: cache, workspace: workspace, on: compute)
-                let done = Double(start) + Double(chunk.rows) * Double(index + 1) / Double(layers.count)
-                progress(done / Double(embeddings.rows))
-            }
-            // A flag raised within the last layer leaves keys and values undefined.
-            try compute.checkCancellation()
-            cache.advance(by: chunk.rows)
-            start = end
+            let isLast = end == embeddings.rows
+            batch.removeAll()
+            batch.append(cache, positions: end - start, wanted: isLast ? 1 : 0)
+            try forward(
+                embeddings.rows(start..<end), batch: batch, logits: isLast ? logits : logits.rows(0..<0),
+                workspace: workspace, on: compute)
         }
-        let mark = workspace.mark()
-        defer { workspace.release(to: mark) }
-        let last = try workspace.matrix(1, configuration.hiddenSize)
-        compute.rmsNorm(
-            embeddings.rows(embeddings.rows - 1..<embeddings.rows), weight: norm,
-            epsilon: configuration.rmsNormEpsilon, into: last)
-        // In float32 precision a bfloat16 table is multiplied as it is: nothing rounds the row.
-        compute.logits(last, output, isExact: !roundsCache, into: logits)
-        try compute.checkCancellation()
-    }
-
-    /// Nothing reads the last layer's output except at the very last position, so only that row is computed there;
-    /// keys and values are still written for every row.
-    private func wantedRows(of chunk: Matrix, isLastChunk: Bool, layer: Int) -> Range<Int> {
-        guard layer == layers.count - 1 else { return 0..<chunk.rows }
-        return isLastChunk ? chunk.rows - 1..<chunk.rows : 0..<0
     }
 }

@@ -35,50 +35,94 @@ package struct DecoderLayer: Sendable {
 
     /// Adds the layer to the residual stream and writes the keys and values of the new positions.
     /// - Parameters:
-    ///   - x: [new positions, hiddenSize], the residual stream; only the rows `wanted` are updated
-    ///   - wanted: the rows whose output somebody will read: all of them, or in the last layer only the last
-    ///   - index: which layer of `cache` this is
-    ///   - cache: reserved for `cache.count + x.rows` positions; not advanced here
+    ///   - x: [rows, hiddenSize], the residual stream of all rows of the batch
+    ///   - index: which layer of the caches this is
     package func callAsFunction(
-        _ x: Matrix, wanted: Range<Int>, index: Int, rotary: RotaryTable, cache: KeyValueCache,
+        _ x: Matrix, batch: DecoderBatch, index: Int, rotary: RotaryTable, workspace: Workspace,
+        on compute: Compute
+    ) throws(TensorError) {
+        let mark = workspace.mark()
+        defer { workspace.release(to: mark) }
+        let normalized = try workspace.matrix(x.rows, configuration.hiddenSize)
+        compute.rmsNorm(x, weight: inputNorm, epsilon: configuration.rmsNormEpsilon, into: normalized)
+        try storeKeysAndValues(
+            normalized, batch: batch, index: index, rotary: rotary, workspace: workspace, on: compute)
+        try attendAndFeedForward(
+            x, normalized, parts: batch.parts, index: index, rotary: rotary, workspace: workspace,
+            on: compute)
+    }
+
+    /// The same for a last layer, whose output nobody reads but where scores are wanted.
+    /// - Parameters:
+    ///   - x: [rows, hiddenSize], the residual stream of all rows of the batch
+    ///   - wanted: [wanted rows, hiddenSize], overwritten with what becomes of those rows
+    package func callAsFunction(
+        _ x: Matrix, wanted: Matrix, batch: DecoderBatch, index: Int, rotary: RotaryTable,
         workspace: Workspace, on compute: Compute
     ) throws(TensorError) {
         let mark = workspace.mark()
         defer { workspace.release(to: mark) }
-        let first = cache.count
-        let total = first + x.rows
         let normalized = try workspace.matrix(x.rows, configuration.hiddenSize)
         compute.rmsNorm(x, weight: inputNorm, epsilon: configuration.rmsNormEpsilon, into: normalized)
+        try storeKeysAndValues(
+            normalized, batch: batch, index: index, rotary: rotary, workspace: workspace, on: compute)
+        guard wanted.rows > 0 else { return }
+        let normalizedWanted = try workspace.matrix(wanted.rows, configuration.hiddenSize)
+        for (target, source) in batch.wantedRows.enumerated() {
+            wanted.copyRow(target, from: x, row: source)
+            normalizedWanted.copyRow(target, from: normalized, row: source)
+        }
+        try attendAndFeedForward(
+            wanted, normalizedWanted, parts: batch.wantedParts, index: index, rotary: rotary,
+            workspace: workspace, on: compute)
+    }
 
-        let keys = cache.keys(layer: index, positions: total)
-        let values = cache.values(layer: index, positions: total)
-        let new = try workspace.matrix(x.rows, keys.columns)
+    /// - Parameter normalized: [rows, hiddenSize]
+    private func storeKeysAndValues(
+        _ normalized: Matrix, batch: DecoderBatch, index: Int, rotary: RotaryTable, workspace: Workspace,
+        on compute: Compute
+    ) throws(TensorError) {
+        let mark = workspace.mark()
+        defer { workspace.release(to: mark) }
+        let width = configuration.keyValueHeads * configuration.headDimension
+        let new = try workspace.matrix(normalized.rows, width)
         key(normalized, into: new, on: compute)
-        compute.rotate(
-            new, headDimension: configuration.headDimension, table: rotary, firstPosition: first)
-        keys.store(new, from: first)
+        batch.parts.withUnsafeBufferPointer {
+            compute.rotate(new, headDimension: configuration.headDimension, table: rotary, parts: $0)
+        }
+        for part in batch.parts {
+            part.blocks.storeKeys(new.rows(part.rows), layer: index, from: part.causalOffset)
+        }
         value(normalized, into: new, on: compute)
-        values.store(new, from: first)
-        guard !wanted.isEmpty else { return }
+        for part in batch.parts {
+            part.blocks.storeValues(new.rows(part.rows), layer: index, from: part.causalOffset)
+        }
+    }
 
-        let residual = x.rows(wanted)
-        let queries = try workspace.matrix(wanted.count, configuration.heads * configuration.headDimension)
-        let attended = try workspace.matrix(wanted.count, queries.columns)
-        query(normalized.rows(wanted), into: queries, on: compute)
-        compute.rotate(
-            queries, headDimension: configuration.headDimension, table: rotary,
-            firstPosition: first + wanted.lowerBound)
-        compute.attention(
-            queries: queries, keys: keys, values: values, heads: configuration.heads,
-            keyValueHeads: configuration.keyValueHeads,
-            scale: 1 / Float(configuration.headDimension).squareRoot(),
-            causalOffset: first + wanted.lowerBound, into: attended)
+    /// - Parameters:
+    ///   - residual: [rows of the parts, hiddenSize], added to
+    ///   - normalized: the same rows behind the first norm; overwritten
+    private func attendAndFeedForward(
+        _ residual: Matrix, _ normalized: Matrix, parts: [AttentionPart], index: Int, rotary: RotaryTable,
+        workspace: Workspace, on compute: Compute
+    ) throws(TensorError) {
+        let queries = try workspace.matrix(
+            residual.rows, configuration.heads * configuration.headDimension)
+        let attended = try workspace.matrix(residual.rows, queries.columns)
+        query(normalized, into: queries, on: compute)
+        parts.withUnsafeBufferPointer { parts in
+            compute.rotate(queries, headDimension: configuration.headDimension, table: rotary, parts: parts)
+            compute.attention(
+                queries: queries, parts: parts, layer: index, heads: configuration.heads,
+                keyValueHeads: configuration.keyValueHeads,
+                scale: 1 / Float(configuration.headDimension).squareRoot(), into: attended)
+        }
         compute.linearAdding(attended, output.weight, bias: output.bias, to: residual)
 
-        let between = normalized.rows(wanted)
-        let hidden = try workspace.matrix(wanted.count, configuration.intermediateSize)
-        compute.rmsNorm(residual, weight: postNorm, epsilon: configuration.rmsNormEpsilon, into: between)
-        compute.gatedLinear(between, gateAndUp, into: hidden)
+        let hidden = try workspace.matrix(residual.rows, configuration.intermediateSize)
+        compute.rmsNorm(
+            residual, weight: postNorm, epsilon: configuration.rmsNormEpsilon, into: normalized)
+        compute.gatedLinear(normalized, gateAndUp, into: hidden)
         compute.linearAdding(hidden, down.weight, bias: down.bias, to: residual)
     }
 }

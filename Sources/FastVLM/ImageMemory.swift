@@ -25,9 +25,17 @@ final class ImageMemory: Sendable {
         var byteCount: Int { bytes.count + known.tokens.byteCount }
     }
 
+    /// An image that requests are about that are not finished.
+    private struct Pending: Sendable {
+        let bytes: Data
+        let identity: Int
+        var users = 1
+    }
+
     private struct State {
         /// The one used last is the last one.
         var entries: [Entry] = []
+        var pending: [Pending] = []
         var next = 0
     }
 
@@ -62,11 +70,30 @@ final class ImageMemory: Sendable {
         return found.known
     }
 
-    /// For an image that is not known.
-    func newIdentity() -> Int {
+    /// The visual tokens of an image by its identity.
+    func tokens(of identity: Int) -> Tensor? {
+        state.withLock { $0.entries.last { $0.known.identity == identity }?.known.tokens }
+    }
+
+    /// The identity of an image that is not known: the same for all requests that are about it at once. Each call is
+    /// followed by one of ``release(identity:)`` when its request is finished.
+    func claimIdentity(of bytes: Data) -> Int {
         state.withLock { state in
+            if let place = state.pending.firstIndex(where: { $0.bytes == bytes }) {
+                state.pending[place].users += 1
+                return state.pending[place].identity
+            }
             defer { state.next += 1 }
+            state.pending.append(Pending(bytes: bytes, identity: state.next))
             return state.next
+        }
+    }
+
+    func release(identity: Int) {
+        state.withLock { state in
+            guard let place = state.pending.firstIndex(where: { $0.identity == identity }) else { return }
+            state.pending[place].users -= 1
+            if state.pending[place].users == 0 { state.pending.remove(at: place) }
         }
     }
 
@@ -90,55 +117,4 @@ final class ImageMemory: Sendable {
 
     /// Identities are not given again: conversations that go on still hold the old ones.
     func forget() { state.withLock { $0.entries = [] } }
-}
-
-/// One element of a sequence.
-enum PromptSymbol: Hashable {
-    case token(Int)
-    /// An image, by its identity in the ``ImageMemory``, with the positions it takes.
-    case image(Int, positions: Int)
-
-    var positions: Int {
-        switch self {
-        case .token: 1
-        case .image(_, let positions): positions
-        }
-    }
-}
-
-/// Conversations whose keys and values later prompts may begin with: the system prompt, the same image.
-struct PromptMemory {
-    /// Fewer positions are sooner computed than looked for.
-    static let fewest = 8
-
-    private let byteLimit: Int
-    /// The one used last is the last one.
-    private var conversations: [Conversation] = []
-
-    init(byteLimit: Int) { self.byteLimit = byteLimit }
-
-    mutating func keep(_ conversation: Conversation) {
-        conversations.removeAll { $0 === conversation }
-        guard conversation.cache.byteCount <= byteLimit else { return }
-        conversations.append(conversation)
-        while conversations.reduce(0, { $0 + $1.cache.byteCount }) > byteLimit {
-            conversations.removeFirst()
-        }
-    }
-
-    mutating func forget() { conversations = [] }
-
-    /// Fills an empty conversation with what it can share with an earlier one.
-    /// - Parameter symbols: of the whole prompt, of which at least the last stays to be computed
-    func fill(_ conversation: Conversation, from symbols: [PromptSymbol]) throws(TensorError) {
-        var best: (conversation: Conversation, symbols: Int, positions: Int)?
-        for other in conversations {
-            let common = zip(symbols.dropLast(), other.symbols).prefix { $0 == $1 }
-            let positions = common.reduce(0) { $0 + $1.0.positions }
-            if positions > best?.positions ?? Self.fewest - 1 { best = (other, common.count, positions) }
-        }
-        guard let best else { return }
-        try conversation.cache.copy(best.positions, from: best.conversation.cache)
-        conversation.symbols = Array(symbols.prefix(best.symbols))
-    }
 }

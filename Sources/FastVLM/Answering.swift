@@ -1,0 +1,147 @@
+internal import Checkpoints
+internal import Generation
+internal import Models
+internal import Synchronization
+internal import Tensors
+
+/// Takes a turn from its question to its answer: preparation, engine, and what the conversation keeps of it.
+struct Answering: Sendable {
+    let actor: InferenceActor
+    let preparation: TurnPreparation
+    let memory: ImageMemory
+    let network: VisionLanguageNetwork
+
+    /// - Parameters:
+    ///   - place: in the conversation's line
+    ///   - progress: receives the fraction of the prefill done
+    /// - Throws: `CancellationError`, and the errors of the modules below.
+    func answer(
+        _ turn: Turn, in conversation: Conversation, place: WeightedSemaphore.Claim,
+        cancellation: Cancellation, progress: @escaping @Sendable (Double) -> Void,
+        emit: @escaping @Sendable (AnswerPiece) -> Void
+    ) async throws -> Answer {
+        let deadline = turn.options.timeLimit.map { ContinuousClock.now + $0 }
+        let prepared = try await within(deadline) {
+            try preparation.limits.waiting.enter()
+            defer { preparation.limits.waiting.leave() }
+            try await place.granted()
+            return try await preparation.prepare(turn, in: conversation)
+        } late: {
+            preparation.release($0)
+        }
+        defer { preparation.release(prepared) }
+        var request = conversation.request(for: prepared.prompt, images: prepared.images.map(\.content))
+        turn.options.apply(to: &request)
+        request.deadline = deadline
+        let earlier = request.images.count - prepared.images.count
+        let collected = Mutex(Collected())
+        let (outcome, error) = await actor.generate(request, cancellation: cancellation) { event in
+            switch event {
+            case .encoding: break
+            case .encoded(let index, let tokens):
+                collected.withLock { $0.encoded[index] = tokens }
+                guard prepared.images.indices.contains(index - earlier) else { break }
+                let image = prepared.images[index - earlier]
+                guard let identity = image.content.identity else { break }
+                memory.keep(tokens, of: image.bytes, identity: identity, remarks: image.remarks)
+            case .prefilling(let fraction): progress(fraction)
+            case .piece(let piece):
+                let token = AnswerToken(piece)
+                collected.withLock { collected in
+                    collected.text += piece.text
+                    if let token { collected.tokens.append(token) }
+                }
+                emit(AnswerPiece(text: piece.text, token: token, answer: nil))
+            case .finished: break
+            }
+        }
+        let all = collected.withLock { $0 }
+        if error == nil || (isCancellation(error) && !outcome.ids.isEmpty) {
+            keep(request, outcome, all, in: conversation)
+        }
+        if let error { throw error }
+        return Self.answer(prepared, outcome, all)
+    }
+
+    private struct Collected {
+        var text = ""
+        var tokens: [AnswerToken] = []
+        /// Visual tokens by the place of their image in the request.
+        var encoded: [Int: Tensor] = [:]
+    }
+
+    private func isCancellation(_ error: (any Error)?) -> Bool {
+        if case TensorError.cancelled? = error { true } else { false }
+    }
+
+    private func keep(
+        _ request: GenerationRequest, _ outcome: GenerationOutcome, _ collected: Collected,
+        in conversation: Conversation
+    ) {
+        var request = request
+        for (index, image) in request.images.enumerated() {
+            // Another request may have encoded it.
+            if let tokens = collected.encoded[index] ?? image.identity.flatMap(memory.tokens) {
+                request.images[index].content = .encoded(tokens)
+            }
+        }
+        let ends = outcome.ids.last.map(network.configuration.endOfSequenceIDs.contains) ?? false
+        conversation.append(request, ids: ends ? outcome.ids.dropLast() : outcome.ids)
+    }
+
+    private static func answer(
+        _ turn: PreparedTurn, _ outcome: GenerationOutcome, _ collected: Collected
+    ) -> Answer {
+        var tokens = collected.tokens
+        // A token that ends the turn is chosen but never shown.
+        if let ending = outcome.ending, let token = AnswerToken(ending) { tokens.append(token) }
+        let end = ContinuousClock.now
+        let began = outcome.began ?? end
+        return Answer(
+            text: collected.text, tokens: tokens, finishReason: outcome.finish == .stop ? .stop : .length,
+            usage: Usage(
+                promptTokens: outcome.promptPositions, imageTokens: outcome.imagePositions,
+                cachedTokens: outcome.cachedPositions, completionTokens: outcome.ids.count),
+            timings: Timings(
+                decodeImage: turn.durations.decode.seconds, preprocess: turn.durations.preprocess.seconds,
+                encode: outcome.durations.encode.seconds, project: outcome.durations.project.seconds,
+                prefill: outcome.durations.prefill.seconds,
+                timeToFirstToken: (turn.elapsed + ((outcome.firstToken ?? end) - began)).seconds,
+                perToken: outcome.durations.decode.map(\.seconds),
+                total: (turn.elapsed + (end - began)).seconds),
+            remarks: turn.remarks)
+    }
+}
+
+/// Runs `body`, and cancels it at the deadline.
+/// - Parameter late: receives what it came to nevertheless
+/// - Throws: `GenerationError.deadlineExceeded` then.
+private func within<Value: Sendable>(
+    _ deadline: ContinuousClock.Instant?, _ body: @escaping @Sendable () async throws -> Value,
+    late: (Value) -> Void
+) async throws -> Value {
+    guard let deadline else { return try await body() }
+    return try await withThrowingTaskGroup(of: Value?.self) { group in
+        group.addTask { try await body() }
+        group.addTask {
+            try await Task.sleep(until: deadline)
+            return nil
+        }
+        let first = try await group.next()
+        group.cancelAll()
+        if let value = first ?? nil { return value }
+        if let value = try? await group.next() ?? nil { late(value) }
+        throw GenerationError.deadlineExceeded
+    }
+}
+
+extension AnswerToken {
+    init?(_ piece: GeneratedPiece) {
+        guard let id = piece.id else { return nil }
+        self.init(
+            id: id, logProbability: piece.probability?.logProbability,
+            alternatives: piece.alternatives.map {
+                Alternative(id: $0.id, logProbability: $0.logProbability)
+            })
+    }
+}

@@ -1,0 +1,212 @@
+import Generation
+import ImageInput
+import Models
+import Tensors
+import TestSupport
+import Testing
+
+@Suite("Several requests at once")
+struct EngineTests {
+    /// Requests of all kinds: with and without images, the same one, the same beginning, sampled, of several lengths.
+    private func requests(_ model: TinyModel) throws -> [GenerationRequest] {
+        let expected = try ExpectedModel.read("tiny")
+        var requests = expected.cases.prefix(4).map(model.request)
+        // The same beginning as the first, and the same image as another one.
+        var same = requests[0]
+        same.prompt = Prompt(elements: same.prompt.elements + [.tokens([9, 8, 7])])
+        requests.append(same)
+        var image = GenerationRequest(
+            prompt: Prompt(elements: [.tokens([4, 4]), .image(1), .tokens([80, 3])]), images: model.images)
+        image.sampling.temperature = 0.9
+        image.sampling.seed = 11
+        requests.append(image)
+        image.prompt = Prompt(elements: [.image(1), .image(0), .tokens([17])])
+        requests.append(image)
+        requests.append(GenerationRequest(prompt: Prompt(elements: [.tokens((0..<100).map { $0 % 250 })])))
+        for index in requests.indices {
+            requests[index].maximumTokens = 12 + 5 * index
+            for place in requests[index].images.indices { requests[index].images[place].identity = place }
+        }
+        return requests
+    }
+
+    private func engine(_ model: TinyModel, keyValueBytes: Int = 256 << 20) -> GenerationEngine {
+        GenerationEngine(
+            network: model.network, tokenizer: model.engine.tokenizer, compute: model.compute,
+            keyValueBytes: keyValueBytes)
+    }
+
+    /// Answers of requests that are added at the given steps.
+    private func run(
+        _ requests: [GenerationRequest], on engine: GenerationEngine, at steps: (Int) -> Int
+    ) throws -> [[Int]] {
+        var answers = requests.map { _ in [Int]() }
+        var left = requests.count
+        var step = 0
+        while left > 0 {
+            for (index, request) in requests.enumerated() where steps(index) == step {
+                try engine.add(request, cancellation: Cancellation()) { event in
+                    guard case .finished(let outcome, let error) = event else { return }
+                    #expect(error == nil)
+                    answers[index] = outcome.ids
+                    left -= 1
+                }
+            }
+            _ = engine.step()
+            step += 1
+            if step > 10_000 { break }
+        }
+        #expect(engine.requestCount == 0)
+        return answers
+    }
+
+    private static let combinations = InstructionSet.available.flatMap { set in
+        Precision.allCases.map { (set, $0) }
+    }
+
+    @Test("An answer does not depend on its company, nor on when the others come", arguments: combinations)
+    func company(set: InstructionSet, precision: Precision) throws {
+        let model = try TinyModel("tiny-hf", precision: precision, instructionSet: set)
+        let requests = try requests(model)
+        let alone = try requests.map { try engine(model, keyValueBytes: 0).generate($0).ids }
+        #expect(Set(alone).count > 4)
+        #expect(try run(requests, on: engine(model)) { _ in 0 } == alone, "\(set) \(precision), at once")
+        #expect(
+            try run(requests, on: engine(model)) { ($0 * 5) % 11 } == alone, "\(set) \(precision), one by one"
+        )
+    }
+
+    @Test("Requests that give up their blocks for others answer the same")
+    func preemption() throws {
+        let model = try TinyModel("tiny-hf", precision: .int8)
+        let requests = try requests(model)
+        let alone = try requests.map { try engine(model, keyValueBytes: 0).generate($0).ids }
+        // Room for the longest sequence only, which is less than all of them take.
+        let tight = engine(model, keyValueBytes: 0)
+        #expect(try run(requests, on: tight) { _ in 0 } == alone)
+        #expect(tight.pool.byteCount == 0)
+        let roomy = 12 * model.network.decoder.keyValueShape.bytesPerBlock
+        let some = engine(model, keyValueBytes: roomy)
+        #expect(try run(requests, on: some) { $0 } == alone)
+        #expect(some.pool.byteCount <= roomy)
+    }
+
+    @Test("An image that several requests are about is encoded once, and everybody has its tokens")
+    func sharedImage() throws {
+        let model = try TinyModel("tiny-hf", precision: .float32)
+        let log = OperationLog()
+        let engine = GenerationEngine(
+            network: model.network, tokenizer: model.engine.tokenizer,
+            compute: model.compute.recording(to: log))
+        var encoded = 0
+        var answers: [[Int]] = []
+        for number in 0..<5 {
+            var request = GenerationRequest(
+                prompt: Prompt(elements: [.tokens([number]), .image(0), .tokens([3])]),
+                images: [model.images[2]])
+            request.images[0].identity = 77
+            request.maximumTokens = 5
+            try engine.add(request, cancellation: Cancellation()) { event in
+                if case .encoded = event { encoded += 1 }
+                if case .finished(let outcome, _) = event { answers.append(outcome.ids) }
+            }
+        }
+        while engine.step() {}
+        #expect(encoded == 1 && answers.count == 5)
+        #expect(log.entries.filter { $0.kind == .stem }.reduce(0) { $0 + $1.calls } == 1)
+    }
+
+    /// Moments of a request at which it is cancelled.
+    enum Moment: CaseIterable { case waiting, encoding, prefilling, decoding, lastToken }
+
+    @Test(
+        "Cancelled at any moment, a request ends at the next step and nobody else notices",
+        arguments: Moment.allCases)
+    func cancelled(moment: Moment) throws {
+        let model = try TinyModel("tiny-hf", precision: .int8)
+        let engine = engine(model)
+        var other = GenerationRequest(prompt: Prompt(elements: [.tokens([5, 17, 42])]))
+        other.maximumTokens = 40
+        let expected = try self.engine(model).generate(other).ids
+        var answer: [Int]?
+        try engine.add(other, cancellation: Cancellation()) {
+            if case .finished(let outcome, _) = $0 { answer = outcome.ids }
+        }
+        var request = GenerationRequest(
+            prompt: Prompt(elements: [.tokens([1, 2, 3]), .image(0), .tokens([4])]), images: model.images)
+        request.maximumTokens = 6
+        let cancellation = Cancellation()
+        var pieces = 0
+        var end: (outcome: GenerationOutcome, error: (any Error)?)?
+        try engine.add(request, cancellation: cancellation) { event in
+            switch event {
+            case .encoding: if moment == .encoding { cancellation.cancel() }
+            case .encoded: break
+            case .prefilling: if moment == .prefilling { cancellation.cancel() }
+            case .piece:
+                pieces += 1
+                if pieces == (moment == .lastToken ? 6 : 3), moment == .decoding || moment == .lastToken {
+                    cancellation.cancel()
+                }
+            case .finished(let outcome, let error): end = (outcome, error)
+            }
+        }
+        if moment == .waiting { cancellation.cancel() }
+        while engine.step() {}
+        #expect(answer == expected)
+        let (outcome, error) = try #require(end)
+        switch moment {
+        case .lastToken:
+            // Nothing was left to break off.
+            #expect(error == nil && outcome.ids.count == 6)
+        case .decoding:
+            #expect(error as? TensorError == .cancelled && outcome.ids.count == 3 && pieces == 3)
+        case .waiting, .encoding:
+            #expect(error as? TensorError == .cancelled && outcome.ids.isEmpty && pieces == 0)
+        case .prefilling:
+            // The step that was running still chose the first token.
+            #expect(error as? TensorError == .cancelled && outcome.ids.count == pieces && pieces <= 1)
+        }
+    }
+
+    @Test("A request whose time is over ends with its error, between tokens as well as before any work")
+    func deadline() throws {
+        let model = try TinyModel("tiny-hf", precision: .int8)
+        var request = GenerationRequest(prompt: Prompt(elements: [.tokens([5, 17, 42])]))
+        request.maximumTokens = 250
+        request.deadline = ContinuousClock.now
+        #expect(throws: GenerationError.deadlineExceeded) { try engine(model).generate(request) }
+        request.deadline = ContinuousClock.now + .seconds(3600)
+        #expect(try engine(model).generate(request).ids.count == 250)
+    }
+
+    @Test("Thousands of requests of all kinds hold no more than the limit")
+    func memory() throws {
+        let model = try TinyModel("tiny-hf", precision: .int8)
+        let limit = 20 * model.network.decoder.keyValueShape.bytesPerBlock
+        let engine = engine(model, keyValueBytes: limit)
+        var state: UInt64 = 3
+        func next(_ bound: Int) -> Int {
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return Int(state >> 33) % bound
+        }
+        var finished = 0
+        var scratch: Int?
+        for number in 0..<2_000 {
+            var request = GenerationRequest(
+                prompt: Prompt(elements: [.tokens((0...next(60)).map { _ in next(3) })]))
+            request.maximumTokens = 1 + next(4)
+            let cancellation = Cancellation()
+            let isLeft = next(10) == 0
+            try engine.add(request, cancellation: cancellation) { event in
+                if isLeft, case .piece = event { cancellation.cancel() }
+                if case .finished = event { finished += 1 }
+            }
+            while engine.requestCount > 6 { _ = engine.step() }
+            #expect(engine.pool.byteCount <= limit)
+            if number == 500 { scratch = engine.scratchBytes }
+        }
+        while engine.step() {}
+        #expect(finished == 2_000 && engine.scratchBytes == scratch)
+    }
+}
