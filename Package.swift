@@ -59,9 +59,10 @@ let package = Package(
             linkerSettings: [
                 .linkedLibrary("gif", .when(traits: ["GIF"])),
                 .linkedLibrary("tiff", .when(traits: ["TIFF"])),
-                .linkedLibrary("heif", .when(traits: ["HEIF"])),
-                .linkedLibrary("de265", .when(traits: ["HEIF"])),
-                .linkedLibrary("dav1d", .when(traits: ["HEIF"])),
+                // On Linux they are opened when the first such file is (heif_library.h).
+                .linkedLibrary("heif", .when(platforms: [.macOS], traits: ["HEIF"])),
+                .linkedLibrary("de265", .when(platforms: [.macOS], traits: ["HEIF"])),
+                .linkedLibrary("dav1d", .when(platforms: [.macOS], traits: ["HEIF"])),
             ]),
         module("SystemFiles", []),
         module("Tensors", ["CKernels", "SystemFiles"]),
@@ -85,8 +86,8 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ]),
         .systemLibrary(name: "CEdit", pkgConfig: "libedit", providers: [.apt(["libedit-dev"])]),
-        .systemLibrary(
-            name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+        // On Linux it is opened when the first address is fetched.
+        .target(name: "CCurl", linkerSettings: [.linkedLibrary("curl", .when(platforms: [.macOS]))]),
         module("CommandInput", ["SystemFiles", "CCurl"]),
         module("Benchmarking", ["Models", "Checkpoints", "Tensors"]),
         module("Plotting", []),

@@ -9,9 +9,8 @@
 #include <exception>
 #include <new>
 
-#include <libheif/heif.h>
-
 #include "heif_decoders.h"
+#include "heif_library.h"
 
 extern "C" {
 #include "reader.h"
@@ -21,7 +20,7 @@ extern "C" {
 #error "HEIC and AVIF need libheif 1.13 or later, which takes decoders; build without the trait HEIF"
 #endif
 
-using fastvlm::decoding_allowance;
+namespace fastvlm {
 
 namespace {
 
@@ -134,7 +133,11 @@ void note_range(Reader *reader)
 
 fvc_status read_header(Reader *reader, const uint8_t *bytes, fvc_failure *failure)
 {
-    if (!fastvlm::register_heif_decoders()) {
+    char reason[sizeof failure->text];
+    if (!open_heif_library(reason, sizeof reason)) {
+        return fvc_fail(failure, FVC_UNSUPPORTED, 0, reason);
+    }
+    if (!register_heif_decoders()) {
         return fvc_fail(failure, FVC_UNSUPPORTED, 0, "this version of libheif does not take decoders");
     }
     reader->context = heif_context_alloc();
@@ -264,9 +267,12 @@ fvc_status finish(fvc_reader *, fvc_failure *) { return FVC_OK; }
 void close_reader(fvc_reader *base)
 {
     Reader *reader = reader_of(base);
-    heif_image_release(reader->image);
-    heif_image_handle_release(reader->handle);
-    heif_context_free(reader->context);
+    // Without a context nothing was made, perhaps because there is no libheif.
+    if (reader->context != nullptr) {
+        heif_image_release(reader->image);
+        heif_image_handle_release(reader->handle);
+        heif_context_free(reader->context);
+    }
     std::free(reader->profile);
     std::free(reader);
 }
@@ -294,5 +300,7 @@ extern "C" fvc_status fvc_heif_open(const uint8_t *bytes, size_t count, fvc_opti
     *opened = &reader->base;
     return FVC_OK;
 }
+
+}  // namespace fastvlm
 
 #endif

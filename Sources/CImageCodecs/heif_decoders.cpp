@@ -7,10 +7,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include <dav1d/dav1d.h>
-#include <libde265/de265.h>
-#include <libheif/heif.h>
-#include <libheif/heif_plugin.h>
+#include "heif_library.h"
 
 namespace fastvlm {
 

@@ -67,8 +67,8 @@ private final class Download: @unchecked Sendable {
     private var data = Data()
     private var isTooLarge = false
 
-    /// Of the whole process, once.
-    private static let isPrepared = ccurl_prepare() != 0
+    /// Why the network library cannot be used, or nil: it is opened here, once, for the whole process.
+    private static let obstacle = ccurl_prepare().map { String(cString: $0) }
 
     init(_ url: URL, limit: Int, deadline: ContinuousClock.Instant) {
         self.url = url
@@ -79,7 +79,7 @@ private final class Download: @unchecked Sendable {
     func cancel() { isCancelled.store(true, ordering: .relaxed) }
 
     func run() throws -> Data {
-        guard Self.isPrepared else { throw failure("the network library cannot be used") }
+        if let obstacle = Self.obstacle { throw failure(obstacle) }
         var address = url
         for redirects in 0...WebAddress.mostRedirects {
             data = Data()

@@ -1,0 +1,98 @@
+// libcurl, opened when the first address is fetched: linked, it would bring some thirty libraries into every
+// process, most of which fetch nothing.
+#include "ccurl.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define CCURL_FUNCTIONS(each) \
+    each(global_init) \
+    each(easy_init) \
+    each(easy_setopt) \
+    each(easy_perform) \
+    each(easy_getinfo) \
+    each(easy_strerror) \
+    each(easy_cleanup) \
+    each(slist_append) \
+    each(slist_free_all)
+
+// The functions by their names without "curl_": with it, some are macros too.
+#define CCURL_MEMBER(name) __typeof__(&curl_##name) name;
+static struct { CCURL_FUNCTIONS(CCURL_MEMBER) } library;
+
+#ifdef __linux__
+
+#include <dlfcn.h>
+
+static const char *ccurl_open(void) {
+    static char reason[300];
+    // The name carries the version of the binary interface, the headers' since 2006.
+    void *handle = dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL);
+#define CCURL_FIND(name) \
+    if (handle) { \
+        void *address = dlsym(handle, "curl_" #name); \
+        memcpy(&library.name, &address, sizeof address); \
+        if (!address) handle = NULL; \
+    }
+    CCURL_FUNCTIONS(CCURL_FIND)
+    if (handle) return NULL;
+    const char *error = dlerror();
+    snprintf(reason, sizeof reason, "it needs libcurl: %s", error ? error : "libcurl.so.4 cannot be opened");
+    return reason;
+}
+
+#else
+
+// Elsewhere it is linked.
+static const char *ccurl_open(void) {
+#define CCURL_FIND(name) library.name = &curl_##name;
+    CCURL_FUNCTIONS(CCURL_FIND)
+    return NULL;
+}
+
+#endif
+
+const char *ccurl_prepare(void) {
+    const char *reason = ccurl_open();
+    if (reason) return reason;
+    return library.global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK ? NULL : "libcurl cannot be prepared";
+}
+
+void ccurl_get(const struct ccurl_request *request, struct ccurl_response *response) {
+    memset(response, 0, sizeof *response);
+    response->code = CURLE_OUT_OF_MEMORY;
+    CURL *curl = library.easy_init();
+    if (!curl) return;
+    struct curl_slist *headers = library.slist_append(NULL, "Accept: image/*, */*;q=0.5");
+    library.easy_setopt(curl, CURLOPT_URL, request->address);
+    library.easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    library.easy_setopt(curl, CURLOPT_USERAGENT, "fastvlm");
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wdeprecated-declarations"
+    // The newer option does not exist everywhere yet.
+    library.easy_setopt(curl, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
+#pragma clang diagnostic pop
+    library.easy_setopt(curl, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
+    library.easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
+    library.easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    library.easy_setopt(curl, CURLOPT_TIMEOUT_MS, request->milliseconds);
+    library.easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, request->milliseconds);
+    library.easy_setopt(curl, CURLOPT_MAXFILESIZE_LARGE, request->most_bytes);
+    library.easy_setopt(curl, CURLOPT_WRITEFUNCTION, request->write);
+    library.easy_setopt(curl, CURLOPT_WRITEDATA, request->context);
+    library.easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, request->progress);
+    library.easy_setopt(curl, CURLOPT_XFERINFODATA, request->context);
+    library.easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+    library.easy_setopt(curl, CURLOPT_ERRORBUFFER, response->reason);
+    response->code = library.easy_perform(curl);
+    library.easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &response->status);
+    char *target = NULL;
+    library.easy_getinfo(curl, CURLINFO_REDIRECT_URL, &target);
+    // A longer one is none that is followed.
+    if (target && strlen(target) < sizeof response->redirect) strcpy(response->redirect, target);
+    if (!response->reason[0]) {
+        strncpy(response->reason, library.easy_strerror(response->code), sizeof response->reason - 1);
+    }
+    library.slist_free_all(headers);
+    library.easy_cleanup(curl);
+}
