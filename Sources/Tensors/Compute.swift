@@ -56,7 +56,8 @@ package struct Compute: @unchecked Sendable {
     /// - Parameters:
     ///   - threads: nil for what ``ProcessorAllowance`` finds, or fewer where the system starts no more.
     ///   - instructionSet: nil for the one that the environment variable `FASTVLM_ISA` names, or else the best.
-    /// - Throws: `TensorError.unavailableInstructionSet`, `.threadsRefused`, `.allocationFailed`.
+    /// - Throws: `TensorError.unavailableInstructionSet`, `.threadsRefused`, `.noRoomBesideThreads`,
+    ///   `.allocationFailed`.
     package init(threads: Int? = nil, instructionSet: InstructionSet? = nil) throws(TensorError) {
         let word = getenv("FASTVLM_ISA").map { String(cString: $0) }
         let requested: InstructionSet

@@ -45,9 +45,7 @@ final class SharedScratch: @unchecked Sendable {
         lock.unlock()
         if let found { return found }
         if let small { free(small.base) }
-        var base: UnsafeMutableRawPointer?
         let bytes = max(count, Storage.alignment)
-        guard posix_memalign(&base, Storage.alignment, bytes) == 0 else { return nil }
-        return base.map { Block(base: $0, count: bytes) }
+        return SystemMemory.allocate(bytes).map { Block(base: $0, count: bytes) }
     }
 }

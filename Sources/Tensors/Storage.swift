@@ -38,8 +38,7 @@ package final class Storage: @unchecked Sendable {
         guard byteCount >= 0, byteCount <= Int.max - 4096 else {
             throw .allocationFailed(bytes: byteCount)
         }
-        var pointer: UnsafeMutableRawPointer?
-        guard posix_memalign(&pointer, Self.alignment, Self.padded(byteCount)) == 0, let pointer else {
+        guard let pointer = SystemMemory.allocate(Self.padded(byteCount)) else {
             throw .allocationFailed(bytes: byteCount)
         }
         base = pointer

@@ -12,6 +12,8 @@ package enum TensorError: Error, Sendable, Equatable {
     case unavailableInstructionSet(requested: String, available: [String])
     /// The system started fewer threads than were asked for.
     case threadsRefused(requested: Int, started: Int)
+    /// The threads were started, but took nearly all that the process may address.
+    case noRoomBesideThreads(threads: Int)
     /// The process may open fewer files than it needs.
     case tooFewFiles(needed: Int)
     /// The work was cancelled before it ended.
@@ -34,6 +36,9 @@ extension TensorError: CustomStringConvertible {
         case .threadsRefused(let requested, let started):
             "the system started only \(started) of \(requested) threads; ask for fewer, or raise its limits on memory "
                 + "and processes"
+        case .noRoomBesideThreads(let threads):
+            "beside the stacks of \(threads) threads, the process may address too little memory for its work; ask for "
+                + "fewer, or raise the limit (ulimit -v)"
         case .tooFewFiles(let needed):
             "the system lets this process open fewer than \(needed) more files; close some or raise the limit "
                 + "(ulimit -n)"

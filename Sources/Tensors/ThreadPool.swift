@@ -24,10 +24,13 @@ package final class ThreadPool: Sendable {
     /// Threads that one may ask for: more than a machine has cores only use up its memory.
     package static let possibleThreads = 1...512
 
+    /// Bytes that a process needs beside its threads even for the smallest model.
+    private static let roomBesideThreads = 32 << 20
+
     /// - Parameters:
     ///   - threads: at least 1, the calling thread included.
     ///   - acceptsFewer: whether fewer will do where the system grants no more.
-    /// - Throws: `TensorError.threadsRefused`, `.allocationFailed`.
+    /// - Throws: `TensorError.threadsRefused`, `.noRoomBesideThreads`, `.allocationFailed`.
     package init(threads: Int, acceptsFewer: Bool = false) throws(TensorError) {
         let threads = max(threads, 1)
         let job = try Job(threads: threads)
@@ -39,6 +42,10 @@ package final class ThreadPool: Sendable {
         guard workers.count == threads - 1 || acceptsFewer else {
             Self.end(job, workers)
             throw .threadsRefused(requested: threads, started: workers.count + 1)
+        }
+        guard SystemMemory.hasRoom(for: Self.roomBesideThreads) else {
+            Self.end(job, workers)
+            throw .noRoomBesideThreads(threads: workers.count + 1)
         }
         self.threads = workers.count + 1
         self.job = job
@@ -247,8 +254,7 @@ private final class Job: @unchecked Sendable {
     private func reserve(_ bytes: Int, all: Bool) -> Bool {
         needed = bytes
         for index in 0..<(all ? scratch.count : 1) where scratch[index].count < bytes {
-            var base: UnsafeMutableRawPointer?
-            guard posix_memalign(&base, Storage.alignment, bytes) == 0 else { break }
+            guard let base = SystemMemory.allocate(bytes) else { break }
             free(scratch[index].base)
             scratch[index] = Scratch(base: base, count: bytes)
         }

@@ -86,15 +86,12 @@ package final class Workspace {
         if current == chunks.count {
             // Each chunk doubles the total, so that a workspace has few of them.
             let count = max(size, capacityBytes, Self.smallestChunk)
-            var base: UnsafeMutableRawPointer?
-            if posix_memalign(&base, Storage.alignment, count) != 0 || base == nil {
-                guard posix_memalign(&base, Storage.alignment, size) == 0 else {
-                    throw .allocationFailed(bytes: bytes)
-                }
-                guard let base else { throw .allocationFailed(bytes: bytes) }
-                chunks.append(Chunk(base: base, count: size))
-            } else if let base {
+            if let base = SystemMemory.allocate(count) {
                 chunks.append(Chunk(base: base, count: count))
+            } else if let base = SystemMemory.allocate(size) {
+                chunks.append(Chunk(base: base, count: size))
+            } else {
+                throw .allocationFailed(bytes: bytes)
             }
             used = 0
         }

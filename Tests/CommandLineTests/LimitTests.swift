@@ -23,12 +23,15 @@ import Testing
         #expect(try run("-v 300000", "info -t 512").status == 70)
     }
 
-    @Test("an answer on many threads in little memory", arguments: [1_000_000, 1_500_000])
+    @Test(
+        "an answer on many threads in little memory",
+        arguments: [500_000, 550_000, 600_000, 650_000, 700_000, 750_000, 1_000_000, 1_500_000])
     func answer(kibibytes: Int) throws {
-        let outcome = try run(
-            "-v \(kibibytes)",
-            "describe --model '\(Program.model)' -t 256 --max-tokens 2 '\(Program.image)' hello")
-        #expect([0, 70].contains(outcome.status), "\(kibibytes) KiB: \(outcome.status) \(outcome.errors)")
+        // The embedded model: its activations take what the stacks of 256 threads leave.
+        let outcome = try run("-v \(kibibytes)", "describe -t 256 --max-tokens 2 '\(Program.image)' hello")
+        #expect(
+            outcome.signal == nil && [0, 70].contains(outcome.status),
+            "\(kibibytes) KiB: \(outcome.status) \(outcome.errors.prefix(300))")
     }
 
     @Test("files that may not be opened", arguments: 4...9)
