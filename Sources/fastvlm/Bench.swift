@@ -33,19 +33,20 @@ struct Bench: AsyncParsableCommand {
     @Option(help: "Comma-separated precisions.")
     var precisions = "bfloat16,int8,int4"
 
-    @Option(name: .shortAndLong, help: "Worker threads (default: see `fastvlm info`).")
+    @Option(
+        name: .shortAndLong, parsing: .unconditional, help: "Worker threads (default: see `fastvlm info`).")
     var threads: Int?
 
-    @Option(help: "Text tokens of the prompt, beside the visual ones.")
+    @Option(parsing: .unconditional, help: "Text tokens of the prompt, beside the visual ones.")
     var textTokens = 30
 
-    @Option(help: "Tokens to decode per repeat.")
+    @Option(parsing: .unconditional, help: "Tokens to decode per repeat.")
     var tokens = 16
 
-    @Option(help: "Timed repeats.")
+    @Option(parsing: .unconditional, help: "Timed repeats.")
     var repeats = 5
 
-    @Option(help: "Untimed repeats before them.")
+    @Option(parsing: .unconditional, help: "Untimed repeats before them.")
     var warmUp = 1
 
     @Flag(help: "Also say where the time of the largest image, its prompt and a token goes.")
@@ -138,7 +139,7 @@ struct Bench: AsyncParsableCommand {
     }
 
     private func measure(_ cancellation: Cancellation) throws {
-        let file = try plot.map(PlotFile.init)
+        let file = try plot.map { try PlotFile($0, inputs: from.inputs()) }
         let compute = try makeCompute()
         let subject = try subject()
         let sides =

@@ -10,13 +10,13 @@ struct RoundOptions: ParsableArguments {
     @Option(help: "encoder, prefill, decode, or peak for the machine's ceilings.")
     var item = Kind.encoder
 
-    @Option(help: "Image side, for the encoder.")
+    @Option(parsing: .unconditional, help: "Image side, for the encoder.")
     var resolution = 1024
 
-    @Option(help: "Prompt length, for prefill.")
+    @Option(parsing: .unconditional, help: "Prompt length, for prefill.")
     var positions = 286
 
-    @Option(help: "Positions before the first token, for decode.")
+    @Option(parsing: .unconditional, help: "Positions before the first token, for decode.")
     var context = 286
 
     @Option(help: "float32, bfloat16, int8 or int4.")

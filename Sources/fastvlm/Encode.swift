@@ -1,5 +1,4 @@
 import ArgumentParser
-import Checkpoints
 import CommandInput
 import FastVLM
 import Foundation
@@ -38,15 +37,9 @@ struct Encode: AsyncParsableCommand {
         var model: ModelInformation
     }
 
-    /// What must not be overwritten: the image, and the files of the model and of its adapters, in the folders that
-    /// they are read from. What is wrong with such a folder is said when it is loaded, before anything is written.
+    /// What must not be overwritten: the image, and what the model is loaded from.
     private func inputs(_ image: ImageArgument) throws -> [FileIdentity] {
-        let checkpoint = (try? model.from.source.directory()).flatMap { try? CheckpointFolder.resolve($0) }
-        let adapters = try model.adapterFolders().compactMap { try? CheckpointFolder.resolve(adapter: $0) }
-        return (image.identity.map { [$0] } ?? [])
-            + ([checkpoint].compactMap { $0 } + adapters).flatMap {
-                FileIdentity.contents(ofFolder: $0.path)
-            }
+        (image.identity.map { [$0] } ?? []) + model.from.inputs(adapters: try model.adapterFolders())
     }
 
     func run() async throws {

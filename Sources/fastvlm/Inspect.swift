@@ -32,7 +32,8 @@ struct Info: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show processor features, the chosen instruction set, threads and memory.")
 
-    @Option(name: .shortAndLong, help: "Worker threads (default: see `fastvlm info`).")
+    @Option(
+        name: .shortAndLong, parsing: .unconditional, help: "Worker threads (default: see `fastvlm info`).")
     var threads: Int?
 
     @Flag(help: "One JSON object on stdout.")

@@ -1,8 +1,10 @@
 public import ArgumentParser
+import Checkpoints
 import CommandInput
 public import FastVLM
 import Foundation
 import Logging
+import SystemFiles
 
 extension LoadOptions.Precision: ExpressibleByArgument {}
 extension LoadOptions.Geometry: ExpressibleByArgument {}
@@ -41,6 +43,16 @@ struct SourceOptions: ParsableArguments {
     var model: String?
 
     var source: ModelSource { model.map { .directory(URL(filePath: ByteText.shown($0))) } ?? .embedded }
+
+    /// What no output may replace: the files of the model and of adapters, in the folders that they are read from. What
+    /// is wrong with such a folder is said when it is loaded, before anything is written.
+    func inputs(adapters: [URL] = []) -> [FileIdentity] {
+        let checkpoint = (try? source.directory()).flatMap { try? CheckpointFolder.resolve($0) }
+        let adapters = adapters.compactMap { try? CheckpointFolder.resolve(adapter: $0) }
+        return ([checkpoint].compactMap { $0 } + adapters).flatMap {
+            FileIdentity.contents(ofFolder: $0.path)
+        }
+    }
 }
 
 /// Which model, and how it is loaded.
@@ -58,10 +70,11 @@ struct ModelOptions: ParsableArguments {
         completion: .directory)
     var adapter: [String] = []
 
-    @Option(name: .shortAndLong, help: "Worker threads (default: see `fastvlm info`).")
+    @Option(
+        name: .shortAndLong, parsing: .unconditional, help: "Worker threads (default: see `fastvlm info`).")
     var threads: Int?
 
-    @Option(help: "Pixels per side, a multiple of 64 (default: the checkpoint's).")
+    @Option(parsing: .unconditional, help: "Pixels per side, a multiple of 64 (default: the checkpoint's).")
     var resolution: Int?
 
     @Option(help: "How an image becomes a square: pad or crop (default: the checkpoint's).")
@@ -73,7 +86,9 @@ struct ModelOptions: ParsableArguments {
             """)
     var template: String?
 
-    @Option(help: "Longest sequence, in positions (default: the checkpoint's, at most 8192).")
+    @Option(
+        parsing: .unconditional,
+        help: "Longest sequence, in positions (default: the checkpoint's, at most 8192).")
     var context: Int?
 
     @Flag(help: "Do not turn photographs as their EXIF or XMP orientation says.")
@@ -94,22 +109,23 @@ struct ModelOptions: ParsableArguments {
     @Flag(help: "Use images whose pixels are partly missing or damaged; the missing part is grey.")
     var allowTruncated = false
 
-    @Option(help: "Most megapixels an image may have.")
+    @Option(parsing: .unconditional, help: "Most megapixels an image may have.")
     var maxMegapixels = 1000
 
-    @Option(help: "Longest side an image may have, in pixels.")
+    @Option(parsing: .unconditional, help: "Longest side an image may have, in pixels.")
     var maxSide = 100_000
 
-    @Option(help: "Most MiB an image file may have.")
+    @Option(parsing: .unconditional, help: "Most MiB an image file may have.")
     var maxFileMib = 256
 
     @Option(
+        parsing: .unconditional,
         help:
             "Most MiB that decoding an image may take (a baseline JPEG takes about ten, a progressive one 2 to 6 bytes a pixel)."
     )
     var maxImageMib = 1024
 
-    @Option(help: "Most seconds in which an image must arrive from the web.")
+    @Option(parsing: .unconditional, help: "Most seconds in which an image must arrive from the web.")
     var fetchSeconds = 60
 
     var fileLimit: Int { maxFileMib << 20 }
@@ -182,7 +198,7 @@ enum SamplingDefaults: String, ExpressibleByArgument, CaseIterable { case greedy
 
 /// How an answer is generated.
 struct SamplingFlags: ParsableArguments {
-    @Option(name: [.customShort("n"), .long], help: "Most tokens to generate.")
+    @Option(name: [.customShort("n"), .long], parsing: .unconditional, help: "Most tokens to generate.")
     var maxTokens = 256
 
     @Option(
@@ -192,32 +208,41 @@ struct SamplingFlags: ParsableArguments {
             """)
     var sampling = SamplingDefaults.greedy
 
-    @Option(help: "0 takes the best token; above 0 samples (default: 0; Apple's script uses 0.2).")
+    @Option(
+        parsing: .unconditional,
+        help: "0 takes the best token; above 0 samples (default: 0; Apple's script uses 0.2).")
     var temperature: Float?
 
-    @Option(help: "Sample among the k best tokens; 0 for all (default: 50).")
+    @Option(parsing: .unconditional, help: "Sample among the k best tokens; 0 for all (default: 50).")
     var topK: Int?
 
-    @Option(help: "Sample among the best tokens whose probabilities reach p (default: 1).")
+    @Option(
+        parsing: .unconditional,
+        help: "Sample among the best tokens whose probabilities reach p (default: 1).")
     var topP: Float?
 
-    @Option(help: "Drop tokens below this share of the best one's probability (default: 0).")
+    @Option(
+        parsing: .unconditional,
+        help: "Drop tokens below this share of the best one's probability (default: 0).")
     var minP: Float?
 
-    @Option(help: "Above 1 discourages repetition (default: 1).")
+    @Option(parsing: .unconditional, help: "Above 1 discourages repetition (default: 1).")
     var repetitionPenalty: Float?
 
-    @Option(help: "Makes sampling reproducible.")
+    @Option(parsing: .unconditional, help: "Makes sampling reproducible.")
     var seed: UInt64?
 
     @Option(help: "A text that ends the answer; may be given several times.")
     var stop: [String] = []
 
     @Option(
-        name: .customLong("stop-id"), help: "A token id that ends the answer; may be given several times.")
+        name: .customLong("stop-id"), parsing: .unconditionalSingleValue,
+        help: "A token id that ends the answer; may be given several times.")
     var stopIDs: [Int] = []
 
-    @Option(help: "Report log-probabilities with this many alternatives (0 to 20; needs --json).")
+    @Option(
+        parsing: .unconditional,
+        help: "Report log-probabilities with this many alternatives (0 to 20; needs --json).")
     var logprobs: Int?
 
     @Option(help: "Replace the system prompt.")

@@ -29,9 +29,10 @@ struct PlotFile {
     }
 
     /// Sees whether the file can be written, before minutes are spent on measuring.
+    /// - Parameter inputs: files that it must not replace
     /// - Throws: `CommandFailure` with the status `output`.
-    init(_ path: String) throws {
-        file = try outputFile(path, isText: !Self.isPNG(path))
+    init(_ path: String, inputs: [FileIdentity]) throws {
+        file = try outputFile(path, isText: !Self.isPNG(path), inputs: inputs)
         rasterizer = Self.isPNG(path) ? Self.program(Self.converter) : nil
     }
 

@@ -23,7 +23,8 @@ struct Quantize: AsyncParsableCommand {
     @Option(help: "int8, or int4 for the decoder's layers and int8 for all else.")
     var precision = LoadOptions.Precision.int8
 
-    @Option(name: .shortAndLong, help: "Worker threads (default: see `fastvlm info`).")
+    @Option(
+        name: .shortAndLong, parsing: .unconditional, help: "Worker threads (default: see `fastvlm info`).")
     var threads: Int?
 
     @OptionGroup var verbosity: VerbosityOptions

@@ -73,6 +73,26 @@ struct BenchPlotTests {
         }
     }
 
+    @Test("The model's own files are refused, by whatever name")
+    func inputs() throws {
+        try Program.inFolder { folder in
+            let model = folder.appending(path: "model")
+            try FileManager.default.copyItem(at: URL(filePath: Program.model), to: model)
+            let weights = model.appending(path: "model.safetensors")
+            let before = try Data(contentsOf: weights)
+            let (link, hard) = (folder.appending(path: "link.svg"), folder.appending(path: "hard.svg"))
+            try FileManager.default.createSymbolicLink(at: link, withDestinationURL: weights)
+            try FileManager.default.linkItem(at: weights, to: hard)
+            for plot in [link, hard] {
+                let outcome = try Self.refused(plot.path, "--model", model.path)
+                #expect(
+                    outcome.status == 74 && outcome.errors.contains("file that is read"), "\(outcome.errors)")
+                #expect(outcome.output.isEmpty)
+            }
+            #expect(try Data(contentsOf: weights) == before)
+        }
+    }
+
     @Test("Other endings, folders that are none and contradictions are refused before anything is measured")
     func refusals() throws {
         try Program.inFolder { folder in

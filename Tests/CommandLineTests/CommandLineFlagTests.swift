@@ -155,4 +155,25 @@ struct CommandLineFlagTests {
         let files = try JSONDecoder().decode([File].self, from: Fixture.data("images/decode.json"))
         return try #require(files.first { $0.name == "jpeg-444" }).file
     }
+
+    @Test("a number below 0 needs no '=' to be told its range")
+    func negativeNumbers() throws {
+        let describe = ["describe", "--model", Program.model, Program.image, "What?"]
+        for (arguments, option, reason) in [
+            (describe, "--temperature", "temperature must be 0 or a positive"),
+            (describe, "--top-p", "top"), (describe, "--min-p", "min"),
+            (describe, "--repetition-penalty", "repetition penalty"), (describe, "--top-k", "top"),
+            (describe, "-n", "max tokens must be at least 1"),
+            (describe + ["--json"], "--logprobs", "20"), (describe, "-t", "between 1 and 512"),
+            (describe, "--max-side", "between 1 and"), (describe, "--fetch-seconds", "between 1 and"),
+            (describe, "--seed", "'-1' is invalid"), (["info"], "--threads", "between 1 and 512"),
+            (["bench"], "--repeats", "between 1 and"), (["bench"], "--warm-up", "between 0 and"),
+        ] {
+            let outcome = try Program.run(arguments + [option, "-1"])
+            #expect(outcome.status == 64, "\(option): \(outcome.status)")
+            #expect(
+                outcome.errors.contains(reason) && !outcome.errors.contains("Missing"),
+                "\(option): \(outcome.errors)")
+        }
+    }
 }
