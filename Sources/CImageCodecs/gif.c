@@ -305,12 +305,10 @@ fvc_status fvc_gif_open(const uint8_t *bytes, size_t count, fvc_options options,
                         fvc_header *header, fvc_failure *failure)
 {
     static const fvc_operations operations = {fv_gif_read_rows, fv_gif_finish, fv_gif_close};
-    *opened = NULL;
-    fv_gif_reader *reader = calloc(1, sizeof *reader);
+    fv_gif_reader *reader = fvc_make_reader(sizeof *reader, &operations, opened, failure);
     if (reader == NULL) {
-        return fvc_fail(failure, FVC_OUT_OF_MEMORY, 0, "no memory to open the file");
+        return FVC_OUT_OF_MEMORY;
     }
-    reader->base.operations = &operations;
     reader->bytes = bytes;
     reader->count = count;
     reader->options = options;
@@ -319,13 +317,7 @@ fvc_status fvc_gif_open(const uint8_t *bytes, size_t count, fvc_options options,
     reader->gif = DGifOpen(reader, fv_gif_source_read, &code);
     fvc_status status = reader->gif == NULL
         ? fv_gif_failure(reader, code, "the header is cut off", failure) : fv_gif_read_header(reader, failure);
-    if (status != FVC_OK) {
-        fv_gif_close(&reader->base);
-        return status;
-    }
-    *header = reader->base.header;
-    *opened = &reader->base;
-    return FVC_OK;
+    return fvc_hand_over(&reader->base, status, opened, header);
 }
 
 #endif

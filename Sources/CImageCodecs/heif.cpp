@@ -283,22 +283,14 @@ extern "C" fvc_status fvc_heif_open(const uint8_t *bytes, size_t count, fvc_opti
                                     fvc_reader **opened, fvc_header *header, fvc_failure *failure)
 {
     static const fvc_operations operations = {read_rows, finish, close_reader};
-    *opened = nullptr;
-    Reader *reader = static_cast<Reader *>(std::calloc(1, sizeof(Reader)));
+    Reader *reader = static_cast<Reader *>(fvc_make_reader(sizeof(Reader), &operations, opened, failure));
     if (reader == nullptr) {
-        return fvc_fail(failure, FVC_OUT_OF_MEMORY, 0, "no memory to open the file");
+        return FVC_OUT_OF_MEMORY;
     }
-    reader->base.operations = &operations;
     reader->count = count;
     reader->options = options;
     fvc_status status = guarded(failure, [&] { return read_header(reader, bytes, failure); });
-    if (status != FVC_OK) {
-        close_reader(&reader->base);
-        return status;
-    }
-    *header = reader->base.header;
-    *opened = &reader->base;
-    return FVC_OK;
+    return fvc_hand_over(&reader->base, status, opened, header);
 }
 
 }  // namespace fastvlm

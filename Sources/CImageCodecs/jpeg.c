@@ -352,12 +352,10 @@ fvc_status fvc_jpeg_open(const uint8_t *bytes, size_t count, fvc_options options
                          fvc_header *header, fvc_failure *failure)
 {
     static const fvc_operations operations = {fv_jpeg_read_rows, fv_jpeg_finish, fv_jpeg_close};
-    *opened = NULL;
-    fv_jpeg_reader *reader = calloc(1, sizeof *reader);
+    fv_jpeg_reader *reader = fvc_make_reader(sizeof *reader, &operations, opened, failure);
     if (reader == NULL) {
-        return fvc_fail(failure, FVC_OUT_OF_MEMORY, 0, "no memory to open the file");
+        return FVC_OUT_OF_MEMORY;
     }
-    reader->base.operations = &operations;
     reader->bytes = bytes;
     reader->count = count;
     reader->options = options;
@@ -378,12 +376,7 @@ fvc_status fvc_jpeg_open(const uint8_t *bytes, size_t count, fvc_options options
     };
     reader->progress.progress_monitor = fv_jpeg_watch_scans;
     if (setjmp(reader->jump)) {
-        fvc_status status = reader->status;
-        fv_jpeg_close(&reader->base);
-        return status;
+        return fvc_hand_over(&reader->base, reader->status, opened, header);
     }
-    fvc_status status = fv_jpeg_read_header(reader);
-    *header = reader->base.header;
-    *opened = &reader->base;
-    return status;
+    return fvc_hand_over(&reader->base, fv_jpeg_read_header(reader), opened, header);
 }

@@ -400,12 +400,10 @@ fvc_status fvc_png_open(const uint8_t *bytes, size_t count, fvc_options options,
                         fvc_header *header, fvc_failure *failure)
 {
     static const fvc_operations operations = {fv_png_read_rows, fv_png_finish, fv_png_close};
-    *opened = NULL;
-    fv_png_reader *reader = calloc(1, sizeof *reader);
+    fv_png_reader *reader = fvc_make_reader(sizeof *reader, &operations, opened, failure);
     if (reader == NULL) {
-        return fvc_fail(failure, FVC_OUT_OF_MEMORY, 0, "no memory to open the file");
+        return FVC_OUT_OF_MEMORY;
     }
-    reader->base.operations = &operations;
     reader->bytes = bytes;
     reader->count = count;
     reader->options = options;
@@ -414,16 +412,12 @@ fvc_status fvc_png_open(const uint8_t *bytes, size_t count, fvc_options options,
         = png_create_read_struct(PNG_LIBPNG_VER_STRING, reader, fv_png_on_error, fv_png_on_warning);
     reader->info = reader->png != NULL ? png_create_info_struct(reader->png) : NULL;
     if (reader->info == NULL) {
-        fv_png_close(&reader->base);
-        return fvc_fail(failure, FVC_OUT_OF_MEMORY, 0, "no memory to open the file");
+        fvc_status status = fvc_fail(failure, FVC_OUT_OF_MEMORY, 0, "no memory to open the file");
+        return fvc_hand_over(&reader->base, status, opened, header);
     }
     if (setjmp(png_jmpbuf(reader->png))) {
-        fvc_status status = reader->status;
-        fv_png_close(&reader->base);
-        return status;
+        return fvc_hand_over(&reader->base, reader->status, opened, header);
     }
     fv_png_prepare(reader);
-    *header = reader->base.header;
-    *opened = &reader->base;
-    return FVC_OK;
+    return fvc_hand_over(&reader->base, FVC_OK, opened, header);
 }

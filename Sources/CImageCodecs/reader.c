@@ -1,5 +1,30 @@
 #include "reader.h"
 
+#include <stdlib.h>
+
+void *fvc_make_reader(size_t size, const fvc_operations *operations, fvc_reader **opened, fvc_failure *failure)
+{
+    *opened = NULL;
+    fvc_reader *reader = calloc(1, size);
+    if (reader == NULL) {
+        fvc_fail(failure, FVC_OUT_OF_MEMORY, 0, "no memory to open the file");
+        return NULL;
+    }
+    reader->operations = operations;
+    return reader;
+}
+
+fvc_status fvc_hand_over(fvc_reader *reader, fvc_status status, fvc_reader **opened, fvc_header *header)
+{
+    if (status != FVC_OK) {
+        reader->operations->close(reader);
+        return status;
+    }
+    *header = reader->header;
+    *opened = reader;
+    return FVC_OK;
+}
+
 fvc_status fvc_fail(fvc_failure *failure, fvc_status status, size_t offset, const char *text)
 {
     failure->offset = offset;

@@ -25,6 +25,13 @@ struct fvc_reader {
 
 fvc_status fvc_fail(fvc_failure *failure, fvc_status status, size_t offset, const char *text);
 
+// Zeroed memory of `size` bytes that begins with an fvc_reader of these operations; *opened is NULL until the
+// header is read. Returns NULL, with the failure filled in, when there is no memory.
+void *fvc_make_reader(size_t size, const fvc_operations *operations, fvc_reader **opened, fvc_failure *failure);
+
+// How every open function ends: hands the reader over with its header, or closes it when `status` is a failure.
+fvc_status fvc_hand_over(fvc_reader *reader, fvc_status status, fvc_reader **opened, fvc_header *header);
+
 // Adds a sentence to what fvc_finish will report; what does not fit is left out.
 void fvc_note(fvc_reader *reader, const char *text);
 

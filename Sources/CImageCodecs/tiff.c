@@ -411,25 +411,17 @@ fvc_status fvc_tiff_open(const uint8_t *bytes, size_t count, fvc_options options
                          fvc_header *header, fvc_failure *failure)
 {
     static const fvc_operations operations = {fv_tiff_read_rows, fv_tiff_finish, fv_tiff_close};
-    *opened = NULL;
-    fv_tiff_reader *reader = calloc(1, sizeof *reader);
+    fv_tiff_reader *reader = fvc_make_reader(sizeof *reader, &operations, opened, failure);
     if (reader == NULL) {
-        return fvc_fail(failure, FVC_OUT_OF_MEMORY, 0, "no memory to open the file");
+        return FVC_OUT_OF_MEMORY;
     }
-    reader->base.operations = &operations;
     reader->bytes = bytes;
     reader->count = count;
     reader->options = options;
     reader->tiff = fv_tiff_open_source(reader);
     fvc_status status = reader->tiff == NULL
         ? fv_tiff_failure(reader, "the header cannot be read", failure) : fv_tiff_read_header(reader, failure);
-    if (status != FVC_OK) {
-        fv_tiff_close(&reader->base);
-        return status;
-    }
-    *header = reader->base.header;
-    *opened = &reader->base;
-    return FVC_OK;
+    return fvc_hand_over(&reader->base, status, opened, header);
 }
 
 #endif

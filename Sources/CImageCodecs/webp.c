@@ -210,24 +210,18 @@ fvc_status fvc_webp_open(const uint8_t *bytes, size_t count, fvc_options options
                          fvc_header *header, fvc_failure *failure)
 {
     static const fvc_operations operations = {fv_webp_read_rows, fv_webp_finish, fv_webp_close};
-    *opened = NULL;
-    fv_webp_reader *reader = calloc(1, sizeof *reader);
+    fv_webp_reader *reader = fvc_make_reader(sizeof *reader, &operations, opened, failure);
     if (reader == NULL) {
-        return fvc_fail(failure, FVC_OUT_OF_MEMORY, 0, "no memory to open the file");
+        return FVC_OUT_OF_MEMORY;
     }
-    reader->base.operations = &operations;
     reader->count = count;
     reader->options = options;
     fvc_status status = fv_webp_find_frame(reader, bytes, failure);
     if (status == FVC_OK) {
         status = fv_webp_fill_header(reader, failure);
     }
-    if (status != FVC_OK) {
-        fv_webp_close(&reader->base);
-        return status;
+    if (status == FVC_OK) {
+        fv_webp_take_profile(reader);
     }
-    fv_webp_take_profile(reader);
-    *header = reader->base.header;
-    *opened = &reader->base;
-    return FVC_OK;
+    return fvc_hand_over(&reader->base, status, opened, header);
 }
