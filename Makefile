@@ -6,7 +6,7 @@ FIXED = env -u FASTVLM_TEST_SEED SWIFT_DETERMINISTIC_HASHING=1
 PYTHON_ENVIRONMENT = .venv
 PYTHON = $(PYTHON_ENVIRONMENT)/bin/python
 
-.PHONY: demo test test-random test-training suite build setup format lint fixtures bench bench-library peers peer-models verify-full \
+.PHONY: demo test test-random soak test-training suite build setup format lint fixtures bench bench-library peers peer-models verify-full \
     verify-avx512 verify-neon sanitize clean
 
 demo: build ## Build, then answer questions about the sample images with the embedded model
@@ -19,6 +19,9 @@ test-random: setup ## Run every test with other random numbers, before a release
 	@seed=$(or $(SEED),$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')); echo "seed $$seed"; \
 	FASTVLM_TEST_SEED=$$seed $(SWIFT_TEST) && Tests/KernelCheck/run.sh $$seed \
 	    || { echo "failed with seed $$seed; repeat with: make test-random SEED=$$seed" >&2; exit 1; }
+
+soak: setup ## 10,000 requests of mixed kinds through one model, or THOUSANDS=<number>: what memory is held
+	FASTVLM_SOAK=$(or $(THOUSANDS),10) $(SWIFT_TEST) --filter SoakTests
 
 build: setup ## Build the library and the command line in release mode
 	swift build -c release

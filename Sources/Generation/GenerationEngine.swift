@@ -373,7 +373,8 @@ package final class GenerationEngine {
         sequence.lastToken = now
         sequence.outcome.ids.append(token.id)
         if sequence.request.stopIDs.contains(token.id)
-            || network.configuration.endOfSequenceIDs.contains(token.id)
+            || (!sequence.request.ignoresEndOfSequence
+                && network.configuration.endOfSequenceIDs.contains(token.id))
         {
             sequence.outcome.finish = .stop
             sequence.outcome.ending = GeneratedPiece(

@@ -10,6 +10,8 @@ package struct GenerationRequest: Sendable {
     package var sampling = SamplingOptions()
     package var maximumTokens = 256
     package var stopStrings: [String] = []
+    /// Whether the checkpoint's own ids do not end an answer: for benchmarks, which want a number of tokens.
+    package var ignoresEndOfSequence = false
     /// Stop on these as well as on the checkpoint's own.
     package var stopIDs: Set<Int> = []
     /// Alternatives to report with each token; nil reports no probabilities at all.

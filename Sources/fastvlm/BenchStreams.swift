@@ -40,6 +40,7 @@ final class StreamBench {
     private func request(_ ids: [Int], tokens: Int) -> GenerationRequest {
         var request = GenerationRequest(prompt: Prompt(elements: [.tokens(ids)]))
         request.maximumTokens = tokens
+        request.ignoresEndOfSequence = true
         return request
     }
 
