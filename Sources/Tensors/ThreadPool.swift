@@ -26,6 +26,7 @@ package final class ThreadPool: Sendable {
 
     /// Bytes that a process needs beside its threads even for the smallest model.
     private static let roomBesideThreads = 32 << 20
+    private static let usualStack = 8 << 20
 
     /// - Parameters:
     ///   - threads: at least 1, the calling thread included.
@@ -36,7 +37,10 @@ package final class ThreadPool: Sendable {
         let job = try Job(threads: threads)
         var workers: [Worker] = []
         for index in 1..<threads {
-            guard let worker = Worker(job: job, thread: index) else { break }
+            // Until there is hardly any room: the runtime's other threads allocate meanwhile.
+            guard SystemMemory.hasRoom(for: Self.roomBesideThreads + Self.usualStack),
+                let worker = Worker(job: job, thread: index)
+            else { break }
             workers.append(worker)
         }
         guard workers.count == threads - 1 || acceptsFewer else {
