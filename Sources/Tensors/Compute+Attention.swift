@@ -15,23 +15,12 @@ extension Compute {
         queries: Matrix, keys: Matrix, values: Matrix, heads: Int, keyValueHeads: Int, scale: Float,
         causalOffset: Int?, into y: Matrix
     ) {
-        attention(
-            queries: queries, keys: KeyValueRows(keys), values: KeyValueRows(values), heads: heads,
-            keyValueHeads: keyValueHeads, scale: scale, causalOffset: causalOffset, into: y)
-    }
-
-    /// The same over cached keys and values, both of one type.
-    package func attention(
-        queries: Matrix, keys: KeyValueRows, values: KeyValueRows, heads: Int, keyValueHeads: Int,
-        scale: Float, causalOffset: Int?, into y: Matrix
-    ) {
         precondition(heads > 0 && keyValueHeads > 0 && heads % keyValueHeads == 0, "heads do not agree")
         precondition(queries.columns % heads == 0 && keys.rows > 0, "shapes do not agree")
         let dimension = queries.columns / heads
         precondition(
             keys.columns == keyValueHeads * dimension && values.columns == keys.columns
-                && values.rows == keys.rows && values.isHalf == keys.isHalf && y.rows == queries.rows
-                && y.columns == queries.columns,
+                && values.rows == keys.rows && y.rows == queries.rows && y.columns == queries.columns,
             "shapes do not agree")
         precondition(
             causalOffset.map { $0 >= 0 && $0 + queries.rows <= keys.rows } ?? true,
@@ -46,33 +35,28 @@ extension Compute {
         measured(
             .attention, "\(queries.rows) × \(keys.rows), \(heads) heads of \(dimension)",
             operations: 4 * queries.rows * seen * heads * dimension,
-            bytes: 8 * queries.rows * queries.columns + 2 * keys.bytesPerNumber * keys.rows * keys.columns
+            bytes: 8 * (queries.rows * queries.columns + keys.rows * keys.columns)
         ) {
             // Contiguous rows are a single block, whose address stands here while the tasks run.
-            let bases = (UnsafeRawPointer(keys.pointer), UnsafeRawPointer(values.pointer))
-            withUnsafePointer(to: bases.0) { keyBase in
-                withUnsafePointer(to: bases.1) { valueBase in
+            withUnsafePointer(to: UnsafeRawPointer(keys.pointer)) { keyBase in
+                withUnsafePointer(to: UnsafeRawPointer(values.pointer)) { valueBase in
                     let call = fv_attention(
                         q: queries.pointer, q_stride: queries.rowStride,
                         k: fv_blocks(bases: keyBase, offset: 0, stride: keys.rowStride, shift: 63),
                         v: fv_blocks(bases: valueBase, offset: 0, stride: values.rowStride, shift: 63),
-                        is_bf16: keys.isHalf ? 1 : 0, y: y.pointer, y_stride: y.rowStride, queries: 0,
-                        keys: keys.rows, dimension: dimension, scale: scale,
-                        causal: causalOffset == nil ? 0 : 1, visible: causalOffset ?? 0, scratch: nil)
-                    if queries.rows == 1 {
-                        return attendOnce(
-                            call, heads: heads, group: group, bytesPerNumber: keys.bytesPerNumber)
-                    }
+                        is_bf16: 0, y: y.pointer, y_stride: y.rowStride, queries: 0, keys: keys.rows,
+                        dimension: dimension, scale: scale, causal: causalOffset == nil ? 0 : 1,
+                        visible: causalOffset ?? 0, scratch: nil)
                     run(
                         heads * blocks, scratchBytes: bytes,
-                        with: (call, kernel, block, blocks, group, queries.rows, keys.bytesPerNumber)
+                        with: (call, kernel, block, blocks, group, queries.rows)
                     ) { job, task, scratch in
-                        var (part, kernel, block, blocks, group, queries, bytes) = job
+                        var (part, kernel, block, blocks, group, queries) = job
                         let head = task / blocks
                         let first = task % blocks * block
                         part.q += first * part.q_stride + head * part.dimension
                         part.y += first * part.y_stride + head * part.dimension
-                        part.k.offset = head / group * part.dimension * bytes
+                        part.k.offset = head / group * part.dimension * MemoryLayout<Float>.stride
                         part.v.offset = part.k.offset
                         part.queries = min(block, queries - first)
                         part.visible += first
@@ -81,36 +65,6 @@ extension Compute {
                     }
                 }
             }
-        }
-    }
-
-    /// The heads of one query. Those that read the same keys go together as if they were queries, as far as every thread
-    /// still has work: then the keys are brought into order once for all of them. The sums are the same.
-    private func attendOnce(
-        _ call: fv_attention, heads: Int, group: Int, bytesPerNumber: Int
-    ) {
-        var call = call
-        // All of them see the same keys.
-        if call.causal != 0 { call.keys = min(call.visible + 1, call.keys) }
-        call.causal = 0
-        call.q_stride = call.dimension
-        call.y_stride = call.dimension
-        let together = max(1, min(group, heads / threads))
-        let parts = (group + together - 1) / together
-        run(
-            heads / group * parts, scratchBytes: kernels.pointee.attention_scratch(call.keys, call.dimension),
-            with: (call, kernels.pointee.attention, group, together, parts, bytesPerNumber)
-        ) { job, task, scratch in
-            var (part, kernel, group, together, parts, bytes) = job
-            let (keyHead, first) = (task / parts, task % parts * together)
-            let head = keyHead * group + first
-            part.q += head * part.dimension
-            part.y += head * part.dimension
-            part.k.offset = keyHead * part.dimension * bytes
-            part.v.offset = part.k.offset
-            part.queries = min(together, group - first)
-            part.scratch = scratch
-            kernel(&part)
         }
     }
 

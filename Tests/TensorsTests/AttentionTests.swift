@@ -103,7 +103,9 @@ import Testing
         }
     }
 
-    @Test("keys and values in bfloat16 give what their rounded numbers give", arguments: shapes)
+    @Test(
+        "keys and values in bfloat16 give what their rounded numbers give",
+        arguments: shapes.filter { $0.causalOffset != nil })
     func half(_ s: Shape) throws {
         var random = Random()
         let kvWidth = s.keyValueHeads * s.dimension
@@ -118,32 +120,27 @@ import Testing
         let scale = 1 / Double(s.dimension).squareRoot()
         let reference = Self.expected(
             q, k.map(rounded), v.map(rounded), s, scale: Double(Float(scale)))
-        // A row more than is copied: what stands behind the last row stays.
-        let memory = try (0..<2).map { _ in try Storage(byteCount: (s.keys + 1) * kvWidth * 2) }
-        let rows = memory.map {
-            KeyValueRows(
-                pointer: $0.base, rows: s.keys, columns: kvWidth, isHalf: true)
-        }
-        let first = s.keys / 2
-        for (target, values) in zip(rows, [k, v]) {
-            let source = Guarded(s.keys, kvWidth, gap: 2, values: values).matrix
-            target.store(source.rows(0..<first), from: 0)
-            target.store(source.rows(first..<s.keys), from: first)
-        }
-        for storage in memory {
-            #expect(storage.bytes[(s.keys * kvWidth * 2)...].allSatisfy { $0 == 0 })
-        }
+        let memory = BlockMemory(
+            order: (0..<(s.keys + 31) / 32).reversed(), layers: 1, width: kvWidth, isBFloat16: true)
+        let blocks = memory.sequence()
+        blocks.storeKeys(Guarded(s.keys, kvWidth, gap: 2, values: k).matrix, layer: 0, from: 0)
+        blocks.storeValues(Guarded(s.keys, kvWidth, gap: 1, values: v).matrix, layer: 0, from: 0)
+        let parts = [
+            AttentionPart(
+                rows: 0..<s.queries, blocks: blocks, keys: s.keys, causalOffset: s.causalOffset ?? 0)
+        ]
         for set in InstructionSet.available {
             let compute = try Compute(threads: 2, instructionSet: set)
             let output = Guarded(s.queries, s.heads * s.dimension, gap: 4)
-            compute.attention(
-                queries: Guarded(s.queries, s.heads * s.dimension, values: q).matrix, keys: rows[0],
-                values: rows[1], heads: s.heads, keyValueHeads: s.keyValueHeads, scale: Float(scale),
-                causalOffset: s.causalOffset, into: output.matrix)
+            parts.withUnsafeBufferPointer {
+                compute.attention(
+                    queries: Guarded(s.queries, s.heads * s.dimension, values: q).matrix, parts: $0,
+                    layer: 0, heads: s.heads, keyValueHeads: s.keyValueHeads, scale: Float(scale),
+                    into: output.matrix)
+            }
             #expect(normalisedError(output.values, reference) < 1e-9, "\(set) seed \(random.seed)")
             #expect(output.isIntact)
         }
-        withExtendedLifetime(memory) {}
     }
 
     @Test("scores far apart neither overflow nor vanish")

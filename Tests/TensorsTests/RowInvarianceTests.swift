@@ -111,31 +111,38 @@ import Testing
         let v = Guarded(keyCount, width, values: random.floats(keyCount * width)).matrix
         let start = [Float](repeating: 0, count: Self.rows * heads * dimension)
         let offset = keyCount - Self.rows
-        for isHalf in [false, true] {
-            let storage = try Storage(byteCount: 8 * keyCount * width)
-            func rows(_ x: Matrix, at place: Int) -> KeyValueRows {
-                guard isHalf else { return KeyValueRows(x) }
-                let rows = KeyValueRows(
-                    pointer: storage.mutableBytes.baseAddress! + place, rows: keyCount, columns: width,
-                    isHalf: true)
-                rows.store(x, from: 0)
-                return rows
+        for set in InstructionSet.available {
+            for isCausal in [true, false] {
+                try expectSameRows(
+                    set, "attention\(isCausal ? " causal" : "") \(keyCount)", columns: heads * dimension,
+                    start: start
+                ) {
+                    $0.attention(
+                        queries: q.rows($1), keys: k, values: v, heads: heads, keyValueHeads: keyHeads,
+                        scale: 0.125, causalOffset: isCausal ? offset + $1.lowerBound : nil, into: $2)
+                }
             }
-            let (keys, values) = (rows(k, at: 0), rows(v, at: 4 * keyCount * width))
-            for set in InstructionSet.available {
-                for isCausal in [true, false] {
-                    try expectSameRows(
-                        set, "attention\(isHalf ? " bf16" : "")\(isCausal ? " causal" : "") \(keyCount)",
-                        columns: heads * dimension, start: start
-                    ) {
-                        $0.attention(
-                            queries: q.rows($1), keys: keys, values: values, heads: heads,
-                            keyValueHeads: keyHeads, scale: 0.125,
-                            causalOffset: isCausal ? offset + $1.lowerBound : nil, into: $2)
+            for isBFloat16 in [false, true] {
+                let memory = BlockMemory(
+                    order: (0..<(keyCount + 31) / 32).reversed(), layers: 1, width: width,
+                    isBFloat16: isBFloat16)
+                let blocks = memory.sequence()
+                blocks.storeKeys(k, layer: 0, from: 0)
+                blocks.storeValues(v, layer: 0, from: 0)
+                try expectSameRows(
+                    set, "attention over blocks\(isBFloat16 ? " of bf16" : "") \(keyCount)",
+                    columns: heads * dimension, start: start
+                ) { compute, rows, y in
+                    let part = AttentionPart(
+                        rows: 0..<rows.count, blocks: blocks, keys: keyCount,
+                        causalOffset: offset + rows.lowerBound)
+                    withUnsafePointer(to: part) {
+                        compute.attention(
+                            queries: q.rows(rows), parts: UnsafeBufferPointer(start: $0, count: 1), layer: 0,
+                            heads: heads, keyValueHeads: keyHeads, scale: 0.125, into: y)
                     }
                 }
             }
-            withExtendedLifetime(storage) {}
         }
     }
 
