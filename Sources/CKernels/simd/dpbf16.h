@@ -41,6 +41,7 @@ INLINE void tile_dpbf16(
     int accumulate) {
     FV_TILE_BEGIN(mr)
     for (size_t j = 0; j < k; j += 2, b += 2 * NR) {
+        fetch_ahead(b);
         const VI b0 = v_load_words(b), b1 = v_load_words(b + 2 * W);
         FV_UNROLL for (size_t i = 0; i < mr; i++) {
             int32_t pair;

@@ -77,8 +77,10 @@ static void FV_PUBLIC(gemm)(const struct fv_gemm *g) {
     const FV_INPUT *a = FV_LOCAL(inputs)(g->a, &stride, g->rows, g->inputs, &scratch);
     float *sums = (float *)scratch;
     const size_t tiles = (g->rows + FV_TILE_ROWS - 1) / FV_TILE_ROWS;
-    // A single row reads each panel as one stream.
-    const size_t step = g->rows == 1 ? g->inputs : k_step(g->inputs, FV_INPUTS_UNIT);
+    // What a single tile reads once needs no place in a cache: each panel is one stream. Nor do blocks of k pay where a
+    // whole panel stays in the second-level cache beside the rows.
+    const int whole = tiles == 1 || panel_bytes + g->rows * g->inputs * sizeof(FV_INPUT) <= L2_BUDGET;
+    const size_t step = whole ? g->inputs : k_step(g->inputs, FV_INPUTS_UNIT);
     for (size_t k = 0; k < g->inputs; k += step) {
         const size_t depth = g->inputs - k < step ? g->inputs - k : step;
         const int last = k + depth == g->inputs;

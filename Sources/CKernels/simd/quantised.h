@@ -23,6 +23,12 @@ enum {
     KQ = 2048,
     // Hidden columns per step of a feed-forward network; a multiple of every group size.
     HIDDEN_Q = 256,
+#if FV_HAS_VNNI
+    // 12 × 2 sums, 4 weights, 2 inputs and a mask are 31 of 32 registers.
+    HAS_ROOM_FOR_NIBBLES = 1,
+#else
+    HAS_ROOM_FOR_NIBBLES = 0,
+#endif
 };
 
 // Bytes of a row's integers: stores are 4·W wide, and the last group may begin 32 bytes off.
@@ -97,6 +103,8 @@ INLINE void group_sums(
     // Unrolled, so that a group is few enough turns for its end to be predicted; pinned, so that the compiler does
     // not mix steps until sums leave their registers.
     _Pragma("clang loop unroll_count(4)") for (size_t done = 0; done < count; done += step) {
+        // A single row of 4 bits is as fast without.
+        if (bits == 8 || mr > 1) fetch_ahead(b);
         if (bits == 8) {
             const VI w0 = v_load_words(b), w1 = v_load_words(b + 4 * W);
             FV_UNROLL for (size_t i = 0; i < mr; i++) {
@@ -106,8 +114,20 @@ INLINE void group_sums(
                 V_PIN(sums[i][0]);
                 V_PIN(sums[i][1]);
             }
+        } else if (HAS_ROOM_FOR_NIBBLES && mr > 4) {
+            // Each activation is read once for both halves of the outputs.
+            VI low[2], high[2];
+            vi_load_nibbles(b, &low[0], &high[0]);
+            vi_load_nibbles(b + 4 * W, &low[1], &high[1]);
+            FV_UNROLL for (size_t i = 0; i < mr; i++) {
+                const VI x = vi_set_word(a + i * pitch), y = vi_set_word(a + i * pitch + 4);
+                FV_UNROLL for (size_t half = 0; half < 2; half++) {
+                    sums[i][half] = vi_dot_nibbles(sums[i][half], x, low[half], y, high[half]);
+                    V_PIN(sums[i][half]);
+                }
+            }
         } else {
-            // One half of the outputs after the other: both would not fit into the registers.
+            // One half of the outputs after the other: both would not fit into the registers, or few rows need them not.
             FV_UNROLL for (size_t half = 0; half < 2; half++) {
                 VI low, high;
                 vi_load_nibbles(b + half * 4 * W, &low, &high);
@@ -216,8 +236,8 @@ INLINE void gemm_quantised(
     const size_t pitch = FV_NAME(quantised_pitch)(g->inputs, g->group);
     const char *groups = (const char *)g->quantised + q_value_bytes(g->inputs);
     const size_t count = (g->rows + tile_rows - 1) / tile_rows;
-    // A single row reads each panel as one stream.
-    const size_t step = g->rows == 1 || g->inputs <= KQ + KQ / 2 ? g->inputs : KQ / g->group * g->group;
+    // What a single tile reads once needs no place in a cache: each panel is one stream.
+    const size_t step = count == 1 || g->inputs <= KQ + KQ / 2 ? g->inputs : KQ / g->group * g->group;
     float *sums = g->scratch;
     for (size_t k = 0; k < g->inputs; k += step) {
         const size_t depth = g->inputs - k < step ? g->inputs - k : step;

@@ -6,7 +6,17 @@
 // in ascending order in float32 (fused multiply-add), whatever mr is, so a row's result does not depend on
 // the rows beside it.
 
-enum { NR = 2 * W };
+enum {
+    NR = 2 * W,
+    // Bytes between what a micro-kernel multiplies and what it asks the memory for. With several rows a processor does not
+    // see far enough ahead by itself: arithmetic and reading would follow each other instead of going on together.
+    AHEAD = 8192,
+};
+
+// Before a micro-kernel's step, which takes the NR words at b.
+INLINE void fetch_ahead(const void *b) {
+    FV_UNROLL for (size_t i = 0; i < 4 * NR; i += 64) __builtin_prefetch((const char *)b + AHEAD + i);
+}
 
 typedef void fv_tile(
     size_t k, const void *a, size_t a_stride, const void *panel, float *c, size_t c_stride, int accumulate);
@@ -31,6 +41,8 @@ INLINE void tile_f32(
     int accumulate) {
     FV_TILE_BEGIN(mr)
     for (size_t j = 0; j < k; j++, b += NR) {
+        // So few rows take so little time that the processor sees enough.
+        if (mr > 4) fetch_ahead(b);
         const V b0 = v_load(b), b1 = v_load(b + W);
         FV_UNROLL for (size_t i = 0; i < mr; i++) {
             const V x = v_set(a[i * a_stride + j]);
@@ -47,6 +59,7 @@ INLINE void tile_bf16(
     int accumulate) {
     FV_TILE_BEGIN(mr)
     for (size_t j = 0; j + 2 <= k; j += 2, b += 2 * NR) {
+        fetch_ahead(b);
         const V low0 = v_low(v_load_words(b)), low1 = v_low(v_load_words(b + 2 * W));
         FV_UNROLL for (size_t i = 0; i < mr; i++) {
             const V x = v_set(a[i * a_stride + j]);
