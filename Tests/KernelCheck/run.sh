@@ -26,12 +26,12 @@ chosen="$kernels/dispatch.c $kernels/cpu_features.c"
 # machine's libraries, which say the same on both.
 check_other_c() {
     mkdir "$work/include"
-    for name in jpeglib.h jmorecfg.h jerror.h jconfig.h png.h pngconf.h pnglibconf.h zconf.h zlib.h webp; do
+    for name in jpeglib.h jmorecfg.h jerror.h jconfig.h png.h pngconf.h pnglibconf.h zconf.h zlib.h webp curl; do
         found=$(find /usr/include /usr/local/include -maxdepth 2 -name "$name" -print -quit)
         [ -z "$found" ] || ln -s "$found" "$work/include/$name"
     done
     for file in "$sources"/*/*.c "$kernels"/reference/*.c; do
-        $aarch64 $flags -fsyntax-only -isystem "$work/include" -I"$sources/CImageCodecs/include" "$file"
+        $aarch64 $flags -fsyntax-only -isystem "$work/include" -I"${file%/*}/include" "$file"
     done
 }
 
