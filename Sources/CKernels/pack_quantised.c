@@ -153,3 +153,21 @@ void fv_quantised_unpack(const struct fv_quantised_unpack *u) {
         }
     }
 }
+
+void fv_quantised_look_at(
+    const struct fv_quantised_unpack *u, size_t first_panel, size_t panel_count, struct fv_seen *seen) {
+    const size_t nr = u->panel_width, half = u->is_gated ? nr / 2 : nr;
+    const size_t bytes = fv_quantised_panel_bytes(u->inputs, u->group, u->bits, u->has_minima, nr);
+    const size_t group_bytes = fv_quantised_panel_bytes(u->group, u->group, u->bits, u->has_minima, nr);
+    for (size_t panel = first_panel; panel < first_panel + panel_count; panel++) {
+        const char *base = (const char *)u->packed + panel * bytes;
+        for (size_t k = 0; k < u->inputs; k += u->group, base += group_bytes) {
+            for (size_t j = 0; j < nr; j++) {
+                const size_t output = panel * half + j % half;
+                if (output >= u->outputs) continue;
+                const float scale = fv_load_float(base, j), minimum = u->has_minima ? fv_load_float(base, nr + j) : 0;
+                see(seen + (j >= half), output, scale, minimum, scale != 0 || minimum != 0);
+            }
+        }
+    }
+}

@@ -119,12 +119,23 @@ package struct WeightLoader: Sendable {
     }
 
     /// A table [rows, channels] whose rows are gathered: integers stay integers.
-    package func embedding(_ name: String, rows: Int, channels: Int) throws -> EmbeddingTable {
+    /// - Parameter isPacked: the same weight is also packed as a matrix, which looks at its numbers
+    package func embedding(
+        _ name: String, rows: Int, channels: Int, isPacked: Bool = false
+    ) throws -> EmbeddingTable {
         let shape = [rows, channels]
+        let table: EmbeddingTable
         if case .integers(let matrix) = try source.matrix(prefix + name, shape: shape) {
-            return EmbeddingTable(matrix)
+            table = EmbeddingTable(matrix)
+        } else {
+            table = try EmbeddingTable(tensor(name, shape: shape))
         }
-        return try EmbeddingTable(tensor(name, shape: shape))
+        guard !isPacked else { return table }
+        let seen = table.seen(compute: compute)
+        for part in seen where part.hasNotFinite { try check(part, of: name) }
+        // Of integers, scales and biases are seen: only where both end early do the numbers.
+        try check(seen.max { $0.filledOutputs < $1.filledOutputs }, of: name)
+        return table
     }
 
     /// A linear layer `name.weight` [outputs, inputs], with `name.bias` [outputs] when the checkpoint has one.

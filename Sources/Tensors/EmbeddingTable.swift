@@ -37,6 +37,17 @@ package struct EmbeddingTable: Sendable {
         }
     }
 
+    /// Looks at all numbers, on all threads; of integers at their scales and biases. Pages of a file that this brings into
+    /// memory are let go of.
+    package func seen(compute: Compute) -> [WeightsSeen] {
+        switch values {
+        case .numbers(let tensor, _):
+            defer { tensor.releasePages() }
+            return [WeightsSeen(tensor, compute: compute)].compactMap { $0 }
+        case .integers(let matrix): return matrix.seen(compute: compute)
+        }
+    }
+
     /// Writes row `row`, below `rows`, as `channels` numbers.
     func copy(row: Int, to target: UnsafeMutablePointer<Float>) {
         precondition(row >= 0 && row < rows, "no row \(row) in the table")

@@ -58,6 +58,11 @@ package struct IntegerMatrix: @unchecked Sendable {
 
     var format: WeightFormat { bits == 4 ? .int4(group: group) : .int8(group: group) }
 
+    /// What scales and biases say of the numbers; neither alone says that an output is 0.
+    func seen(compute: Compute) -> [WeightsSeen] {
+        [scales, biases].compactMap { WeightsSeen($0, compute: compute) }
+    }
+
     func releasePages() {
         for tensor in [words, scales, biases] { tensor.releasePages() }
     }

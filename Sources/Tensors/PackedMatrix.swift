@@ -34,7 +34,7 @@ package struct PackedMatrix: Sendable {
 
     package var byteCount: Int { panels.byteCount }
 
-    /// What packing saw; nil of panels that are used where they stand.
+    /// What packing saw, or a look at panels that are used where they stand.
     package var seen: WeightsSeen? { panels.seen.first }
 
     /// The panels as they can be stored; nil for floating-point numbers.
@@ -97,7 +97,7 @@ package struct PackedGatedMatrix: Sendable {
 
     package var byteCount: Int { panels.byteCount }
 
-    /// What packing saw of the gate and of the other matrix; empty of panels that are used where they stand.
+    /// What packing, or a look at panels that are used where they stand, saw of the gate and of the other matrix.
     package var seen: [WeightsSeen] { panels.seen }
 
     /// The panels as they can be stored; nil for floating-point numbers.

@@ -8,7 +8,7 @@ struct PackedPanels: Sendable {
     let hasMinima: Bool
     let instructionSet: InstructionSet
     let byteCount: Int
-    /// What packing saw of the matrix, or of both of a gated pair; nothing of panels that are used where they stand.
+    /// What packing saw of the matrix, or of both of a gated pair.
     let seen: [WeightsSeen]
     /// What `base` points into.
     private let storage: Storage
@@ -81,7 +81,7 @@ struct PackedPanels: Sendable {
         byteCount = stored.layout.byteCount
         format = stored.layout.format
         hasMinima = stored.layout.hasMinima
-        seen = []
+        seen = WeightsSeen.look(at: stored, compute: compute)
         instructionSet = compute.instructionSet
     }
 
@@ -162,8 +162,8 @@ private struct Cut {
                 guard let first = seen.baseAddress else { return }
                 body(&part, scratch, first)
                 all.withLock { all in
-                    Self.add(seen[0], to: &all.0)
-                    Self.add(seen[1], to: &all.1)
+                    all.0.add(seen[0])
+                    all.1.add(seen[1])
                 }
             }
         }
@@ -172,11 +172,6 @@ private struct Cut {
             (WeightsSeen($0.0, outputs: outputs), WeightsSeen($0.1, outputs: outputs))
         }
         return isGated ? [first, second] : [first]
-    }
-
-    private static func add(_ seen: fv_seen, to all: inout fv_seen) {
-        all.not_finite |= seen.not_finite
-        all.filled = max(all.filled, seen.filled)
     }
 }
 

@@ -67,12 +67,13 @@ struct WeightLoaderTests {
         case "gate": _ = try loader.gated("changed", "up", outputs: 32, inputs: 48)
         case "up": _ = try loader.gated("gate", "changed", outputs: 32, inputs: 48)
         case "depthwise": _ = try loader.depthwise("changed", outputs: 32, inputs: 32, kernel: 3)
+        case "embedding": _ = try part.embedding("w", rows: 32, channels: 48)
         case "stem": _ = try part.taps("weight", shape: [32, 3, 3, 3])
         default: _ = try part.vector("w", count: 32)
         }
     }
 
-    private static let kinds = ["matrix", "linear", "gate", "up", "depthwise", "stem", "vector"]
+    private static let kinds = ["matrix", "linear", "gate", "up", "depthwise", "stem", "embedding", "vector"]
     private static let formats: [WeightFormat] = [.float32, .bfloat16, .int8(group: 32), .int4(group: 32)]
 
     @Test("NaN and infinity in any weight are errors that name tensor and file", arguments: kinds, formats)
@@ -126,6 +127,118 @@ struct WeightLoaderTests {
             source, format: .bfloat16, compute: Compute(threads: 1), findings: findings)
         for _ in 0..<9 { try load(loader, "matrix") }
         #expect(findings.remarks.count == 1 && findings.remarks.first?.contains("and 6 more like it") == true)
+    }
+
+    @Test("A large table is looked at in parts, of which each counts", arguments: [Float.nan, 0])
+    func largeTable(value: Float) throws {
+        let rows = 4000
+        for place in [0, 1999, rows - 1] {
+            let findings = LoadFindings()
+            // With NaN one row is wrong; with 0 all rows behind `place` are.
+            let source = Plain(change: { values in
+                let width = values.count / rows
+                let wrong =
+                    value.isNaN ? place * width..<place * width + 1 : (place + 1) * width..<values.count
+                for index in wrong { values[index] = value }
+            })
+            let loader = try WeightLoader(
+                source, format: .bfloat16, compute: Compute(threads: 2), findings: findings)
+            func load() throws {
+                _ = try loader.part("changed").embedding("w", rows: rows, channels: 300)
+                _ = try loader.part("changed").embedding("w", rows: rows, channels: 300, isPacked: true)
+            }
+            if value.isNaN {
+                #expect(throws: CheckpointError.self) { try load() }
+            } else {
+                try load()
+                let rest = rows - 1 - place
+                #expect(findings.remarks.count == (rest > 0 ? 1 : 0))
+                #expect(rest == 0 || findings.remarks.first?.contains("last \(rest) of 4000 rows") == true)
+            }
+        }
+    }
+
+    /// Packed matrices, perhaps damaged since.
+    private struct Packed: WeightSource {
+        let panels: StoredPanels
+
+        func contains(_ name: String) -> Bool { true }
+        func tensor(_ name: String, shape: [Int]) throws -> Tensor {
+            try Tensor([Float](repeating: 1, count: shape.reduce(1, *)), shape: shape)
+        }
+        func matrix(_ name: String, shape: [Int]) throws -> StoredMatrix {
+            .panels(panels, isSecond: name == "up")
+        }
+    }
+
+    @Test(
+        "Packed weights are looked at where they stand",
+        arguments: [WeightFormat.int8(group: 32), .int4(group: 32)])
+    func packed(format: WeightFormat) throws {
+        for instructionSet in InstructionSet.available {
+            let compute = try Compute(threads: 2, instructionSet: instructionSet)
+            func load(_ source: any WeightSource, _ name: String, findings: LoadFindings? = nil) throws
+                -> StoredPanels
+            {
+                let recorder = PanelRecorder()
+                let loader = WeightLoader(
+                    source, format: format, compute: compute, recorder: recorder, findings: findings)
+                if name == "w" {
+                    _ = try loader.matrix("w", shape: [80, 80], format: format)
+                } else {
+                    _ = try loader.gated("gate", "up", outputs: 80, inputs: 80)
+                }
+                return try #require(recorder.panels[name])
+            }
+            for name in ["w", "gate"] {
+                let panels = try load(Plain(), name)
+                func damaged(_ change: (UnsafeMutableRawBufferPointer) -> Void) throws -> Packed {
+                    let bytes = try panels.tensor().bytes
+                    let storage = try Storage(byteCount: bytes.count)
+                    storage.mutableBytes.copyMemory(from: bytes)
+                    change(storage.mutableBytes)
+                    return Packed(
+                        panels: try #require(
+                            StoredPanels(layout: panels.layout, storage: storage, byteOffset: 0)))
+                }
+                let findings = LoadFindings()
+                _ = try load(damaged { _ in }, name, findings: findings)
+                #expect(findings.remarks.isEmpty, "\(findings.remarks)")
+                _ = try load(
+                    damaged { $0.initializeMemory(as: UInt8.self, repeating: 0) }, name, findings: findings)
+                #expect(findings.remarks.first?.contains("every number of") == true, "\(findings.remarks)")
+                // The scale of the last panel's first output, which is one of the second matrix's in no pair.
+                for value in [Float.nan, .infinity] {
+                    let source = try damaged { bytes in
+                        let perPanel = panels.layout.panelWidth / (panels.layout.isGated ? 2 : 1)
+                        let count = (80 + perPanel - 1) / perPanel
+                        bytes.storeBytes(
+                            of: value, toByteOffset: bytes.count / count * (count - 1), as: Float.self)
+                    }
+                    #expect(throws: CheckpointError.self) { _ = try load(source, name) }
+                }
+            }
+        }
+    }
+
+    @Test("A table of integers whose scale is NaN is an error")
+    func damagedIntegers() throws {
+        let words = try Storage(byteCount: 40 * 32)
+        words.mutableBytes.initializeMemory(as: UInt8.self, repeating: 0x21)
+        var values = [Float](repeating: 1, count: 40)
+        let ones = try Tensor(values, shape: [40, 1])
+        values[39] = .nan
+        let wrong = try Tensor(values, shape: [40, 1])
+        for (scales, biases) in [(wrong, ones), (ones, wrong)] {
+            let source = Integers(
+                matrix: try IntegerMatrix(
+                    words: Tensor(.uint32, shape: [40, 8], storage: words), scales: scales, biases: biases,
+                    outputs: 40, inputs: 64, bits: 4, group: 64))
+            let loader = try WeightLoader(source, format: .bfloat16, compute: Compute(threads: 1))
+            #expect(throws: CheckpointError.self) {
+                _ = try loader.embedding("w", rows: 40, channels: 64)
+            }
+        }
     }
 
     @Test("A table of integers is gathered as it is, with its bytes")

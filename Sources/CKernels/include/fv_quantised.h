@@ -113,4 +113,10 @@ struct fv_quantised_unpack {
 
 void fv_quantised_unpack(const struct fv_quantised_unpack *_Nonnull unpack);
 
+/// What the scales and minima of a range of panels say of the numbers; of `unpack`, `part` and `target` do not matter.
+/// Adds it to seen[0] and, of a gated pair, seen[1]. An output whose scales and minima are 0 has no numbers.
+void fv_quantised_look_at(
+    const struct fv_quantised_unpack *_Nonnull unpack, size_t first_panel, size_t panel_count,
+    struct fv_seen *_Nonnull seen);
+
 #endif

@@ -28,7 +28,8 @@ package struct Decoder: Sendable {
         self.configuration = configuration
         let part = loader.part("decoder")
         embedding = try part.embedding(
-            "embedding.weight", rows: configuration.vocabularySize, channels: configuration.hiddenSize)
+            "embedding.weight", rows: configuration.vocabularySize, channels: configuration.hiddenSize,
+            isPacked: configuration.tiedEmbeddings && !part.contains("scores.weight"))
         output = try Self.output(configuration, part)
         roundsCache = loader.format != .float32
         norm = try part.vector("norm.weight", count: configuration.hiddenSize)
