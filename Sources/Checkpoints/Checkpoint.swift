@@ -101,9 +101,9 @@ package struct Checkpoint: Sendable {
         return defaults
     }
 
-    /// Checks that every token of the tokenizer has a row in the embedding table: the others could be asked for and not
-    /// looked up.
-    /// - Parameter tokens: one more than the highest id of the tokenizer.
+    /// Checks that every token that text can lead to has a row in the embedding table: the others could be asked for and
+    /// not looked up.
+    /// - Parameter tokens: one more than the highest id of such a token.
     /// - Throws: `CheckpointError.configurationContradictsTensors`.
     package func check(tokens: Int) throws(CheckpointError) {
         let rows = configuration.text.vocabularySize

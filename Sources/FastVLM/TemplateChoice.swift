@@ -15,6 +15,15 @@ struct TemplateChoice {
     static func choose(
         named name: String?, configuration: ModelConfiguration, tokenizer: Tokenizer, directory: URL
     ) throws -> TemplateChoice {
+        var choice = try find(
+            named: name, configuration: configuration, tokenizer: tokenizer, directory: directory)
+        choice.remarks += try choice.template.tokensWithoutRow(configuration, tokenizer)
+        return choice
+    }
+
+    private static func find(
+        named name: String?, configuration: ModelConfiguration, tokenizer: Tokenizer, directory: URL
+    ) throws -> TemplateChoice {
         if let name { return TemplateChoice(template: try ChatTemplate(named: name)) }
         let stored = try StoredChatTemplate.find(in: directory)
         let fallback = try fallback(configuration, tokenizer)
@@ -86,5 +95,30 @@ struct TemplateChoice {
             )
         }
         return self
+    }
+}
+
+extension ChatTemplate {
+    /// Added tokens whose ids lie beyond the embedding table, such as the `<pad>` of old Vicunas: harmless, and told, unless
+    /// prompts hold them.
+    /// - Throws: `FastVLMError` of kind `model` where they do.
+    fileprivate func tokensWithoutRow(
+        _ configuration: ModelConfiguration, _ tokenizer: Tokenizer
+    ) throws -> [String] {
+        let rows = configuration.text.vocabularySize
+        let found = tokenizer.addedTokens(from: rows)
+        guard !found.isEmpty else { return [] }
+        let table = "the embedding table has rows 0 to \(rows - 1)"
+        if let needed = found.first(where: {
+            specialTokens.contains($0.content) || $0.id == tokenizer.beginningOfSequence
+        }) {
+            throw FastVLMError(
+                .model,
+                "\(name) prompts need the token \(needed.content), whose id is \(needed.id), but \(table): the "
+                    + "tokenizer is another model's; fetch its files again")
+        }
+        let names = found.prefix(3).map { "\($0.content) (\($0.id))" }.joined(separator: ", ")
+        let more = found.count > 3 ? " and \(found.count - 3) more" : ""
+        return ["the tokenizer's \(names)\(more) cannot be used: \(table); no prompt needs them"]
     }
 }

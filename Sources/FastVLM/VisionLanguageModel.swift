@@ -201,7 +201,7 @@ public final class VisionLanguageModel: Sendable {
         }
         let tokenizer = try await offTaskThreads { _ in
             let tokenizer = try Tokenizer(directory: checkpoint.directory)
-            try checkpoint.check(tokens: tokenizer.vocabularyCount)
+            try checkpoint.check(tokens: tokenizer.textVocabularyCount)
             return tokenizer
         }
         let choice = try await offTaskThreads { _ in

@@ -39,6 +39,8 @@ package struct Tokenizer: Sendable {
     let normalizedMatcher: AddedTokenMatcher
     /// Highest id + 1, added tokens included. Rows of an embedding beyond it are padding.
     package let vocabularyCount: Int
+    /// The highest id that ordinary text can lead to, + 1: added tokens never do, unless the vocabulary has them too.
+    package let textVocabularyCount: Int
     /// The token to put before a text, when the tokenizer asks for one (Llama). `encode` does not put it.
     package let beginningOfSequence: Int?
     /// What changes how text is encoded and no error reports, in sentences for the user.
@@ -79,6 +81,7 @@ package struct Tokenizer: Sendable {
         let normalizer = normalizer
         (added, addedIDs) = try Self.index(addedTokens, table, normalizer, file: file)
         vocabularyCount = max(table.idCount, (added.keys.max() ?? -1) + 1)
+        textVocabularyCount = table.idCount
         if let token = definition.beginningOfSequence {
             guard let id = addedIDs[Array(token.utf8)] ?? table.id(of: token) else {
                 throw .wrongValue(
@@ -237,6 +240,11 @@ package struct Tokenizer: Sendable {
     /// The token with this id as the files write it; nil beyond the vocabulary and in its gaps.
     package func token(of id: Int) -> String? {
         added[id]?.content ?? vocabulary.bytes(of: id).map { String(decoding: $0, as: UTF8.self) }
+    }
+
+    /// Added tokens from an id on, by id.
+    package func addedTokens(from first: Int) -> [(id: Int, content: String)] {
+        added.filter { $0.key >= first }.sorted { $0.key < $1.key }.map { ($0.key, $0.value.content) }
     }
 
     /// Whether this is an added token marked special, which `decode` leaves out unless told otherwise.

@@ -84,4 +84,69 @@ struct TemplateChoiceTests {
         }
         #expect(error?.kind == .model && error?.description.contains("needs the token") == true)
     }
+
+    @Test("an added token without a row is told; one that prompts need is the checkpoint's fault")
+    func tokensWithoutRow() throws {
+        // <image> is 289, <|im_end|> is 288.
+        #expect(try choose("tiny-hf", [:]) { $0.text.vocabularySize = 290 }.remarks.isEmpty)
+        let remarks = try choose("tiny-hf", [:]) { $0.text.vocabularySize = 289 }.remarks
+        #expect(remarks.count == 1 && remarks.first?.contains("<image> (289)") == true, "\(remarks)")
+        #expect(remarks.first?.contains("rows 0 to 288") == true)
+        for name in [nil, "qwen_2"] {
+            let error = #expect(throws: FastVLMError.self) {
+                try choose("tiny-hf", [:], named: name) { $0.text.vocabularySize = 288 }
+            }
+            #expect(error?.kind == .model && error?.description.contains("<|im_end|>") == true)
+        }
+        // A template without such tokens needs none of them.
+        let plain = try choose("tiny-hf", [:], named: "plain") { $0.text.vocabularySize = 288 }
+        #expect(plain.remarks.count == 1)
+    }
+
+    /// Loads a fixture to whose tokenizer a token was added.
+    private func load(
+        _ folder: String, _ change: (inout [String: Any], _ rows: Int) throws -> Void
+    ) async throws -> VisionLanguageModel {
+        let copy = FileManager.default.temporaryDirectory.appending(path: "tokens-\(UUID().uuidString)")
+        try FileManager.default.copyItem(at: Fixture.url("models/\(folder)"), to: copy)
+        defer { try? FileManager.default.removeItem(at: copy) }
+        let file = copy.appending(path: "tokenizer.json")
+        let content = try JSONSerialization.jsonObject(with: Data(contentsOf: file))
+        var tokenizer = try #require(content as? [String: Any])
+        try change(&tokenizer, Checkpoint(directory: copy).configuration.text.vocabularySize)
+        try JSONSerialization.data(withJSONObject: tokenizer).write(to: file)
+        return try await VisionLanguageModel(contentsOf: .directory(copy))
+    }
+
+    @Test("a padding token behind the rows, as old Vicunas have it, is a remark; it is text in a prompt")
+    func paddingBehindRows() async throws {
+        for folder in ["tiny-llama", "tiny-hf"] {
+            let model = try await load(folder) { tokenizer, rows in
+                var added = tokenizer["added_tokens"] as? [[String: Any]] ?? []
+                var token = try #require(added.first)
+                token["id"] = rows
+                token["content"] = "<pad>"
+                added.append(token)
+                tokenizer["added_tokens"] = added
+            }
+            #expect(model.information.remarks.contains { $0.contains("<pad>") })
+            var options = GenerationOptions()
+            options.maximumTokens = 1
+            _ = try await model.answer("<pad>", options: options)
+        }
+    }
+
+    @Test("an ordinary token behind the rows is an error")
+    func wordBehindRows() async throws {
+        let error = await #expect(throws: FastVLMError.self) {
+            _ = try await load("tiny-hf") { tokenizer, rows in
+                var model = try #require(tokenizer["model"] as? [String: Any])
+                var vocabulary = try #require(model["vocab"] as? [String: Any])
+                vocabulary["zzzz"] = rows
+                model["vocab"] = vocabulary
+                tokenizer["model"] = model
+            }
+        }
+        #expect(error?.kind == .model && error?.description.contains("embedding table") == true)
+    }
 }
