@@ -69,7 +69,7 @@ let package = Package(
         module("StrictJSON", []),
         module("CheckpointFiles", ["StrictJSON", "SystemFiles"]),
         module("Checkpoints", ["Tensors", "StrictJSON", "CheckpointFiles", "SystemFiles"]),
-        module("ImageInput", ["Tensors", "CImageCodecs", "SystemFiles"]),
+        module("ImageInput", ["Checkpoints", "Tensors", "CImageCodecs", "SystemFiles"]),
         module(
             "Tokenization",
             [
@@ -113,7 +113,7 @@ let package = Package(
         tests("TensorsTests", ["Tensors", "CKernels"]),
         tests("StrictJSONTests", ["StrictJSON"]),
         tests("CheckpointsTests", ["Checkpoints", "CheckpointFiles", "Tensors"]),
-        tests("ImageInputTests", ["ImageInput", "Tensors", "SystemFiles"]),
+        tests("ImageInputTests", ["ImageInput", "Checkpoints", "Tensors", "SystemFiles"]),
         tests("TokenizationTests", ["Tokenization"]),
         tests("ModelsTests", ["Models", "Checkpoints", "Tensors"]),
         tests(

@@ -19,13 +19,15 @@ package enum SyntheticModel: String, Sendable, CaseIterable {
                     vocabulary: 152_064, tied: false)
             }
         return ModelConfiguration(
-            vision: FastViTHDConfiguration(
-                depths: [2, 12, 24, 4, 2], widths: [96, 192, 384, 768, 1536],
-                mlpRatios: [4, 4, 4, 4, 4],
-                tokenMixers: [.repMixer, .repMixer, .repMixer, .attention, .attention],
-                positionEncoding: [false, false, false, true, true], finalChannels: 3072,
-                squeezeReduction: 192),
-            text: text, imageSize: 1024, geometry: .pad, maximumSequenceLength: 8192,
+            vision: .fastViTHD(
+                FastViTHDConfiguration(
+                    depths: [2, 12, 24, 4, 2], widths: [96, 192, 384, 768, 1536],
+                    mlpRatios: [4, 4, 4, 4, 4],
+                    tokenMixers: [.repMixer, .repMixer, .repMixer, .attention, .attention],
+                    positionEncoding: [false, false, false, true, true], finalChannels: 3072,
+                    squeezeReduction: 192)),
+            text: text, preprocessing: ImagePreprocessing(geometry: .pad, size: 1024),
+            maximumSequenceLength: 8192,
             modelType: "synthetic-\(rawValue)")
     }
 

@@ -44,7 +44,7 @@ package struct Checkpoint: Sendable {
         var remarks = catalog.remarks
 
         let sources = try CheckpointSources(catalog: catalog, directory: directory)
-        let vision = try FastViTHDConfiguration(
+        let vision = try VisionConfiguration(
             sources: sources.tensors, order: sources.order, location: location)
         let isTied = try catalog.repeatsEmbedding(sources.tensors)
         let text = try DecoderConfiguration(
@@ -62,7 +62,7 @@ package struct Checkpoint: Sendable {
             sources: sources.tensors, order: sources.order, quantization: try QuantizationRule(files.root),
             location: location)
         try assembly.addVision(vision)
-        try assembly.addProjector(features: vision.finalChannels, hidden: text.hiddenSize)
+        try assembly.addProjector(features: vision.featureChannels, hidden: text.hiddenSize)
         try assembly.addDecoder(text)
         var weights = try assembly.finished(catalog: catalog)
         let names = SourceNames(storedNames: catalog.tensors.keys)

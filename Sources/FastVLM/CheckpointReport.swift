@@ -18,6 +18,21 @@ public struct CheckpointReport: Sendable, Hashable, Codable, CustomStringConvert
         public let bytes: Int
     }
 
+    /// The encoder of images.
+    public struct VisionTower: Sendable, Hashable, Codable {
+        /// One kind of numbers that the architecture has, such as the channels of each of its stages.
+        public struct Dimension: Sendable, Hashable, Codable {
+            public let name: String
+            public let values: [Int]
+        }
+
+        /// Of the architecture.
+        public let name: String
+        /// Channels of one visual token.
+        public let featureChannels: Int
+        public let dimensions: [Dimension]
+    }
+
     /// How the checkpoint asks to be sampled; nil is transformers' default. Answers are greedy unless asked otherwise.
     public struct Sampling: Sendable, Hashable, Codable {
         /// generation_config.json, or config.json where it holds the values; nil where no file gives any.
@@ -42,9 +57,7 @@ public struct CheckpointReport: Sendable, Hashable, Codable, CustomStringConvert
     public let weightBytes: [String: Int]
     /// Bytes of keys and values per position; twice as many in float32.
     public let cacheBytesPerPosition: Int
-    /// Vision: blocks and channels per stage.
-    public let visionDepths: [Int]
-    public let visionWidths: [Int]
+    public let visionTower: VisionTower
     public let imageSize: Int
     public let tokensPerImage: Int
     public let geometry: String
@@ -90,11 +103,12 @@ public struct CheckpointReport: Sendable, Hashable, Codable, CustomStringConvert
         weightBytes = Dictionary(
             uniqueKeysWithValues: inspection.weightBytes.map { ($0.key.rawValue, $0.value) })
         cacheBytesPerPosition = inspection.cacheBytesPerToken[.bfloat16] ?? 0
-        visionDepths = configuration.vision.depths
-        visionWidths = configuration.vision.widths
-        imageSize = configuration.imageSize
+        visionTower = VisionTower(
+            name: configuration.vision.name, featureChannels: configuration.vision.featureChannels,
+            dimensions: configuration.vision.numbers.map { .init(name: $0.name, values: $0.values) })
+        imageSize = configuration.preprocessing.size
         tokensPerImage = configuration.visualTokens
-        geometry = configuration.geometry.rawValue
+        geometry = configuration.preprocessing.geometry.rawValue
         hiddenSize = configuration.text.hiddenSize
         layers = configuration.text.layers
         heads = configuration.text.heads
@@ -123,7 +137,9 @@ public struct CheckpointReport: Sendable, Hashable, Codable, CustomStringConvert
             "checkpoint   \(directory)",
             "layout       \(layout)",
             "files        \(files.joined(separator: ", ")) (\(Self.size(fileBytes)))",
-            "encoder      stages of \(Self.list(visionDepths)) blocks, \(Self.list(visionWidths)) channels",
+            "encoder      \(visionTower.name), "
+                + visionTower.dimensions.map { "\(Self.list($0.values)) \($0.name)" }.joined(separator: ", ")
+                + " → \(visionTower.featureChannels) channels per token",
             "image        \(imageSize) × \(imageSize) (\(geometry)) → \(tokensPerImage) visual tokens",
             "decoder      \(layers) layers of \(hiddenSize), \(heads) heads (\(keyValueHeads) key-value), "
                 + "\(vocabularySize) vocabulary rows, \(tiedEmbeddings ? "tied" : "untied"), "

@@ -18,11 +18,9 @@ struct ImagePreparation: Sendable {
     static func preprocessor(
         _ configuration: ModelConfiguration, geometry: ImageGeometry
     ) throws(ImageInputError) -> ImagePreprocessor {
-        let mean = configuration.imageMean
-        return try ImagePreprocessor(
-            geometry: geometry == .pad
-                ? .pad(background: RGBColor(mean: mean.map(Double.init)) ?? .black) : .crop,
-            size: configuration.imageSize, mean: mean, std: configuration.imageStandardDeviation)
+        var preprocessing = configuration.preprocessing
+        preprocessing.geometry = geometry
+        return try ImagePreprocessor(preprocessing)
     }
 
     /// Bytes of the pixels of one image.

@@ -39,7 +39,7 @@ public struct ModelInformation: Sendable, Hashable, Codable {
         isEmbedded = source == .embedded
         self.layout = "\(layout)"
         self.precision = precision.rawValue
-        imageSize = configuration.imageSize
+        imageSize = configuration.preprocessing.size
         self.geometry = geometry == .pad ? "pad" : "crop"
         self.tokensPerImage = tokensPerImage
         contextLength = configuration.maximumSequenceLength

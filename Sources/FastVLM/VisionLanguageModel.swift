@@ -181,7 +181,7 @@ public final class VisionLanguageModel: Sendable {
         let compute = try Compute(threads: options.threads)
         let precision = options.precision?.loaded ?? checkpoint.layout.precision
         let geometry: ImageGeometry =
-            options.geometry.map { $0 == .pad ? .pad : .crop } ?? configuration.geometry
+            options.geometry.map { $0 == .pad ? .pad : .crop } ?? configuration.preprocessing.geometry
         let preparation = ImagePreparation(
             limits: options.imageLimits, options: options.imageOptions,
             preprocessor: try ImagePreparation.preprocessor(configuration, geometry: geometry))

@@ -1,3 +1,4 @@
+package import Checkpoints
 package import Tensors
 
 /// An image as the encoder takes it.
@@ -43,44 +44,42 @@ package struct RGBColor: Equatable, Sendable {
 /// Both resize with Pillow's bicubic in 8 bits; then value = (k / 255 - mean) / std in float32. Neither the
 /// padded square nor the part outside the crop is ever stored or computed.
 package struct ImagePreprocessor: Equatable, Sendable {
-    package enum Geometry: Equatable, Sendable {
-        case pad(background: RGBColor)
-        case crop
-    }
+    /// What the checkpoint asks for.
+    package let description: ImagePreprocessing
+    /// The colour that `pad` fills up with.
+    package let background: RGBColor
 
-    package let geometry: Geometry
-    /// Side of the result; a positive multiple of 64, the encoder's total stride.
-    package let size: Int
-    package let mean: [Float]
-    package let std: [Float]
+    /// Side of the result.
+    package var size: Int { description.size }
 
     /// Largest side of a result: 8192 x 8192 x 3 floats are 805 MB.
     package static let largestSize = 8192
 
-    /// - Throws: `ImageInputError.invalidParameter` for a size that is not a multiple of 64 within
-    ///   64...8192, or mean and std that are not three finite numbers (std not zero).
+    /// - Parameter background: nil for the mean colour, or black where the mean is none.
+    /// - Throws: `ImageInputError.invalidParameter` for a size that is not within 1...8192, or mean and standard
+    ///   deviation that are not three finite numbers (the deviation not zero).
     package init(
-        geometry: Geometry, size: Int, mean: [Float] = [0, 0, 0], std: [Float] = [1, 1, 1]
+        _ description: ImagePreprocessing, background: RGBColor? = nil
     ) throws(ImageInputError) {
-        guard size > 0, size % 64 == 0, size <= Self.largestSize else {
+        let (size, mean, deviation) = (description.size, description.mean, description.standardDeviation)
+        guard (1...Self.largestSize).contains(size) else {
             throw .invalidParameter(
-                name: "size", expected: "a multiple of 64 from 64 to \(Self.largestSize)", got: "\(size)")
+                name: "size", expected: "1 to \(Self.largestSize) pixels", got: "\(size)")
         }
         guard mean.count == 3, mean.allSatisfy(\.isFinite) else {
             throw .invalidParameter(name: "mean", expected: "three finite numbers", got: "\(mean)")
         }
-        guard std.count == 3, std.allSatisfy({ $0.isFinite && $0 != 0 }) else {
-            throw .invalidParameter(name: "std", expected: "three finite numbers, none 0", got: "\(std)")
+        guard deviation.count == 3, deviation.allSatisfy({ $0.isFinite && $0 != 0 }) else {
+            throw .invalidParameter(
+                name: "standard deviation", expected: "three finite numbers, none 0", got: "\(deviation)")
         }
-        self.geometry = geometry
-        self.size = size
-        self.mean = mean
-        self.std = std
+        self.description = description
+        self.background = background ?? RGBColor(mean: mean.map(Double.init)) ?? .black
     }
 
     /// - Returns: [size, size, 3], float32.
     package func callAsFunction(_ image: RGBImage) throws(ImageInputError) -> PixelTensor {
-        let resample = try resampler(for: image)
+        let resample = try resampler(width: image.width, height: image.height)
         let values = [Float](unsafeUninitializedCapacity: size * size * 3) { buffer, count in
             fill(buffer, from: image, with: resample)
             count = size * size * 3
@@ -170,32 +169,12 @@ package struct ImagePreprocessor: Equatable, Sendable {
         return ((down ? last : 0) * size + (right ? last - row : row), down ? -size : size)
     }
 
-    /// The same into memory of the caller's.
-    /// - Parameter destination: [size, size, 3], float32.
-    package func write(
-        _ image: RGBImage, into destination: UnsafeMutableBufferPointer<Float>
-    ) throws(ImageInputError) {
-        guard destination.count == size * size * 3 else {
-            throw .invalidParameter(
-                name: "destination", expected: "\(size * size * 3) floats", got: "\(destination.count)")
-        }
-        fill(destination, from: image, with: try resampler(for: image))
-    }
-
-    /// The 8-bit square before normalisation; its `compute(rows:)` may be shared among threads.
-    package func resampler(
-        for image: RGBImage, variant: BicubicResample.Variant = .automatic
-    ) throws(ImageInputError) -> BicubicResample {
-        try resampler(width: image.width, height: image.height, variant: variant)
-    }
-
-    private func resampler(
-        width: Int, height: Int, variant: BicubicResample.Variant = .automatic
-    ) throws(ImageInputError) -> BicubicResample {
+    /// The 8-bit square before normalisation.
+    private func resampler(width: Int, height: Int) throws(ImageInputError) -> BicubicResample {
         let resample =
-            switch geometry {
-            case .pad(let background): padded(width, height, background, variant)
-            case .crop: cropped(width, height, variant)
+            switch (description.tiling, description.resampling, description.geometry) {
+            case (.none, .bicubic, .pad): padded(width, height)
+            case (.none, .bicubic, .crop): cropped(width, height)
             }
         guard let resample else {
             throw .invalidParameter(
@@ -204,21 +183,17 @@ package struct ImagePreprocessor: Equatable, Sendable {
         return resample
     }
 
-    private func padded(
-        _ width: Int, _ height: Int, _ background: RGBColor, _ variant: BicubicResample.Variant
-    ) -> BicubicResample? {
+    private func padded(_ width: Int, _ height: Int) -> BicubicResample? {
         let side = max(width, height)
         func axis(_ length: Int) -> BicubicResample.Axis {
             .init(padded: side, before: (side - length) / 2, real: length, resized: size, outputs: 0..<size)
         }
         return BicubicResample(
             horizontal: axis(width), vertical: axis(height),
-            background: (background.red, background.green, background.blue), variant: variant)
+            background: (background.red, background.green, background.blue))
     }
 
-    private func cropped(
-        _ width: Int, _ height: Int, _ variant: BicubicResample.Variant
-    ) -> BicubicResample? {
+    private func cropped(_ width: Int, _ height: Int) -> BicubicResample? {
         let short = min(width, height)
         func axis(_ length: Int) -> BicubicResample.Axis {
             // The quotient of two integers this small truncates alike in Python's double arithmetic.
@@ -227,13 +202,13 @@ package struct ImagePreprocessor: Equatable, Sendable {
             return .init(
                 padded: length, before: 0, real: length, resized: resized, outputs: first..<first + size)
         }
-        return BicubicResample(horizontal: axis(width), vertical: axis(height), variant: variant)
+        return BicubicResample(horizontal: axis(width), vertical: axis(height))
     }
 
     /// The float of every level of every channel.
     private var tables: [[Float]] {
-        (0..<3).map { channel in
-            (0..<256).map { (level: Int) -> Float in (Float(level) / 255 - mean[channel]) / std[channel] }
+        zip(description.mean, description.standardDeviation).map { mean, deviation in
+            (0..<256).map { (level: Int) -> Float in (Float(level) / 255 - mean) / deviation }
         }
     }
 

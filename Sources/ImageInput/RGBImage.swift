@@ -30,17 +30,4 @@ package struct RGBImage: Equatable, Sendable {
         let at = (y * width + x) * 3
         return (pixels[at], pixels[at + 1], pixels[at + 2])
     }
-
-    /// Pillow's `resize((width, height), BICUBIC)`, bit for bit.
-    package func resized(width: Int, height: Int) throws(ImageInputError) -> RGBImage {
-        guard width > 0, height > 0,
-            let resample = BicubicResample(
-                horizontal: .init(self.width, to: width), vertical: .init(self.height, to: height)),
-            width <= Int.max / 3 / height
-        else {
-            throw .invalidParameter(name: "size", expected: "positive sides", got: "\(width)x\(height)")
-        }
-        let resized = pixels.withUnsafeBufferPointer { resample($0) }
-        return RGBImage(checkedWidth: width, height: height, pixels: resized)
-    }
 }

@@ -28,7 +28,7 @@ package struct VisionLanguageNetwork: Sendable {
         self.precision = precision
         // Rough shares of the loading time, for a steady progress bar: the decoder is most of the bytes.
         let encoderShare = 0.25
-        encoder = try FastViTHD(loader, configuration: configuration.vision) { fraction in
+        encoder = try Self.tower(loader, configuration: configuration.vision) { fraction in
             try progress(encoderShare * fraction)
         }
         projector = try Projector(
@@ -45,9 +45,18 @@ package struct VisionLanguageNetwork: Sendable {
         remarks = findings.remarks
     }
 
+    /// The tower that a checkpoint asks for.
+    private static func tower(
+        _ loader: WeightLoader, configuration: VisionConfiguration, progress: (Double) throws -> Void
+    ) throws -> any VisionTower {
+        switch configuration {
+        case .fastViTHD(let tower): try FastViTHD(loader, configuration: tower, progress: progress)
+        }
+    }
+
     /// Visual tokens per image at the configured resolution.
     package var tokensPerImage: Int {
-        encoder.tokens(side: configuration.imageSize)
+        encoder.tokens(side: configuration.preprocessing.size)
     }
 }
 

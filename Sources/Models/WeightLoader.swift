@@ -10,7 +10,7 @@ package protocol WeightSource: Sendable {
     func tensor(_ name: String, shape: [Int]) throws -> Tensor
     func contains(_ name: String) -> Bool
     /// A matrix in the form it is stored in, which may be integers.
-    func matrix(_ name: String, shape: [Int]) throws -> StoredMatrix
+    func matrix(_ name: String, shape: [Int]) throws -> MatrixValues
     /// The file that a weight comes from and what it is called there, for messages.
     func origin(of name: String) -> WeightOrigin
 }
@@ -18,21 +18,21 @@ package protocol WeightSource: Sendable {
 extension WeightSource {
     package func origin(of name: String) -> WeightOrigin { WeightOrigin(file: "weights", tensor: name) }
 
-    package func matrix(_ name: String, shape: [Int]) throws -> StoredMatrix {
+    package func matrix(_ name: String, shape: [Int]) throws -> MatrixValues {
         .numbers(try tensor(name, shape: shape))
     }
 }
 
 /// Collects the integer weights that loading packs, for whoever stores them.
 package final class PanelRecorder: Sendable {
-    private let found = Mutex<[String: StoredPanels]>([:])
+    private let found = Mutex<[String: PackedPanels]>([:])
 
     package init() {}
 
     /// By canonical name of the matrix, or of the first of a gated pair.
-    package var panels: [String: StoredPanels] { found.withLock { $0 } }
+    package var panels: [String: PackedPanels] { found.withLock { $0 } }
 
-    func record(_ name: String, _ panels: StoredPanels?) {
+    func record(_ name: String, _ panels: PackedPanels?) {
         found.withLock { $0[name] = panels }
     }
 }
@@ -171,7 +171,7 @@ package struct WeightLoader: Sendable {
         let shape = [outputs, inputs]
         let weight = try packedGated(gate, up, shape: shape)
         for (seen, name) in zip(weight.seen, [gate, up]) { try check(seen, of: name) }
-        recorder?.record(prefix + gate, weight.stored(by: compute))
+        recorder?.record(prefix + gate, weight.storable)
         return weight
     }
 
@@ -202,7 +202,7 @@ package struct WeightLoader: Sendable {
     ) throws -> PackedMatrix {
         let weight = try packed(name, shape: shape, format: format, isFused: isFused)
         try check(weight.seen, of: name)
-        recorder?.record(prefix + (other ?? name), weight.stored(by: compute))
+        recorder?.record(prefix + (other ?? name), weight.storable)
         return weight
     }
 

@@ -53,7 +53,7 @@ extension Compute {
                 && y.width == (x.width + w.stride - 1) / w.stride,
             "extents do not agree")
         let panels = w.matrix.panels
-        precondition(panels.instructionSet == instructionSet, "weights packed for another instruction set")
+        precondition(panels.layout.fits(self), "weights packed for another instruction set")
         let call = fv_stem(
             x: x.pointer, height: x.height, width: x.width, channels: x.channels, y: y.pointer,
             out_width: y.width, outputs: y.channels, panels: panels.base, bias: w.bias?.pointer,

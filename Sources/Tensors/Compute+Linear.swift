@@ -63,7 +63,7 @@ extension Compute {
         epilogue: fv_epilogue, activation: fv_activation, isExact: Bool = false, y: Matrix
     ) {
         precondition(x.columns == inputs && y.columns == outputs && x.rows == y.rows, "shapes do not agree")
-        precondition(panels.instructionSet == instructionSet, "weights packed for another instruction set")
+        precondition(panels.layout.fits(self), "weights packed for another instruction set")
         let isGated = epilogue == FV_GATED
         measured(
             isGated ? .gatedLinear : .linear, "\(x.rows) × \(inputs) → \(outputs)",
@@ -85,7 +85,7 @@ extension Compute {
             first_panel: 0, panel_count: 0, outputs: outputs, y: y.pointer, y_stride: y.rowStride,
             bias: bias?.pointer, scale: scale?.pointer, epilogue: epilogue, activation: activation,
             scratch: nil, quantised: nil, group: panels.format.group ?? 0,
-            has_minima: panels.hasMinima ? 1 : 0)
+            has_minima: panels.layout.hasMinima ? 1 : 0)
         guard let group = panels.format.group else {
             let table = kernels.pointee
             let kernel =
@@ -172,10 +172,10 @@ extension Compute {
         precondition(
             x.columns == expand.inputs && expand.outputs == project.inputs && y.columns == project.outputs
                 && x.rows == y.rows && expand.panels.format == project.panels.format
-                && !expand.panels.hasMinima && !project.panels.hasMinima,
+                && !expand.panels.layout.hasMinima && !project.panels.layout.hasMinima,
             "shapes or formats do not agree")
         precondition(
-            expand.panels.instructionSet == instructionSet && project.panels.instructionSet == instructionSet,
+            expand.panels.layout.fits(self) && project.panels.layout.fits(self),
             "weights packed for another instruction set")
         precondition(expandBias.map { $0.count == expand.outputs } ?? true, "bias does not fit")
         precondition(projectBias.map { $0.count == project.outputs } ?? true, "bias does not fit")

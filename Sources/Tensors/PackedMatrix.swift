@@ -3,8 +3,8 @@ internal import CKernels
 /// Weights [outputs, inputs] of a linear layer, packed for the micro-kernel of the instruction set they were
 /// made for (`CKernels/include/fv_pack.h` draws the layout). Use it with a ``Compute`` of the same one.
 package struct PackedMatrix: Sendable {
-    package let outputs: Int
-    package let inputs: Int
+    package var outputs: Int { panels.layout.outputs }
+    package var inputs: Int { panels.layout.inputs }
     let panels: PackedPanels
 
     /// - Parameters:
@@ -13,23 +13,21 @@ package struct PackedMatrix: Sendable {
     ///   - format: how the packed weights are stored.
     /// - Throws: `TensorError.unexpectedShape` or `.allocationFailed`.
     package init(_ weight: Tensor, format: WeightFormat, compute: Compute) throws(TensorError) {
-        (outputs, inputs) = try Self.extents(weight, what: "linear weight")
+        _ = try Self.extents(weight, what: "linear weight")
         panels = try PackedPanels(weight, nil, format: format, compute: compute)
     }
 
     /// Takes over integers as somebody else quantised them, groups and all.
     /// - Throws: `TensorError.allocationFailed`.
     package init(_ weight: IntegerMatrix, compute: Compute) throws(TensorError) {
-        (outputs, inputs) = (weight.outputs, weight.inputs)
         panels = try PackedPanels(weight, nil, compute: compute)
     }
 
     /// Uses panels where they stand, in a file perhaps.
     /// - Returns: nil when they were packed for other kernels, or are a gated pair.
-    package init?(_ stored: StoredPanels, compute: Compute) {
-        guard !stored.layout.isGated, let panels = PackedPanels(stored, compute: compute) else { return nil }
-        (outputs, inputs) = (stored.layout.outputs, stored.layout.inputs)
-        self.panels = panels
+    package init?(_ panels: PackedPanels, compute: Compute) {
+        guard !panels.layout.isGated, panels.layout.fits(compute) else { return nil }
+        self.panels = panels.looked(compute: compute)
     }
 
     package var byteCount: Int { panels.byteCount }
@@ -37,10 +35,8 @@ package struct PackedMatrix: Sendable {
     /// What packing saw, or a look at panels that are used where they stand.
     package var seen: WeightsSeen? { panels.seen.first }
 
-    /// The panels as they can be stored; nil for floating-point numbers.
-    package func stored(by compute: Compute) -> StoredPanels? {
-        panels.stored(outputs: outputs, inputs: inputs, isGated: false, by: compute)
-    }
+    /// The panels, where they can be stored; nil for floating-point numbers.
+    package var storable: PackedPanels? { panels.format.group == nil ? nil : panels }
 
     static func extents(_ weight: Tensor, what: String) throws(TensorError) -> (Int, Int) {
         guard weight.shape.count >= 2, weight.shape.dropFirst(2).allSatisfy({ $0 == 1 }), weight.count > 0,
@@ -58,8 +54,8 @@ package struct PackedMatrix: Sendable {
 /// factors of an output at once.
 package struct PackedGatedMatrix: Sendable {
     /// Outputs of each of the two.
-    package let outputs: Int
-    package let inputs: Int
+    package var outputs: Int { panels.layout.outputs }
+    package var inputs: Int { panels.layout.inputs }
     let panels: PackedPanels
 
     /// - Parameters:
@@ -67,7 +63,7 @@ package struct PackedGatedMatrix: Sendable {
     ///   - up: of the same shape and type.
     /// - Throws: `TensorError.unexpectedShape` or `.allocationFailed`.
     package init(gate: Tensor, up: Tensor, format: WeightFormat, compute: Compute) throws(TensorError) {
-        (outputs, inputs) = try PackedMatrix.extents(gate, what: "gate weight")
+        _ = try PackedMatrix.extents(gate, what: "gate weight")
         guard up.shape == gate.shape, up.dataType == gate.dataType else {
             throw .unexpectedShape(
                 what: "up weight", expected: "\(gate.dataType.rawValue) \(gate.shape)",
@@ -83,16 +79,14 @@ package struct PackedGatedMatrix: Sendable {
         guard gate.outputs == up.outputs, gate.inputs == up.inputs, gate.bits == up.bits,
             gate.group == up.group
         else { return nil }
-        (outputs, inputs) = (gate.outputs, gate.inputs)
         panels = try PackedPanels(gate, up, compute: compute)
     }
 
     /// Uses panels where they stand, in a file perhaps.
     /// - Returns: nil when they were packed for other kernels, or are no gated pair.
-    package init?(_ stored: StoredPanels, compute: Compute) {
-        guard stored.layout.isGated, let panels = PackedPanels(stored, compute: compute) else { return nil }
-        (outputs, inputs) = (stored.layout.outputs, stored.layout.inputs)
-        self.panels = panels
+    package init?(_ panels: PackedPanels, compute: Compute) {
+        guard panels.layout.isGated, panels.layout.fits(compute) else { return nil }
+        self.panels = panels.looked(compute: compute)
     }
 
     package var byteCount: Int { panels.byteCount }
@@ -100,10 +94,8 @@ package struct PackedGatedMatrix: Sendable {
     /// What packing, or a look at panels that are used where they stand, saw of the gate and of the other matrix.
     package var seen: [WeightsSeen] { panels.seen }
 
-    /// The panels as they can be stored; nil for floating-point numbers.
-    package func stored(by compute: Compute) -> StoredPanels? {
-        panels.stored(outputs: outputs, inputs: inputs, isGated: true, by: compute)
-    }
+    /// The panels, where they can be stored; nil for floating-point numbers.
+    package var storable: PackedPanels? { panels.format.group == nil ? nil : panels }
 }
 
 extension Storage {

@@ -1,188 +1,73 @@
 internal import CKernels
-internal import Synchronization
 
-/// Packed panels and what a kernel must know about them.
-struct PackedPanels: Sendable {
-    let format: WeightFormat
-    /// Groups have minima: w = scale · q + minimum.
-    let hasMinima: Bool
-    let instructionSet: InstructionSet
-    let byteCount: Int
-    /// What packing saw of the matrix, or of both of a gated pair.
+/// Weights packed for the micro-kernels, in memory or in a mapped file: one matrix, or the two of a gated pair
+/// (`CKernels/include/fv_pack.h` and `fv_quantised.h` draw the layouts).
+package struct PackedPanels: Sendable {
+    package let layout: PanelLayout
+    /// What packing saw of the matrix, or of both of a gated pair; nothing of panels that are used where they stand.
     let seen: [WeightsSeen]
-    /// What `base` points into.
-    private let storage: Storage
+    let storage: Storage
     private let byteOffset: Int
+
+    /// Panels somewhere in a file or in memory.
+    /// - Returns: nil when they do not fit into the storage, or do not stand on a cache line.
+    package init?(layout: PanelLayout, storage: Storage, byteOffset: Int) {
+        guard byteOffset >= 0, byteOffset.isMultiple(of: Storage.alignment),
+            layout.byteCount <= storage.count, byteOffset <= storage.count - layout.byteCount
+        else { return nil }
+        self.layout = layout
+        self.storage = storage
+        self.byteOffset = byteOffset
+        seen = []
+    }
+
+    /// The same after a look at what stands in them.
+    func looked(compute: Compute) -> PackedPanels {
+        PackedPanels(self, seen: WeightsSeen.look(at: self, compute: compute))
+    }
+
+    private init(_ panels: PackedPanels, seen: [WeightsSeen]) {
+        layout = panels.layout
+        storage = panels.storage
+        byteOffset = panels.byteOffset
+        self.seen = seen
+    }
+
+    /// Panels that were just packed.
+    init(layout: PanelLayout, storage: Storage, seen: [WeightsSeen]) {
+        self.layout = layout
+        self.storage = storage
+        self.seen = seen
+        byteOffset = 0
+    }
+
+    var format: WeightFormat { layout.format }
+    var byteCount: Int { layout.byteCount }
 
     /// Start of panel 0. Valid while the panels live.
     var base: UnsafeRawPointer { UnsafeRawPointer(storage.base) + byteOffset }
 
-    /// Packs one matrix, or the two of a gated pair.
-    init(_ source: Tensor, _ second: Tensor?, format: WeightFormat, compute: Compute) throws(TensorError) {
-        let cut = try Cut(
-            outputs: source.shape[0], inputs: source.shape[1], isGated: second != nil, format: format,
-            hasMinima: false, compute: compute)
-        guard let sourceType = source.dataType.kernelType, let base = source.bytes.baseAddress,
-            let target = cut.storage.mutableBytes.baseAddress
-        else {
-            throw .unexpectedShape(
-                what: "linear weight", expected: "floating-point numbers", got: source.dataType.rawValue)
+    /// The panels as bytes, a [byteCount] tensor.
+    package func tensor() throws(TensorError) -> Tensor {
+        try Tensor(.uint8, shape: [layout.byteCount], storage: storage, byteOffset: byteOffset)
+    }
+
+    /// Integer weights as numbers, float32 [outputs, inputs].
+    /// - Parameter isSecond: the `up` matrix of a gated pair.
+    /// - Throws: `TensorError.allocationFailed`; `.unexpectedShape` for panels of floating-point numbers.
+    package func values(isSecond: Bool = false) throws(TensorError) -> Tensor {
+        guard let group = format.group else {
+            throw .unexpectedShape(what: "packed weights", expected: "integers", got: "\(format)")
         }
-        let seen: [WeightsSeen]
-        if let group = format.group {
-            let pack = fv_quantised_pack(
-                source: base, second: second?.bytes.baseAddress, source_type: sourceType,
-                bits: Int32(format.bits), group: group, outputs: source.shape[0], inputs: source.shape[1],
-                kernels: compute.kernels, first_panel: 0, panel_count: 0, packed: target,
-                scratch: cut.storage.floats)
-            seen = try cut.run(pack, on: compute, scratchBytes: 2 * group * 4) { part, scratch, seen in
-                part.scratch = scratch.assumingMemoryBound(to: Float.self)
-                fv_quantised_pack_panels(&part, seen)
-            }
-        } else {
-            let pack = fv_pack(
-                source: base, second: second?.bytes.baseAddress, source_type: sourceType,
-                packed_type: format == .float32 ? FV_FLOAT32 : FV_BFLOAT16, outputs: source.shape[0],
-                inputs: source.shape[1], kernels: compute.kernels, first_panel: 0, panel_count: 0,
-                packed: target)
-            seen = try cut.run(pack, on: compute) { part, _, seen in fv_pack_panels(&part, seen) }
+        return try Tensor(float32: [layout.outputs, layout.inputs]) { target in
+            guard let target = target.baseAddress else { return }
+            var call = fv_quantised_unpack(
+                packed: base, bits: Int32(format.bits), group: group, has_minima: layout.hasMinima ? 1 : 0,
+                is_gated: layout.isGated ? 1 : 0, outputs: layout.outputs, inputs: layout.inputs,
+                panel_width: layout.panelWidth, weight_zero: Int32(layout.weightZero),
+                part: isSecond ? 1 : 0, target: target)
+            fv_quantised_unpack(&call)
+            withExtendedLifetime(storage) {}
         }
-        // Only pointers were used since, and tensors that nobody else holds would be gone.
-        withExtendedLifetime((source, second)) {}
-        source.releasePages()
-        second?.releasePages()
-        self.init(cut, format: format, hasMinima: false, seen: seen, compute: compute)
-    }
-
-    /// Packs integers as they are. A second matrix must agree with the first in everything but its values.
-    init(_ source: IntegerMatrix, _ second: IntegerMatrix?, compute: Compute) throws(TensorError) {
-        let cut = try Cut(
-            outputs: source.outputs, inputs: source.inputs, isGated: second != nil, format: source.format,
-            hasMinima: true, compute: compute)
-        guard let target = cut.storage.mutableBytes.baseAddress else { throw .allocationFailed(bytes: 0) }
-        let other = second ?? source
-        let pack = fv_integers_pack(
-            source: source.values, second: other.values, is_gated: cut.isGated ? 1 : 0,
-            bits: Int32(source.bits), group: source.group, outputs: source.outputs, inputs: source.inputs,
-            panel_width: compute.kernels.pointee.panel_width,
-            weight_zero: compute.kernels.pointee.weight_zero, first_panel: 0, panel_count: 0, packed: target)
-        let seen = try cut.run(pack, on: compute) { part, _, seen in fv_integers_pack_panels(&part, seen) }
-        withExtendedLifetime((source, other)) {}
-        source.releasePages()
-        second?.releasePages()
-        self.init(cut, format: source.format, hasMinima: true, seen: seen, compute: compute)
-    }
-
-    /// - Returns: nil when the panels were packed for other kernels.
-    init?(_ stored: StoredPanels, compute: Compute) {
-        guard stored.layout.fits(compute) else { return nil }
-        storage = stored.storage
-        byteOffset = stored.byteOffset
-        byteCount = stored.layout.byteCount
-        format = stored.layout.format
-        hasMinima = stored.layout.hasMinima
-        seen = WeightsSeen.look(at: stored, compute: compute)
-        instructionSet = compute.instructionSet
-    }
-
-    private init(
-        _ cut: Cut, format: WeightFormat, hasMinima: Bool, seen: [WeightsSeen], compute: Compute
-    ) {
-        self.seen = seen
-        storage = cut.storage
-        byteOffset = 0
-        byteCount = cut.storage.count
-        self.format = format
-        self.hasMinima = hasMinima
-        instructionSet = compute.instructionSet
-    }
-
-    /// - Returns: nil for floating-point numbers.
-    func stored(outputs: Int, inputs: Int, isGated: Bool, by compute: Compute) -> StoredPanels? {
-        guard
-            let layout = PanelLayout(
-                outputs: outputs, inputs: inputs, isGated: isGated, format: format, hasMinima: hasMinima,
-                panelWidth: compute.kernels.pointee.panel_width,
-                weightLimit: Int(compute.kernels.pointee.weight_limit),
-                weightZero: Int(compute.kernels.pointee.weight_zero))
-        else { return nil }
-        return StoredPanels(layout: layout, storage: storage, byteOffset: byteOffset)
     }
 }
-
-/// Room for the panels of a matrix, and how they are cut into tasks.
-private struct Cut {
-    let storage: Storage
-    let isGated: Bool
-    private let outputs: Int
-    private let panels: Int
-    private let perTask: Int
-
-    init(
-        outputs: Int, inputs: Int, isGated: Bool, format: WeightFormat, hasMinima: Bool, compute: Compute
-    ) throws(TensorError) {
-        if let group = format.group {
-            precondition(WeightFormat.groups.contains(group), "groups of \(group) are not possible")
-        }
-        let width = compute.kernels.pointee.panel_width
-        let perPanel = isGated ? width / 2 : width
-        let panelBytes =
-            format.group.map {
-                fv_quantised_panel_bytes(inputs, $0, Int32(format.bits), hasMinima ? 1 : 0, width)
-            } ?? fv_packed_panel_bytes(format == .float32 ? FV_FLOAT32 : FV_BFLOAT16, inputs, width)
-        panels = (outputs + perPanel - 1) / perPanel
-        let (bytes, overflow) = panelBytes.multipliedReportingOverflow(by: panels)
-        guard !overflow else { throw .allocationFailed(bytes: Int.max) }
-        storage = try Storage(uninitializedByteCount: bytes)
-        self.isGated = isGated
-        self.outputs = outputs
-        // Enough panels per task to be worth a task, few enough that every thread gets some.
-        perTask = max(1, 65536 / max(panelBytes, 1))
-    }
-
-    /// Calls `body` with a copy of the description for each task's panels, and with what is to be told of the matrix, or of
-    /// both matrices.
-    /// - Throws: `TensorError.allocationFailed`.
-    func run<Pack: PanelPack>(
-        _ pack: Pack, on compute: Compute, scratchBytes: Int = 0,
-        _ body: (
-            _ part: inout Pack, _ scratch: UnsafeMutableRawPointer, _ seen: UnsafeMutablePointer<fv_seen>
-        ) ->
-            Void
-    ) throws(TensorError) -> [WeightsSeen] {
-        // No array of such C structures: Swift 6.3 lays out constant ones too short, and what follows them is read.
-        let all = Mutex((fv_seen(), fv_seen()))
-        let tasks = (panels + perTask - 1) / perTask
-        let done = compute.pool.run(tasks, scratchBytes: scratchBytes) { task, _, scratch in
-            var part = pack
-            part.first_panel = task * perTask
-            part.panel_count = min(perTask, panels - part.first_panel)
-            withUnsafeTemporaryAllocation(of: fv_seen.self, capacity: 2) { seen in
-                seen.initialize(repeating: fv_seen())
-                guard let first = seen.baseAddress else { return }
-                body(&part, scratch, first)
-                all.withLock { all in
-                    all.0.add(seen[0])
-                    all.1.add(seen[1])
-                }
-            }
-        }
-        guard done else { throw .allocationFailed(bytes: scratchBytes) }
-        let (first, second) = all.withLock {
-            (WeightsSeen($0.0, outputs: outputs), WeightsSeen($0.1, outputs: outputs))
-        }
-        return isGated ? [first, second] : [first]
-    }
-}
-
-/// What the kernels want to know to pack some of a matrix' panels, under the names that C has for it.
-private protocol PanelPack {
-    // swift-format-ignore: AlwaysUseLowerCamelCase
-    var first_panel: Int { get set }
-    // swift-format-ignore: AlwaysUseLowerCamelCase
-    var panel_count: Int { get set }
-}
-
-extension fv_pack: PanelPack {}
-extension fv_quantised_pack: PanelPack {}
-extension fv_integers_pack: PanelPack {}

@@ -42,12 +42,12 @@ package struct WeightsSeen: Sendable, Hashable {
     }
 
     /// What the scales and minima of panels say, which are a ninth of their bytes or less; of a gated pair, of both.
-    static func look(at stored: StoredPanels, compute: Compute) -> [WeightsSeen] {
+    static func look(at stored: PackedPanels, compute: Compute) -> [WeightsSeen] {
         let layout = stored.layout
         let unused = UnsafeMutablePointer<Float>.allocate(capacity: 1)
         defer { unused.deallocate() }
         var panels = fv_quantised_unpack(
-            packed: UnsafeRawPointer(stored.storage.base) + stored.byteOffset,
+            packed: stored.base,
             bits: Int32(layout.format.bits),
             group: layout.format.group ?? 32, has_minima: layout.hasMinima ? 1 : 0,
             is_gated: layout.isGated ? 1 : 0, outputs: layout.outputs, inputs: layout.inputs,

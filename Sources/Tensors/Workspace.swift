@@ -67,13 +67,6 @@ package final class Workspace {
     /// Bytes that the workspace holds from the system.
     package var capacityBytes: Int { chunks.reduce(0) { $0 + $1.count } }
 
-    /// Gives memory that is not handed out back to the system.
-    package func trim() {
-        let keep = used > 0 ? current + 1 : current
-        for chunk in chunks[min(keep, chunks.count)...] { free(chunk.base) }
-        chunks.removeLast(chunks.count - min(keep, chunks.count))
-    }
-
     private func take(_ a: Int, _ b: Int, _ c: Int) throws(TensorError) -> UnsafeMutablePointer<Float> {
         guard let bytes = Tensor.checkedByteCount(.float32, shape: [a, b, c]), bytes <= Int.max / 2 else {
             throw .allocationFailed(bytes: Int.max)

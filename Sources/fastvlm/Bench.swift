@@ -143,11 +143,10 @@ struct Bench: AsyncParsableCommand {
         let compute = try makeCompute()
         let subject = try subject()
         let sides =
-            try parsedResolutions(stride: subject.configuration.vision.stride)
-            ?? [subject.configuration.imageSize]
+            try parsedResolutions(stride: subject.configuration.vision.sideMultiple)
+            ?? [subject.configuration.preprocessing.size]
         for side in sides {
-            let perSide = side / subject.configuration.vision.stride
-            let visual = perSide * perSide
+            let visual = subject.configuration.vision.tokens(side: side)
             try subject.checkLength(
                 visual + textTokens + tokens, "\(visual) visual + \(textTokens) text + \(tokens) new tokens")
         }

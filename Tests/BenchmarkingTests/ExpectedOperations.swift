@@ -26,7 +26,13 @@ struct ExpectedOperations: Equatable {
     }
 
     /// One image of `side`² pixels, a multiple of the stride.
-    static func encoding(_ vision: FastViTHDConfiguration, side: Int) -> Self {
+    static func encoding(_ vision: VisionConfiguration, side: Int) -> Self {
+        switch vision {
+        case .fastViTHD(let tower): encoding(tower, side: side)
+        }
+    }
+
+    private static func encoding(_ vision: FastViTHDConfiguration, side: Int) -> Self {
         var expected = Self()
         let width = vision.widths[0]
         let (half, quarter) = ((side / 2) * (side / 2), (side / 4) * (side / 4))

@@ -68,9 +68,8 @@ struct SpeedGateTests {
     func slices(precision: Precision) throws {
         // The published depths; widths and sides are as they are to each other, but for the heads of 32 channels.
         var configuration = WorkbenchTests.configuration
-        configuration.vision.depths = SyntheticModel.half.configuration.vision.depths
-        configuration.vision.widths = [16, 32, 64, 128, 256]
-        configuration.vision.finalChannels = 512
+        configuration.vision = WorkbenchTests.tower(
+            depths: [2, 12, 24, 4, 2], widths: [16, 32, 64, 128, 256])
         let log = OperationLog()
         let compute = try Compute(threads: 2).recording(to: log)
         let encoder = try VisionLanguageNetwork(

@@ -9,10 +9,7 @@ struct WorkbenchTests {
     /// A small model of the published shape.
     static let configuration: ModelConfiguration = {
         var configuration = SyntheticModel.half.configuration
-        configuration.vision.depths = [1, 1, 1, 1, 1]
-        configuration.vision.widths = [8, 16, 32, 64, 128]
-        configuration.vision.finalChannels = 256
-        configuration.vision.squeezeReduction = 16
+        configuration.vision = tower(depths: [1, 1, 1, 1, 1], widths: [8, 16, 32, 64, 128])
         configuration.text.hiddenSize = 64
         configuration.text.layers = 2
         configuration.text.heads = 4
@@ -23,6 +20,19 @@ struct WorkbenchTests {
         configuration.maximumSequenceLength = 256
         return configuration
     }()
+
+    /// A FastViTHD of other depths and widths, but for them as published.
+    static func tower(depths: [Int], widths: [Int]) -> VisionConfiguration {
+        switch SyntheticModel.half.configuration.vision {
+        case .fastViTHD(var tower):
+            let last = widths[widths.count - 1]
+            tower.depths = depths
+            tower.widths = widths
+            tower.finalChannels = 2 * last
+            tower.squeezeReduction = last / 8
+            return .fastViTHD(tower)
+        }
+    }
 
     static func workbench(_ precision: Precision) throws -> Workbench {
         let compute = try Compute(threads: 2)

@@ -86,20 +86,20 @@ struct ConfigurationTests {
             """
         let configuration = try tiny.open().configuration
         #expect(configuration.endOfSequenceIDs == [37, 38])
-        #expect(configuration.imageSize == 512)
-        #expect(configuration.imageMean == [0.5, 0.25, 0])
-        #expect(configuration.imageStandardDeviation == [1, 0.5, 2])
-        #expect(configuration.geometry == .crop)
+        #expect(configuration.preprocessing.size == 512)
+        #expect(configuration.preprocessing.mean == [0.5, 0.25, 0])
+        #expect(configuration.preprocessing.standardDeviation == [1, 0.5, 2])
+        #expect(configuration.preprocessing.geometry == .crop)
         tiny.files["preprocessor_config.json"] =
             "{\"size\": 256, \"do_pad\": true, \"image_processor_type\": \"LlavaImageProcessorFast\"}"
-        #expect(try tiny.open().configuration.geometry == .pad)
+        #expect(try tiny.open().configuration.preprocessing.geometry == .pad)
         tiny.files["preprocessor_config.json"] = "{\"size\": 256, \"do_pad\": true}"
         #expect(checkpointError { try tiny.open() } != nil)
         tiny.files["preprocessor_config.json"] = nil
         tiny.files["processor_config.json"] = "{\"image_processor\": {\"size\": {\"shortest_edge\": 192}}}"
-        #expect(try tiny.open().configuration.imageSize == 192)
+        #expect(try tiny.open().configuration.preprocessing.size == 192)
         tiny.config["image_aspect_ratio"] = "pad"
-        #expect(try tiny.open().configuration.geometry == .pad)
+        #expect(try tiny.open().configuration.preprocessing.geometry == .pad)
         for text in [
             "{\"size\": 100}", "{\"size\": {\"height\": 64, \"width\": 128}}", "{\"image_mean\": [0]}",
             "{\"image_std\": [0, 1, 1]}", "{\"resample\": 2}", "{\"rescale_factor\": 1}",

@@ -37,15 +37,19 @@ struct FoldingTests {
     @Test("the configuration of a checkpoint saved by transformers is read as it was written")
     func configuration() throws {
         let configuration = try Checkpoint(directory: Fixture.url("checkpoints/folded")).configuration
-        #expect(configuration.vision.depths == [2, 1, 1, 1, 1])
-        #expect(configuration.vision.widths == [4, 8, 8, 32, 32])
-        #expect((0..<5).map { configuration.vision.hiddenWidth(stage: $0) } == [12, 16, 16, 32, 32])
+        let vision =
+            switch configuration.vision {
+            case .fastViTHD(let tower): tower
+            }
+        #expect(vision.depths == [2, 1, 1, 1, 1])
+        #expect(vision.widths == [4, 8, 8, 32, 32])
+        #expect((0..<5).map { vision.hiddenWidth(stage: $0) } == [12, 16, 16, 32, 32])
         #expect(
-            configuration.vision.tokenMixers == [.repMixer, .repMixer, .repMixer, .attention, .attention])
-        #expect(configuration.vision.positionEncoding == [false, false, false, true, true])
-        #expect(configuration.vision.finalChannels == 64)
-        #expect(configuration.vision.squeezeReduction == 4)
-        #expect(configuration.vision.stride == 64)
+            vision.tokenMixers == [.repMixer, .repMixer, .repMixer, .attention, .attention])
+        #expect(vision.positionEncoding == [false, false, false, true, true])
+        #expect(vision.finalChannels == 64)
+        #expect(vision.squeezeReduction == 4)
+        #expect(vision.stride == 64)
         #expect(
             configuration.text
                 == DecoderConfiguration(
@@ -53,8 +57,8 @@ struct FoldingTests {
                     intermediateSize: 24,
                     vocabularySize: 40, rmsNormEpsilon: 1e-6, ropeTheta: 1e6, maximumPositions: 512,
                     tiedEmbeddings: true, hasAttentionBias: true))
-        #expect(configuration.geometry == .crop)
-        #expect(configuration.imageSize == 1024)
+        #expect(configuration.preprocessing.geometry == .crop)
+        #expect(configuration.preprocessing.size == 1024)
         #expect(configuration.imageTokenID == 39)
         #expect(configuration.endOfSequenceIDs == [38])
         #expect(configuration.maximumSequenceLength == 512)

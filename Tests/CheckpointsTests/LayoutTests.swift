@@ -19,8 +19,8 @@ struct LayoutTests {
         tiny.tensors["model.layers.0.self_attn.rotary_emb.inv_freq"] = try random([4])
         let checkpoint = try tiny.open()
         #expect(checkpoint.layout == CheckpointLayout(family: .apple, trainTime: false, quantization: nil))
-        #expect(checkpoint.configuration.geometry == .pad)
-        #expect(checkpoint.configuration.imageSize == 256)
+        #expect(checkpoint.configuration.preprocessing.geometry == .pad)
+        #expect(checkpoint.configuration.preprocessing.size == 256)
         #expect(checkpoint.configuration.maximumSequenceLength == 8192)
         #expect(checkpoint.configuration.imageTokenID == nil)
         #expect(checkpoint.configuration.beginOfSequenceID == 36)
@@ -55,7 +55,7 @@ struct LayoutTests {
     func mlx() throws {
         let checkpoint = try TinyCheckpoint.mlx().open()
         #expect(checkpoint.layout == CheckpointLayout(family: .mlx, trainTime: false, quantization: nil))
-        #expect(checkpoint.configuration.geometry == .pad)
+        #expect(checkpoint.configuration.preprocessing.geometry == .pad)
         #expect(checkpoint.configuration.imageTokenID == nil)
         try expectSameWeights(checkpoint.weights, reference.weights, tolerance: 0)
     }
@@ -183,7 +183,7 @@ struct LayoutTests {
     @Test("a resolution is a multiple of 64 up to 4096")
     func resolution() throws {
         let configuration = reference.configuration
-        #expect(try configuration.resized(to: 512).imageSize == 512)
+        #expect(try configuration.resized(to: 512).preprocessing.size == 512)
         #expect(try configuration.resized(to: 512).visualTokens == 64)
         for side in [0, -64, 63, 100, 4160, Int.max, Int.min] {
             let error = checkpointError { try configuration.resized(to: side) }

@@ -137,9 +137,11 @@ struct PrecedenceTests {
         #expect(got.imageTokenID == expected.imageToken)
         #expect(got.text.tiedEmbeddings == expected.tied)
         #expect(got.endOfSequenceIDs == expected.eos)
-        if let side = expected.imageSide { #expect(got.imageSize == side) }
-        if let mean = expected.imageMean { #expect(got.imageMean == mean) }
-        if let deviation = expected.imageDeviation { #expect(got.imageStandardDeviation == deviation) }
+        if let side = expected.imageSide { #expect(got.preprocessing.size == side) }
+        if let mean = expected.imageMean { #expect(got.preprocessing.mean == mean) }
+        if let deviation = expected.imageDeviation {
+            #expect(got.preprocessing.standardDeviation == deviation)
+        }
         let defaults = try checkpoint.generationDefaults()
         let sampling = PrecedenceCase.Sampling(
             samples: defaults.samples, temperature: defaults.temperature, topP: defaults.topP,
@@ -216,7 +218,7 @@ struct PrecedenceTests {
         let checkpoint = try tiny.open()
         #expect(checkpoint.configuration.text.ropeTheta == 500_000)
         #expect(checkpoint.configuration.endOfSequenceIDs == [37])
-        #expect(checkpoint.configuration.imageSize == 192)
+        #expect(checkpoint.configuration.preprocessing.size == 192)
         let remarks = checkpoint.remarks.filter { $0.severity == .changesAnswers }.map(\.description)
         for word in ["rope_theta", "eos_token_id", "images of 192"] {
             #expect(remarks.contains { $0.contains(word) }, "\(word): \(remarks)")

@@ -22,11 +22,15 @@ struct PublishedSizeTests {
             try tiny.writeConfig(to: folder)
             let checkpoint = try Checkpoint(directory: folder)
             let configuration = checkpoint.configuration
-            #expect(configuration.vision.depths == [2, 12, 24, 4, 2])
-            #expect(configuration.vision.widths == [96, 192, 384, 768, 1536])
-            #expect(configuration.vision.mlpRatios == [4, 4, 4, 4, 4])
-            #expect(configuration.vision.squeezeReduction == 192)
-            #expect(configuration.imageSize == 1024 && configuration.visualTokens == 256)
+            let vision =
+                switch configuration.vision {
+                case .fastViTHD(let tower): tower
+                }
+            #expect(vision.depths == [2, 12, 24, 4, 2])
+            #expect(vision.widths == [96, 192, 384, 768, 1536])
+            #expect(vision.mlpRatios == [4, 4, 4, 4, 4])
+            #expect(vision.squeezeReduction == 192)
+            #expect(configuration.preprocessing.size == 1024 && configuration.visualTokens == 256)
             #expect(configuration.text.headDimension == 64 && !configuration.text.tiedEmbeddings)
             let inspection = try checkpoint.inspection()
             let parameters = Dictionary(

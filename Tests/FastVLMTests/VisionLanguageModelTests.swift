@@ -232,7 +232,9 @@ struct VisionLanguageModelTests {
         arguments: ["tiny-hf", "tiny-apple", "tiny-mlx-q4"])
     func report(folder: String) throws {
         let report = try CheckpointReport(contentsOf: .directory(Fixture.url("models/\(folder)")))
-        #expect(report.tokensPerImage == 9 && report.visionWidths == [4, 8, 16, 32, 64])
+        #expect(report.tokensPerImage == 9 && report.visionTower.name == "FastViTHD")
+        #expect(report.visionTower.dimensions.last?.values == [4, 8, 16, 32, 64])
+        #expect("\(report)".contains("FastViTHD, "))
         #expect("\(report)".contains("9 visual tokens"))
     }
 }

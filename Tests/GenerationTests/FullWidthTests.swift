@@ -36,7 +36,7 @@ struct FullWidthTests {
         let configuration = engine.network.configuration
 
         let image = try RGBImage(width: side, height: side, pixels: values("image").map { UInt8($0) })
-        let pixels = try ImagePreprocessor(geometry: .crop, size: side)(image)
+        let pixels = try ImagePreprocessor(ImagePreprocessing(geometry: .crop, size: side))(image)
         let encoded = try engine.encode(pixels)
         let errors = try (
             Self.relativeError(encoded.features.floats(), values("features")),
@@ -79,7 +79,7 @@ struct FullWidthTests {
             let image = try RGBImage(width: 256, height: 256, pixels: bytes)
             let ids = (0..<24).map { _ in Int.random(in: 0..<151_000, using: &random) }
             return (
-                pixels: try ImagePreprocessor(geometry: .crop, size: 256)(image),
+                pixels: try ImagePreprocessor(ImagePreprocessing(geometry: .crop, size: 256))(image),
                 prompt: Prompt(elements: [
                     .tokens(Array(ids.prefix(8))), .image(0), .tokens(Array(ids.dropFirst(8))),
                 ])

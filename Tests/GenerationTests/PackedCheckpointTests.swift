@@ -17,7 +17,7 @@ import Testing
 
     static func quantise(
         _ folder: String, _ precision: Precision, instructionSet: InstructionSet? = nil
-    ) throws -> (folder: Folder, panels: [String: StoredPanels]) {
+    ) throws -> (folder: Folder, panels: [String: PackedPanels]) {
         let checkpoint = try Checkpoint(directory: Fixture.url("models/\(folder)"))
         let recorder = PanelRecorder()
         _ = try VisionLanguageNetwork(

@@ -65,7 +65,7 @@ struct TinyModel {
         engine = GenerationEngine(
             network: network, tokenizer: try Tokenizer(directory: checkpoint.directory), compute: compute)
         let preprocessor = try ImagePreprocessor(
-            geometry: .pad(background: .black), size: configuration.imageSize)
+            ImagePreprocessing(geometry: .pad, size: configuration.preprocessing.size), background: .black)
         images = try (0..<3).map { number in
             try preprocessor(ImageDecoder.decode(Fixture.data("models/images/image-\(number).png")))
         }

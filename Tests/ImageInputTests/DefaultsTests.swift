@@ -1,3 +1,4 @@
+import Checkpoints
 import Foundation
 import Tensors
 import TestSupport
@@ -132,16 +133,16 @@ struct DefaultsTests {
 
     @Test("the picture read by rows has the floats of the decoded picture")
     func streaming() throws {
-        let geometries: [ImagePreprocessor.Geometry] = [
-            .crop, .pad(background: RGBColor(red: 122, green: 116, blue: 104)),
-        ]
         let files =
             try DecodeCase.all().map { ($0.name, $0.file) } + DefaultCase.all().map { ($0.name, $0.file) }
         for (name, file) in files where name != "jpeg-early-end-marker" {
             let whole = try ImageDecoder.decode(file)
-            for geometry in geometries {
+            for geometry in [ImageGeometry.crop, .pad] {
                 let preprocess = try ImagePreprocessor(
-                    geometry: geometry, size: 64, mean: [0.5, 0.4, 0.3], std: [0.2, 0.3, 0.4])
+                    ImagePreprocessing(
+                        geometry: geometry, size: 64, mean: [0.5, 0.4, 0.3],
+                        standardDeviation: [0.2, 0.3, 0.4]),
+                    background: RGBColor(red: 122, green: 116, blue: 104))
                 let streamed = try file.withUnsafeBytes { raw in
                     try preprocess(PictureReader(raw), cancellation: Cancellation())?.pixels
                 }
@@ -159,8 +160,8 @@ struct DefaultsTests {
                 let file = pngFile(picture, orientation: orientation)
                 let whole = try ImageDecoder.decode(file)
                 #expect(whole == picture.turned(orientation))
-                for geometry in [ImagePreprocessor.Geometry.crop, .pad(background: .black)] {
-                    let preprocess = try ImagePreprocessor(geometry: geometry, size: 64)
+                for geometry in [ImageGeometry.crop, .pad] {
+                    let preprocess = try ImagePreprocessor(ImagePreprocessing(geometry: geometry, size: 64))
                     let streamed = try file.withUnsafeBytes {
                         try preprocess(PictureReader($0), cancellation: Cancellation())?.pixels
                     }
@@ -183,7 +184,7 @@ struct LargePictureTests {
     func twoHundredMegapixels() throws {
         let strip = try JSONDecoder().decode(Strip.self, from: Fixture.data("images/strip.json"))
         let file = try Fixture.tallJPEG(strip.file, height: strip.height, repeats: 800)
-        let preprocess = try ImagePreprocessor(geometry: .pad(background: .black), size: 256)
+        let preprocess = try ImagePreprocessor(ImagePreprocessing(geometry: .pad, size: 256))
         let pixels = try file.withUnsafeBytes { raw in
             let picture = try PictureReader(raw)
             #expect(picture.width * picture.height > 200_000_000)
@@ -198,7 +199,7 @@ struct LargePictureTests {
             #expect(try preprocess(picture, cancellation: cancelled) == nil)
         }
         // Every column of the picture is of one colour, so a row of the result is the strip's row resized.
-        let row = try ImageDecoder.decode(strip.file).resized(width: 256, height: 1)
+        let row = try resized(ImageDecoder.decode(strip.file), width: 256, height: 1)
         let expected = row.pixels.map { (level: UInt8) -> Float in Float(level) / 255 }
         for y in [60, 128, 200] {
             let found = Array(try #require(pixels).values[(y * 256 * 3)..<((y + 1) * 256 * 3)])

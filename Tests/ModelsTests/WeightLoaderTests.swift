@@ -14,7 +14,7 @@ struct WeightLoaderTests {
         func tensor(_ name: String, shape: [Int]) throws -> Tensor {
             try Tensor([Float](repeating: 1, count: shape.reduce(1, *)), shape: shape)
         }
-        func matrix(_ name: String, shape: [Int]) throws -> StoredMatrix { .integers(matrix) }
+        func matrix(_ name: String, shape: [Int]) throws -> MatrixValues { .integers(matrix) }
     }
 
     @Test(
@@ -160,13 +160,13 @@ struct WeightLoaderTests {
 
     /// Packed matrices, perhaps damaged since.
     private struct Packed: WeightSource {
-        let panels: StoredPanels
+        let panels: PackedPanels
 
         func contains(_ name: String) -> Bool { true }
         func tensor(_ name: String, shape: [Int]) throws -> Tensor {
             try Tensor([Float](repeating: 1, count: shape.reduce(1, *)), shape: shape)
         }
-        func matrix(_ name: String, shape: [Int]) throws -> StoredMatrix {
+        func matrix(_ name: String, shape: [Int]) throws -> MatrixValues {
             .panels(panels, isSecond: name == "up")
         }
     }
@@ -178,7 +178,7 @@ struct WeightLoaderTests {
         for instructionSet in InstructionSet.available {
             let compute = try Compute(threads: 2, instructionSet: instructionSet)
             func load(_ source: any WeightSource, _ name: String, findings: LoadFindings? = nil) throws
-                -> StoredPanels
+                -> PackedPanels
             {
                 let recorder = PanelRecorder()
                 let loader = WeightLoader(
@@ -199,7 +199,7 @@ struct WeightLoaderTests {
                     change(storage.mutableBytes)
                     return Packed(
                         panels: try #require(
-                            StoredPanels(layout: panels.layout, storage: storage, byteOffset: 0)))
+                            PackedPanels(layout: panels.layout, storage: storage, byteOffset: 0)))
                 }
                 let findings = LoadFindings()
                 _ = try load(damaged { _ in }, name, findings: findings)

@@ -74,9 +74,9 @@ import Testing
                 "\(set) groups of \(group) seed \(random.seed)")
             #expect(output.isIntact && product.isIntact)
             // And come back as the numbers they stand for.
-            let stored = try #require(packed.stored(by: compute))
+            let stored = try #require(packed.storable)
             #expect(difference(try stored.values().floats(), one.values) < 1e-5)
-            let both = try #require(pair.stored(by: compute))
+            let both = try #require(pair.storable)
             #expect(difference(try both.values().floats(), one.values) < 1e-5)
             #expect(difference(try both.values(isSecond: true).floats(), two.values) < 1e-5)
         }
@@ -117,7 +117,7 @@ import Testing
                 let values = try QuantisedTests.exact(s, format, compute, &random)
                 let packed = try PackedMatrix(
                     Tensor(values, shape: [s.outputs, s.inputs]), format: format, compute: compute)
-                let panels = try #require(packed.stored(by: compute))
+                let panels = try #require(packed.storable)
                 #expect(try panels.values().floats() == values, "\(set) \(format) seed \(random.seed)")
                 let again = try #require(PackedMatrix(panels, compute: compute))
                 let (one, two) = (Guarded(s.rows, s.outputs), Guarded(s.rows, s.outputs))
@@ -144,17 +144,17 @@ import Testing
         }
         let good = try #require(layout(width: width))
         let storage = try Storage(byteCount: good.byteCount + 64)
-        #expect(StoredPanels(layout: good, storage: storage, byteOffset: 64) != nil)
-        #expect(StoredPanels(layout: good, storage: storage, byteOffset: 32) == nil)
-        #expect(StoredPanels(layout: good, storage: storage, byteOffset: 128) == nil)
-        #expect(StoredPanels(layout: good, storage: storage, byteOffset: -64) == nil)
-        #expect(StoredPanels(layout: good, storage: storage, byteOffset: Int.max / 64 * 64) == nil)
+        #expect(PackedPanels(layout: good, storage: storage, byteOffset: 64) != nil)
+        #expect(PackedPanels(layout: good, storage: storage, byteOffset: 32) == nil)
+        #expect(PackedPanels(layout: good, storage: storage, byteOffset: 128) == nil)
+        #expect(PackedPanels(layout: good, storage: storage, byteOffset: -64) == nil)
+        #expect(PackedPanels(layout: good, storage: storage, byteOffset: Int.max / 64 * 64) == nil)
         for other in [
             layout(width: 4 * width), layout(width: width, limit: 63), layout(width: width, zero: 0),
         ] {
             let layout = try #require(other)
             let room = try Storage(byteCount: layout.byteCount)
-            let panels = try #require(StoredPanels(layout: layout, storage: room, byteOffset: 0))
+            let panels = try #require(PackedPanels(layout: layout, storage: room, byteOffset: 0))
             #expect(PackedMatrix(panels, compute: compute) == nil)
         }
         #expect(layout(0, width: width) == nil)

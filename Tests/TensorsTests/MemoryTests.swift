@@ -42,9 +42,6 @@ import Testing
         #expect(capacity >= 2_701_063 * 4)
         #expect(try run() == first)
         #expect(workspace.capacityBytes == capacity)
-        workspace.trim()
-        #expect(workspace.capacityBytes == 0)
-        #expect(try run().count == 6)
     }
 
     @Test("a scope gives back what was taken when its body throws")

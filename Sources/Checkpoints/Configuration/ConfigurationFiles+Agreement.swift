@@ -50,7 +50,6 @@ struct SpecialTokens {
     /// Ascending.
     var ends: [Int]
     var beginning: Int?
-    var pad: Int?
     /// Nil also for LLaVA's sentinel, a negative number.
     var image: Int?
 
@@ -65,7 +64,8 @@ struct SpecialTokens {
         beginning = try reader.flatMap { (reader) throws(CheckpointError) in
             try Self.tokens(reader, "bos_token_id", rows: rows).first
         }
-        pad = try Self.tokens(files.text, "pad_token_id", rows: nil).first
+        // Nothing is padded here, but what is written there has to be an id.
+        _ = try Self.tokens(files.text, "pad_token_id", rows: nil)
         image = try Self.image(files.root, rows: rows, remarks: &remarks)
     }
 

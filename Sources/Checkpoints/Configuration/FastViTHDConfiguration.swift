@@ -47,9 +47,15 @@ package struct FastViTHDConfiguration: Sendable, Equatable {
     package var feedForwardKernel: Int { 7 }
     package var repMixerKernel: Int { 3 }
     package var layerNormEpsilon: Float { 1e-5 }
-    package var batchNormEpsilon: Float { 1e-5 }
     /// Pixels per feature: 4 by the stem, 2 by every stage but the first.
     package var stride: Int { 4 << (stageCount - 1) }
+
+    /// Visual tokens of an image, in pixels: each of the strided layers, two in the stem, gives ⌈n / 2⌉.
+    package func tokens(height: Int, width: Int) -> Int {
+        let halvings = 0..<(stageCount + 1)
+        return halvings.reduce(height) { extent, _ in (extent + 1) / 2 }
+            * halvings.reduce(width) { extent, _ in (extent + 1) / 2 }
+    }
 
     /// Channels inside the feed-forward layer of a stage.
     package func hiddenWidth(stage: Int) -> Int { Int((Float(widths[stage]) * mlpRatios[stage]).rounded()) }

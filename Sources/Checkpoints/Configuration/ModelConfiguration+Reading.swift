@@ -8,20 +8,20 @@ extension ModelConfiguration {
     ///   - storesOutput: whether there is an output projection beside the embedding table.
     ///   - remarks: gets a line where values disagree or are assumed.
     init(
-        files: ConfigurationFiles, vision: FastViTHDConfiguration, text: DecoderConfiguration,
+        files: ConfigurationFiles, vision: VisionConfiguration, text: DecoderConfiguration,
         isHuggingFace: Bool, storesOutput: Bool,
         remarks: inout [CheckpointRemark]
     ) throws(CheckpointError) {
         let root = files.root
         try vision.check(against: files.root)
         files.compareTextWithRoot(remarks: &remarks)
-        let images = try VisionSettings(
+        let preprocessing = try ImagePreprocessing(
             root: root, processor: files.processor, other: files.otherProcessor, isHuggingFace: isHuggingFace,
-            stride: vision.stride, remarks: &remarks)
+            sideMultiple: vision.sideMultiple, remarks: &remarks)
         let ids = try SpecialTokens(files, rows: text.vocabularySize, remarks: &remarks)
         let length = try Self.sequenceLength(root, text: text)
         try files.checkTying(text, storesOutput: storesOutput, remarks: &remarks)
-        let visual = (images.imageSize / vision.stride) * (images.imageSize / vision.stride)
+        let visual = vision.tokens(side: preprocessing.size)
         if length < visual + DecoderConfiguration.positionMinimum {
             remarks.append(
                 .changesAnswers(
@@ -29,9 +29,8 @@ extension ModelConfiguration {
                         + "image fits, unless its side is chosen smaller"))
         }
         self.init(
-            vision: vision, text: text, imageSize: images.imageSize, geometry: images.geometry,
-            imageMean: images.mean, imageStandardDeviation: images.standardDeviation,
-            imageTokenID: ids.image, endOfSequenceIDs: ids.ends, padTokenID: ids.pad,
+            vision: vision, text: text, preprocessing: preprocessing,
+            imageTokenID: ids.image, endOfSequenceIDs: ids.ends,
             beginOfSequenceID: ids.beginning, maximumSequenceLength: length,
             conversationTemplate: try root.string("conversation_template"), modelType: files.modelType)
     }

@@ -10,13 +10,13 @@ struct CheckpointSources {
     /// mlx-vlm's `vision_model` between tower and network.
     let hasMLXNames: Bool
     /// What a checkpoint with packed weights says about itself.
-    let packed: PackedForm?
+    let packed: PackedCheckpointMetadata?
 
     /// - Throws: `CheckpointError.unexpectedTensor` for a name of no layout, `duplicateTensor` for two names of
     ///   one weight, `incompleteCheckpoint` when a whole part of the model is missing.
     init(catalog: TensorCatalog, directory: URL) throws(CheckpointError) {
         try LowRankAdapter.refuseUnmerged(catalog, directory: directory)
-        packed = try PackedForm(catalog)
+        packed = try PackedCheckpointMetadata(catalog)
         let names = SourceNames(storedNames: catalog.tensors.keys)
         var tensors: [String: StoredTensor] = [:]
         var unknown: [StoredTensor] = []

@@ -36,8 +36,8 @@ struct SourceNames {
 
     /// Translates one stored name.
     func meaning(of name: String) -> Meaning {
-        if name.hasPrefix(PackedForm.namePrefix) {
-            return .weight(String(name.dropFirst(PackedForm.namePrefix.count)))
+        if name.hasPrefix(PackedCheckpointMetadata.namePrefix) {
+            return .weight(String(name.dropFirst(PackedCheckpointMetadata.namePrefix.count)))
         }
         let parts = Self.parts(name)
         guard !parts.isEmpty else { return .unknown }

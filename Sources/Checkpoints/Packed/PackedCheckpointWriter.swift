@@ -2,7 +2,7 @@ package import Foundation
 package import SystemFiles
 package import Tensors
 
-/// Writes a checkpoint whose integer weights need no conversion when they are loaded (``PackedForm``).
+/// Writes a checkpoint whose integer weights need no conversion when they are loaded (``PackedCheckpointMetadata``).
 package struct PackedCheckpointWriter {
     private let checkpoint: Checkpoint
 
@@ -14,7 +14,7 @@ package struct PackedCheckpointWriter {
     ///   - directory: must not exist, or be empty
     /// - Throws: `CheckpointError.output`, after which nothing is left behind.
     package func write(
-        _ panels: [String: StoredPanels], precision: Precision, to directory: URL
+        _ panels: [String: PackedPanels], precision: Precision, to directory: URL
     ) throws(CheckpointError) {
         try write(panels, precision: precision, to: folder(directory, precision: precision))
     }
@@ -32,7 +32,7 @@ package struct PackedCheckpointWriter {
 
     /// - Throws: `CheckpointError.output`; the folder removes what was written when it is let go of.
     package func write(
-        _ panels: [String: StoredPanels], precision: Precision, to folder: OutputFolder,
+        _ panels: [String: PackedPanels], precision: Precision, to folder: OutputFolder,
         isCancelled: @escaping () -> Bool = { false }
     ) throws(CheckpointError) {
         try writeFiles(panels, precision: precision, to: folder, isCancelled)
@@ -50,7 +50,7 @@ package struct PackedCheckpointWriter {
     }
 
     private func writeFiles(
-        _ panels: [String: StoredPanels], precision: Precision, to folder: OutputFolder,
+        _ panels: [String: PackedPanels], precision: Precision, to folder: OutputFolder,
         _ isCancelled: @escaping () -> Bool
     ) throws(CheckpointError) {
         var metadata: [String: String] = [:]
@@ -60,14 +60,14 @@ package struct PackedCheckpointWriter {
         for (name, panels) in panels.sorted(by: { $0.key < $1.key }) {
             let layout = panels.layout
             if metadata.isEmpty {
-                metadata = PackedForm.header(precision, layout)
+                metadata = PackedCheckpointMetadata.header(precision, layout)
             }
             let source = checkpoint.weights.source(of: name)
             let shape = source?.shape ?? [layout.outputs, layout.inputs]
             var stored = source?.name ?? name
-            if layout.isGated { stored = PackedForm.pairName(gate: stored) }
-            stored = PackedForm.namePrefix + stored
-            metadata[stored] = PackedForm.description(layout, shape: shape)
+            if layout.isGated { stored = PackedCheckpointMetadata.pairName(gate: stored) }
+            stored = PackedCheckpointMetadata.namePrefix + stored
+            metadata[stored] = PackedCheckpointMetadata.description(layout, shape: shape)
             let bytes = try CheckpointError.wrapping { () throws(TensorError) in try panels.tensor() }
             tensors.append((stored, bytes))
             written.insert(name)
@@ -75,7 +75,7 @@ package struct PackedCheckpointWriter {
         }
         for name in checkpoint.weights.names where !written.contains(name) {
             for (stored, tensor) in try checkpoint.weights.storable(name) {
-                tensors.append((PackedForm.namePrefix + stored, tensor))
+                tensors.append((PackedCheckpointMetadata.namePrefix + stored, tensor))
             }
         }
         let bytes = tensors.reduce(0) { $0 + $1.1.byteCount }

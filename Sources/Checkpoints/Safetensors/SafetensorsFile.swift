@@ -13,13 +13,12 @@ package import Tensors
 /// Rules, as in the format's own reader: the header is at most 100 MB and begins with `{`; names stand once;
 /// shape × width of the type equals the length, in checked arithmetic; the tensors fill the data without gap
 /// or overlap up to the last byte of the file; `__metadata__` maps strings to strings.
-package struct SafetensorsFile: Sendable {
+package struct SafetensorsFile: TensorStore {
     /// The longest header that is read.
     package static let headerLimit = 100_000_000
     /// The highest number of dimensions of a tensor.
     static let rankLimit = 8
 
-    /// File name, without folder.
     package let name: String
     package let storage: Storage
     /// Where the file is, links followed, and what tells whether it is changed meanwhile.
@@ -52,51 +51,9 @@ package struct SafetensorsFile: Sendable {
         tensors = found
     }
 
-    /// Checks that nobody wrote into the file since it was mapped. A file that was replaced under its name is no
-    /// matter: the mapping keeps the old one.
-    /// - Throws: `CheckpointError.changedFile`.
+    /// A file that was replaced under its name is no matter: the mapping keeps the old one.
     package func checkUnchanged() throws(CheckpointError) {
         if let stamp, stamp.wasRewritten(as: FileStamp(path: path)) { throw .changedFile(path: path) }
-    }
-
-    /// A zero-copy view of a tensor of this file, or an aligned copy where its bytes stand at an odd place. Packed
-    /// integers become float32 numbers.
-    package func tensor(_ stored: StoredTensor) throws(CheckpointError) -> Tensor {
-        do {
-            if let packing = stored.packing {
-                let values = try panels(stored, packing.layout).values(isSecond: packing.isSecond)
-                return try values.reshaped(stored.shape)
-            }
-            if stored.byteOffset % stored.dataType.byteWidth == 0 {
-                return try Tensor(
-                    stored.dataType, shape: stored.shape, storage: storage, byteOffset: stored.byteOffset)
-            }
-            let copy = try Storage(byteCount: stored.byteCount)
-            copy.mutableBytes.copyMemory(from: bytes(of: stored))
-            return try Tensor(stored.dataType, shape: stored.shape, storage: copy)
-        } catch {
-            throw .tensor(error)
-        }
-    }
-
-    /// Packed integers where they stand, or an aligned copy.
-    func panels(_ stored: StoredTensor, _ layout: PanelLayout) throws(TensorError) -> StoredPanels {
-        if let panels = StoredPanels(layout: layout, storage: storage, byteOffset: stored.byteOffset) {
-            return panels
-        }
-        let copy = try Storage(byteCount: stored.byteCount)
-        copy.mutableBytes.copyMemory(from: bytes(of: stored))
-        guard let panels = StoredPanels(layout: layout, storage: copy, byteOffset: 0) else {
-            throw .unexpectedShape(
-                what: stored.name, expected: "\(layout.byteCount) bytes", got: "\(stored.byteCount)")
-        }
-        return panels
-    }
-
-    /// The bytes of a tensor of this file. Valid while the file's storage lives.
-    package func bytes(of stored: StoredTensor) -> UnsafeRawBufferPointer {
-        UnsafeRawBufferPointer(
-            rebasing: storage.bytes[stored.byteOffset..<stored.byteOffset + stored.byteCount])
     }
 
     // MARK: Header

@@ -79,7 +79,7 @@ package struct CanonicalWeights: Sendable {
     /// A matrix in the form it is stored in.
     /// - Parameter shape: what the caller expects, exactly.
     /// - Throws: as ``tensor(_:shape:)``.
-    package func matrix(_ name: String, shape: [Int]) throws(CheckpointError) -> StoredMatrix {
+    package func matrix(_ name: String, shape: [Int]) throws(CheckpointError) -> MatrixValues {
         if let entry = entries[name], entry.shape == shape {
             switch entry.recipe {
             case .dequantized(let matrix):
@@ -127,11 +127,11 @@ package struct WeightOrigin: Sendable, Hashable {
 }
 
 /// A matrix as a checkpoint stores it.
-package enum StoredMatrix: Sendable {
+package enum MatrixValues: Sendable {
     /// Floating-point numbers.
     case numbers(Tensor)
     /// Integers of another program, which packing keeps as they are.
     case integers(IntegerMatrix)
     /// Integers packed already; of a gated pair the first or the second matrix.
-    case panels(StoredPanels, isSecond: Bool)
+    case panels(PackedPanels, isSecond: Bool)
 }

@@ -39,7 +39,7 @@ struct QuantizationRule: Sendable {
     /// Checks the three tensors of a quantised matrix; bits and group size follow from their shapes.
     func matrix(
         packed: StoredTensor, scales: StoredTensor, biases: StoredTensor, outputs: Int, inputs: Int
-    ) throws(CheckpointError) -> QuantizedMatrix {
+    ) throws(CheckpointError) -> StoredIntegerMatrix {
         guard packed.dataType == .uint32 else {
             throw .unexpectedDataType(
                 file: packed.file, tensor: packed.name, expected: "U32, as it is quantised",
@@ -79,7 +79,7 @@ struct QuantizationRule: Sendable {
                 configuration: "\(global.bits) bits in groups of \(global.groupSize)",
                 tensors: "\(bits) bits in groups of \(groupSize) (\(packed.name))")
         }
-        return QuantizedMatrix(
+        return StoredIntegerMatrix(
             packed: packed, scales: scales, biases: biases, outputs: outputs, inputs: inputs,
             quantization: found)
     }

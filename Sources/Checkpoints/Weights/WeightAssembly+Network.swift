@@ -1,6 +1,12 @@
 /// What the three parts of the model need.
 extension WeightAssembly {
-    mutating func addVision(_ vision: FastViTHDConfiguration) throws(CheckpointError) {
+    mutating func addVision(_ vision: VisionConfiguration) throws(CheckpointError) {
+        switch vision {
+        case .fastViTHD(let tower): try addFastViTHD(tower)
+        }
+    }
+
+    private mutating func addFastViTHD(_ vision: FastViTHDConfiguration) throws(CheckpointError) {
         let stem = vision.widths[0]
         try mobileOne("vision.stem.0", outputs: stem, inputs: 3, side: 3, shortcut: .perhaps, skip: false)
         try mobileOne("vision.stem.1", outputs: stem, inputs: 1, side: 3, shortcut: .perhaps, skip: false)

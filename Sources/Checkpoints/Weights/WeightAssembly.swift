@@ -251,7 +251,7 @@ struct WeightAssembly {
 
     private mutating func quantizedMatrix(
         _ module: String, outputs: Int, inputs: Int
-    ) throws(CheckpointError) -> QuantizedMatrix? {
+    ) throws(CheckpointError) -> StoredIntegerMatrix? {
         guard let packed = sources["\(module).weight"], let scales = sources["\(module).scales"],
             let biases = sources["\(module).biases"]
         else {

@@ -22,7 +22,7 @@ enum WeightRecipe: Sendable {
     case asStored(StoredTensor)
     /// A kernel stored output-height-width-input, turned to output-input-height-width.
     case turnedKernel(StoredTensor)
-    case dequantized(QuantizedMatrix)
+    case dequantized(StoredIntegerMatrix)
     case foldedWeight(FoldedConvolution)
     case foldedBias(FoldedConvolution)
     /// Another recipe's weight, changed by an adapter.

@@ -38,11 +38,8 @@ package struct FastViTHD: VisionTower {
 
     package var featureChannels: Int { configuration.finalChannels }
 
-    /// Each of the strided layers, two in the stem, gives ⌈n / 2⌉.
     package func tokens(height: Int, width: Int) -> Int {
-        let halvings = 0..<(configuration.stageCount + 1)
-        return halvings.reduce(height) { extent, _ in Self.halved(extent) }
-            * halvings.reduce(width) { extent, _ in Self.halved(extent) }
+        configuration.tokens(height: height, width: width)
     }
 
     package func encode(

@@ -1,4 +1,4 @@
-package import Checkpoints
+internal import Checkpoints
 package import Tensors
 
 extension FastViTHD {

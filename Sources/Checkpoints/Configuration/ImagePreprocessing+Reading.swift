@@ -2,14 +2,9 @@ internal import StrictJSON
 
 /// What configuration files say about images: side, geometry, normalisation. All optional in one layout or
 /// other.
-struct VisionSettings {
-    var imageSize: Int
-    var geometry: ImageGeometry
-    var mean: [Float]
-    var standardDeviation: [Float]
-
+extension ImagePreprocessing {
     /// FastVLM's published side, where no file names one.
-    static let usualImageSize = 1024
+    static let usualSize = 1024
 
     /// - Parameters:
     ///   - root: config.json.
@@ -18,12 +13,12 @@ struct VisionSettings {
     ///   - remarks: gets a line where values disagree or are assumed.
     init(
         root: ConfigurationReader, processor: ConfigurationReader?, other: ConfigurationReader?,
-        isHuggingFace: Bool, stride: Int, remarks: inout [CheckpointRemark]
+        isHuggingFace: Bool, sideMultiple: Int, remarks: inout [CheckpointRemark]
     ) throws(CheckpointError) {
         if let processor { try Self.refuseUnsupported(processor) }
-        geometry = try Self.geometry(root, processor: processor, isHuggingFace: isHuggingFace)
-        mean = [0, 0, 0]
-        standardDeviation = [1, 1, 1]
+        self.init(
+            geometry: try Self.geometry(root, processor: processor, isHuggingFace: isHuggingFace),
+            size: Self.usualSize)
         if let processor, try processor.bool("do_normalize") ?? true {
             mean = try Self.channels(processor, "image_mean", in: -16...16) ?? mean
             standardDeviation = try Self.channels(processor, "image_std", in: 1e-6...256) ?? standardDeviation
@@ -31,7 +26,7 @@ struct VisionSettings {
         if let processor, let other { Self.compare(processor, other, remarks: &remarks) }
         let candidates = try Self.sides(root: root, processor: processor)
         if let first = candidates.first {
-            imageSize = first.side
+            size = first.side
             for other in candidates.dropFirst() where other.side != first.side {
                 remarks.append(
                     .changesAnswers(
@@ -39,13 +34,12 @@ struct VisionSettings {
                             + "\(first.side) is used"))
             }
         } else {
-            imageSize = Self.usualImageSize
-            remarks.append(.changesAnswers("no file gives the image side; assuming \(imageSize)"))
+            remarks.append(.changesAnswers("no file gives the image side; assuming \(size)"))
         }
-        guard imageSize.isMultiple(of: stride) else {
+        guard size.isMultiple(of: sideMultiple) else {
             throw root.unsupported(
-                candidates.first?.source ?? "image size", expected: "a multiple of \(stride)",
-                got: "\(imageSize)")
+                candidates.first?.source ?? "image size", expected: "a multiple of \(sideMultiple)",
+                got: "\(size)")
         }
     }
 

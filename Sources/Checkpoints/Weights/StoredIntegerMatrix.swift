@@ -4,7 +4,7 @@ internal import Tensors
 ///
 /// `packed` is uint32 [outputs, inputs · bits / 32], the first input in the lowest bits; scales and biases
 /// are [outputs, inputs / group]. The linear layer's own bias is another tensor.
-struct QuantizedMatrix: Sendable {
+struct StoredIntegerMatrix: Sendable {
     let packed: StoredTensor
     let scales: StoredTensor
     let biases: StoredTensor

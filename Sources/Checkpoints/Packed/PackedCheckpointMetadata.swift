@@ -12,7 +12,7 @@ internal import Tensors
 /// "weight_zero": "64",
 /// "fastvlm.decoder.layers.0.attention.query.weight": "bits=4 group=64 minima=0 shape=896x896"
 /// ```
-struct PackedForm: Sendable {
+struct PackedCheckpointMetadata: Sendable {
     static let namePrefix = "fastvlm."
     static let format = "fastvlm-packed"
     static let version = "1"

@@ -1,0 +1,45 @@
+/// How an image becomes a square.
+package enum ImageGeometry: String, Sendable, Equatable {
+    /// Padded with the mean colour to a square, then resized (Apple's original).
+    case pad
+    /// Shortest side resized, then the centre cut out (the Hugging Face processor).
+    case crop
+}
+
+/// How a checkpoint wants an image turned into the numbers that its vision tower takes: what the image processors of
+/// the reference call their configuration.
+package struct ImagePreprocessing: Sendable, Equatable {
+    /// How pixels are interpolated, always in 8 bits.
+    package enum Resampling: Sendable, Equatable {
+        /// As Pillow does it.
+        case bicubic
+    }
+
+    /// Into how many pictures an image is cut, each encoded on its own.
+    package enum Tiling: Sendable, Equatable {
+        /// One picture, the whole image.
+        case none
+    }
+
+    package var geometry: ImageGeometry
+    /// Pixels per side of the square that the encoder sees.
+    package var size: Int
+    /// Per channel (RGB), subtracted from pixels in 0…1.
+    package var mean: [Float]
+    /// Per channel (RGB), divided by.
+    package var standardDeviation: [Float]
+    package var resampling: Resampling
+    package var tiling: Tiling
+
+    package init(
+        geometry: ImageGeometry, size: Int, mean: [Float] = [0, 0, 0],
+        standardDeviation: [Float] = [1, 1, 1], resampling: Resampling = .bicubic, tiling: Tiling = .none
+    ) {
+        self.geometry = geometry
+        self.size = size
+        self.mean = mean
+        self.standardDeviation = standardDeviation
+        self.resampling = resampling
+        self.tiling = tiling
+    }
+}
