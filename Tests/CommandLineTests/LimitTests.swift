@@ -10,7 +10,9 @@ import Testing
             ["-c", "ulimit \(limit); exec '\(program)' \(arguments)"], executable: URL(filePath: "/bin/sh"))
     }
 
-    @Test("threads that the address space has no room for", arguments: [180_000, 230_000, 250_000, 300_000, 500_000, 800_000])
+    @Test(
+        "threads that the address space has no room for",
+        arguments: [180_000, 230_000, 250_000, 300_000, 500_000, 800_000])
     func addressSpace(kibibytes: Int) throws {
         for threads in [64, 512] {
             let outcome = try run("-v \(kibibytes)", "info -t \(threads)")
