@@ -159,8 +159,9 @@ package final class GenerationEngine {
         propose()
         scheduler.plan(candidates, into: &plan)
         count()
-        if !plan.decoding.isEmpty || plan.prefilling != nil { decode() }
+        // An image before the decoder: between two tokens of an answer there is one of the two, not both.
         if let id = plan.encoding { encode(for: id) }
+        if !plan.decoding.isEmpty || plan.prefilling != nil { decode() }
         return requestCount > 0
     }
 
