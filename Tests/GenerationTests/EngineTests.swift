@@ -1,9 +1,11 @@
+import AllocationCounter
 import Generation
 import ImageInput
 import Models
 import Tensors
 import TestSupport
 import Testing
+import Tokenization
 
 @Suite("Several requests at once")
 struct EngineTests {
@@ -208,5 +210,42 @@ struct EngineTests {
         }
         while engine.step() {}
         #expect(finished == 2_000 && engine.scratchBytes == scratch)
+    }
+
+    @Test(
+        "Warm, a step of several answers allocates nothing but what the characters of its tokens take",
+        .enabled(if: TokenRankingTests.areCounted), arguments: [1, 2, 7])
+    func allocations(sequences: Int) throws {
+        let model = try TinyModel("tiny-hf", precision: .int8, threads: 1)
+        let engine = engine(model)
+        var ids = (0..<sequences).map { _ in [Int]() }
+        for number in 0..<sequences {
+            ids[number].reserveCapacity(100)
+            var request = GenerationRequest(
+                prompt: Prompt(elements: [.tokens((0..<34).map { ($0 * 7 + number) % 250 })]))
+            request.maximumTokens = 250
+            try engine.add(request, cancellation: Cancellation()) { event in
+                if case .piece(let piece) = event, let id = piece.id { ids[number].append(id) }
+            }
+        }
+        func count(_ counter: Int, _ work: () -> Void) -> Int {
+            allocation_counter_attach(Int32(counter))
+            work()
+            allocation_counter_attach(-1)
+            return allocation_counter_value(Int32(counter))
+        }
+        for _ in 0..<20 { _ = engine.step() }
+        let before = ids.map(\.count)
+        // Fewer steps than there are positions to the end of a block.
+        let steps = count(40 + sequences) { for _ in 0..<6 { _ = engine.step() } }
+        for (ids, before) in zip(ids, before) {
+            #expect(ids.count >= before + 5)
+            var detokenizer = StreamingDetokenizer(engine.tokenizer)
+            for id in ids.prefix(before) { _ = detokenizer.append(id) }
+            _ = count(50 + sequences) { for id in ids.dropFirst(before) { _ = detokenizer.append(id) } }
+        }
+        // The counter goes on from sequence to sequence.
+        #expect(steps == allocation_counter_value(Int32(50 + sequences)))
+        #expect(engine.requestCount == sequences)
     }
 }

@@ -161,7 +161,7 @@ struct TokenRankingTests {
     #endif
 
     /// Unoptimised Swift allocates at will.
-    private static let areCounted = allocation_counter_works() && isOptimized
+    static let areCounted = allocation_counter_works() && isOptimized
 
     @Test(
         "choosing takes no memory once the first tokens are chosen", .enabled(if: areCounted),
