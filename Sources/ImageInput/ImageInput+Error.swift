@@ -18,12 +18,12 @@ package enum ImageInputError: Error, Equatable, Sendable {
     case unknownFormat(start: String)
     /// A supported format in a variant that is not decoded.
     case unsupportedVariant(format: ImageFormat, detail: String)
-    /// The header names a side longer than `ImageLimits.side`.
-    case sideTooLong(format: ImageFormat, width: Int, height: Int, limit: Int)
+    /// The header names a side longer than `ImageLimits.side`; as in the next two, no format means pixels of no file.
+    case sideTooLong(format: ImageFormat?, width: Int, height: Int, limit: Int)
     /// The header names more pixels than `ImageLimits.pixels`.
-    case tooManyPixels(format: ImageFormat, width: Int, height: Int, limit: Int)
+    case tooManyPixels(format: ImageFormat?, width: Int, height: Int, limit: Int)
     /// Decoding would take more bytes than `ImageLimits.memory`.
-    case tooMuchMemory(format: ImageFormat, width: Int, height: Int, bytes: Int, limit: Int)
+    case tooMuchMemory(format: ImageFormat?, width: Int, height: Int, bytes: Int, limit: Int)
     /// The file ends before the picture does.
     case truncated(format: ImageFormat, offset: Int, fileBytes: Int, detail: String)
     /// The bytes break the rules of the format. `offset` is nil where the codec cannot tell.
@@ -78,16 +78,20 @@ extension ImageInputError: CustomStringConvertible {
         }
     }
 
+    private static func subject(_ format: ImageFormat?) -> String {
+        format.map { "the \($0) header says" } ?? "the pixels are"
+    }
+
     private var sizeDescription: String {
         switch self {
         case .sideTooLong(let format, let width, let height, let limit):
-            "the \(format) header says \(width)x\(height), the longest side allowed is \(limit); "
+            "\(Self.subject(format)) \(width)x\(height), the longest side allowed is \(limit); "
                 + "shrink the image or raise the side limit"
         case .tooManyPixels(let format, let width, let height, let limit):
-            "the \(format) header says \(width)x\(height), more than the \(limit) pixels allowed; "
+            "\(Self.subject(format)) \(width)x\(height), more than the \(limit) pixels allowed; "
                 + "shrink the image or raise the pixel limit"
         case .tooMuchMemory(let format, let width, let height, let bytes, let limit):
-            "decoding this \(format) of \(width)x\(height) takes \((bytes + 1_048_575) >> 20) MiB, more than the "
+            "decoding this \(format.map { "\($0)" } ?? "picture") of \(width)x\(height) takes \((bytes + 1_048_575) >> 20) MiB, more than the "
                 + "\(limit >> 20) MiB allowed; save it as an ordinary baseline JPEG, shrink it or raise the limit"
         case .overLimit(let format, let detail):
             "refused \(format): \(detail); re-save the image with an ordinary encoder"

@@ -30,8 +30,9 @@ package struct ImageLimits: Equatable, Sendable {
         guard formats.contains(format) else { throw .formatNotEnabled(format) }
     }
 
-    func check(width: Int, height: Int, format: ImageFormat) throws(ImageInputError) {
+    func check(width: Int, height: Int, format: ImageFormat?) throws(ImageInputError) {
         guard width > 0, height > 0 else {
+            guard let format else { throw .invalidImage(width: width, height: height, bytes: 0) }
             throw .corrupt(format: format, offset: nil, detail: "the header says \(width)x\(height) pixels")
         }
         guard max(width, height) <= side else {
@@ -45,7 +46,9 @@ package struct ImageLimits: Equatable, Sendable {
     }
 
     /// - Parameter bytes: what decoding takes, the windows of the resize and the codec's own memory.
-    func checkMemory(_ bytes: Int, width: Int, height: Int, format: ImageFormat) throws(ImageInputError) {
+    func checkMemory(
+        _ bytes: Int, width: Int, height: Int, format: ImageFormat?
+    ) throws(ImageInputError) {
         guard bytes <= memory else {
             throw .tooMuchMemory(format: format, width: width, height: height, bytes: bytes, limit: memory)
         }

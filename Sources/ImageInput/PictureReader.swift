@@ -3,7 +3,8 @@
 ///
 /// Valid only as long as the file's bytes.
 package final class PictureReader {
-    package let format: ImageFormat
+    /// nil for pixels that were in no file.
+    package let format: ImageFormat?
     /// As stored, before any turn.
     package let width: Int
     package let height: Int
@@ -61,6 +62,23 @@ package final class PictureReader {
         orientation =
             options.appliesOrientation ? ImageOrientation.find(in: view, format: format) : .upright
         readingTime = ContinuousClock.now - start
+    }
+
+    /// A picture that needs no decoding: its rows from top to bottom, red, green and blue of each pixel, in sRGB.
+    /// - Parameter rgb: [height, width, 3], uint8
+    /// - Throws: `ImageInputError.invalidImage` when the bytes do not fit the sides; an error for each limit.
+    package init(
+        rgb: UnsafeRawBufferPointer, width: Int, height: Int, limits: ImageLimits = .standard
+    ) throws(ImageInputError) {
+        source = try PixelRows(rgb, width: width, height: height)
+        try limits.check(width: width, height: height, format: nil)
+        format = nil
+        self.width = width
+        self.height = height
+        workingBytes = 0
+        background = .drop
+        (conversion, remarks) = (nil, [])
+        orientation = .upright
     }
 
     /// The next rows.
