@@ -92,6 +92,23 @@ package struct ChatTemplate: Sendable, Hashable {
         return pieces
     }
 
+    /// A conversation that ends with an answer.
+    /// - Parameter messages: as of ``render(_:)``, then the assistant's turn
+    /// - Returns: the pieces of everything before the answer, and of the whole up to the token that ends the answer, where
+    ///   the template has one.
+    package func renderAnswered(
+        _ messages: [Message]
+    ) throws(GenerationError) -> (prompt: [Piece], whole: [Piece]) {
+        guard let answer = messages.last, answer.role == .assistant else {
+            throw .invalidConversation(reason: "it must end with the assistant's turn")
+        }
+        let prompt = try render(Array(messages.dropLast()))
+        var ending: [Piece] = []
+        if case .special? = format.afterAnswer.first { ending = [format.afterAnswer[0]] }
+        let text = assistantTurn(Self.plainText(answer)).dropLast(format.afterAnswer.count)
+        return (prompt, prompt + text + ending)
+    }
+
     /// What follows an assistant's answer that is already in the cache, whether or not the model ended it:
     /// the end of that turn, then the user's next.
     /// - Parameter answered: false when the cache holds no answer yet, so that this is the first turn

@@ -33,6 +33,7 @@ package final class GenerationEngine {
     private var tokenIDs: [Int] = []
     private let clock = ContinuousClock()
     private let encodings: ImageEncodings
+    private var scorings: [Scoring] = []
 
     /// - Parameters:
     ///   - keyValueBytes: most bytes of keys and values, of running sequences and remembered ones; a single sequence may
@@ -58,7 +59,9 @@ package final class GenerationEngine {
     /// The longest sequence that the model was made for.
     package var contextLimit: Int { network.configuration.maximumSequenceLength }
     /// Requests that are not finished.
-    package var requestCount: Int { sequences.count + encodings.requestCount }
+    package var requestCount: Int { sequences.count + encodings.requestCount + scorings.count }
+    /// Sequences with rows in the step that was done last.
+    package var sequencesInStep: Int { plan.decoding.count + (plan.prefilling == nil ? 0 : 1) }
     /// Bytes of scratch memory held for the next step.
     package var scratchBytes: Int { workspace.capacityBytes + encodings.scratchBytes }
 
@@ -100,6 +103,16 @@ package final class GenerationEngine {
     ) {
         encodings.add(
             .init(id: newID(), pixels: pixels, cancellation: cancellation, completion: completion))
+    }
+
+    func add(_ scoring: Scoring) { scorings.append(scoring) }
+
+    /// For what is not an answer.
+    var scoringCompute: Compute { baseCompute }
+
+    /// What each position of a request's prompt holds.
+    func keys(of request: GenerationRequest) throws(GenerationError) -> [PositionKey] {
+        try layOut(request).keys
     }
 
     private func newID() -> Int {
@@ -162,6 +175,8 @@ package final class GenerationEngine {
         // An image before the decoder: between two tokens of an answer there is one of the two, not both.
         if let id = plan.encoding { encode(for: id) }
         if !plan.decoding.isEmpty || plan.prefilling != nil { decode() }
+        // A text that is scored gets a chunk of each step, the one that came first.
+        if let scoring = scorings.first, scoring.step() { scorings.removeFirst() }
         return requestCount > 0
     }
 

@@ -69,14 +69,6 @@ package struct GeneratedPiece: Sendable {
     package var alternatives: [TokenProbability] = []
 }
 
-/// Why generation ended.
-package enum FinishReason: String, Sendable, Hashable {
-    /// The model ended its turn, or a stop id or stop string came.
-    case stop
-    /// The token limit or the context was reached.
-    case length
-}
-
 /// How long the stages took.
 package struct StageDurations: Sendable, Hashable {
     package var encode: Duration = .zero

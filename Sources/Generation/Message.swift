@@ -1,5 +1,9 @@
-/// Who speaks.
-package enum Role: String, Sendable, Hashable, CaseIterable {
+/// Who speaks in a turn of a conversation.
+///
+/// ```swift
+/// let roles = messages.map(\.role)
+/// ```
+public enum MessageRole: String, Sendable, Hashable, CaseIterable, Codable {
     case system, user, assistant
 }
 
@@ -13,15 +17,15 @@ package enum ContentPart: Sendable, Hashable {
 
 /// One turn of a conversation.
 package struct Message: Sendable, Hashable {
-    package var role: Role
+    package var role: MessageRole
     package var content: [ContentPart]
 
-    package init(_ role: Role, _ content: [ContentPart]) {
+    package init(_ role: MessageRole, _ content: [ContentPart]) {
         self.role = role
         self.content = content
     }
 
-    package init(_ role: Role, _ text: String) { self.init(role, [.text(text)]) }
+    package init(_ role: MessageRole, _ text: String) { self.init(role, [.text(text)]) }
 
     /// A user's turn: its images, then a line break and its text, as in training (`<image>\n{question}`).
     package static func user(_ text: String, images: Range<Int>) -> Message {

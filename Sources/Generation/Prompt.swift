@@ -84,6 +84,23 @@ package struct Prompt: Sendable, Hashable {
         elements.compactMap { if case .image(let index) = $0 { index } else { nil } }
     }
 
+    /// Positions at the beginning that are the same in another prompt.
+    package func commonLength(with other: Prompt, tokensPerImage: Int) -> Int {
+        var length = 0
+        for (element, another) in zip(elements, other.elements) {
+            switch (element, another) {
+            case (.tokens(let ids), .tokens(let others)):
+                let common = zip(ids, others).prefix { $0 == $1 }.count
+                length += common
+                // Neither may go on with an image where the other has text.
+                if common < max(ids.count, others.count) { return length }
+            case (.image(let index), .image(let another)) where index == another: length += tokensPerImage
+            default: return length
+            }
+        }
+        return length
+    }
+
     /// Positions that the prompt takes when every image takes `tokensPerImage`.
     package func length(tokensPerImage: Int) -> Int {
         elements.reduce(0) { total, element in

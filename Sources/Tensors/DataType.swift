@@ -27,18 +27,6 @@ package enum DataType: String, Sendable, Hashable, CaseIterable {
     }
 }
 
-/// The arithmetic that a model is loaded for. Accumulation is in float32 in every case.
-package enum Precision: String, Sendable, Hashable, CaseIterable {
-    /// Weights and activations in float32: the reference.
-    case float32
-    /// Weights in bfloat16, as checkpoints are published.
-    case bfloat16
-    /// Weights in 8 bits (7 on processors without VNNI); activations are quantised just before a product.
-    case int8
-    /// The decoder's layers in 4 bits, all else as with `int8`.
-    case int4
-}
-
 /// How the weights of a product are stored in memory.
 package enum WeightFormat: Sendable, Hashable {
     case float32

@@ -83,7 +83,7 @@ struct ChatTemplateRecognitionTests {
             else { continue }
             for render in entry.renders {
                 let messages = try render.turns.enumerated().map { place, turn in
-                    let role = try #require(Role(rawValue: turn[0]))
+                    let role = try #require(MessageRole(rawValue: turn[0]))
                     return render.images && role == .user && place < 2
                         ? Message.user(turn[1], images: 0..<1) : Message(role, turn[1])
                 }

@@ -1,4 +1,5 @@
 internal import StrictJSON
+internal import Tensors
 
 /// What configuration files say about images: side, geometry, normalisation. All optional in one layout or
 /// other.

@@ -1,8 +1,13 @@
-/// How an image becomes a square.
-package enum ImageGeometry: String, Sendable, Equatable {
-    /// Padded with the mean colour to a square, then resized (Apple's original).
+/// How a picture of any shape becomes the square that the encoder takes.
+///
+/// ```swift
+/// var options = LoadOptions()
+/// options.geometry = .crop
+/// ```
+public enum ImageGeometry: String, Sendable, Hashable, CaseIterable, Codable {
+    /// Centred on a square of the mean colour, black in the published models: nothing is lost (Apple's script).
     case pad
-    /// Shortest side resized, then the centre cut out (the Hugging Face processor).
+    /// Shortest side to the model's resolution, then the centre (Hugging Face's processor).
     case crop
 }
 
