@@ -21,6 +21,7 @@ let package = Package(
     platforms: [.macOS(.v15)],
     products: [
         .library(name: "FastVLM", targets: ["FastVLM"]),
+        .library(name: "FastVLMEmbedded", targets: ["FastVLMEmbedded"]),
         .executable(name: "fastvlm", targets: ["FastVLMCommand"]),
     ],
     // Image formats that need a library beyond those of the web's formats; all are built unless
@@ -35,6 +36,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.5.0"),
     ],
     targets: [
         // The modules, lowest first. A module imports only what its own line lists; `make lint` checks it.
@@ -82,8 +84,9 @@ let package = Package(
             "FastVLM",
             [
                 "Generation", "Models", "Tokenization", "ImageInput", "Checkpoints", "Tensors",
-                "SystemFiles", "EmbeddedModel",
+                "SystemFiles",
                 .product(name: "Logging", package: "swift-log"),
+                .product(name: "Metrics", package: "swift-metrics"),
             ]),
         .systemLibrary(name: "CEdit", pkgConfig: "libedit", providers: [.apt(["libedit-dev"])]),
         // On Linux it is opened when the first address is fetched.
@@ -91,14 +94,16 @@ let package = Package(
         module("CommandInput", ["SystemFiles", "CCurl"]),
         module("Benchmarking", ["Models", "Checkpoints", "Tensors"]),
         module("Plotting", []),
-        // Resources only: the small model that the package carries.
+        // The small model that the package carries, for those who ask for it.
         .target(
-            name: "EmbeddedModel", path: "Models", exclude: [], sources: ["EmbeddedModel.swift"],
+            name: "FastVLMEmbedded", dependencies: ["FastVLM"], path: "Models",
+            sources: ["FastVLMEmbedded.swift"],
             resources: [.copy("fastvlm-small")], swiftSettings: strict),
         .executableTarget(
             name: "FastVLMCommand",
             dependencies: [
-                "FastVLM", "Benchmarking", "Plotting", "Generation", "Models", "Tokenization", "ImageInput",
+                "FastVLM", "FastVLMEmbedded", "Benchmarking", "Plotting", "Generation", "Models",
+                "Tokenization", "ImageInput",
                 "Checkpoints", "Tensors", "SystemFiles", "CommandInput", "CEdit",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
@@ -122,7 +127,15 @@ let package = Package(
                 "Generation", "Models", "Tokenization", "ImageInput", "Checkpoints", "Tensors",
                 "AllocationCounter",
             ]),
-        tests("FastVLMTests", ["FastVLM", "Generation", "Tokenization", "Checkpoints", "Tensors"]),
+        tests(
+            "FastVLMTests",
+            [
+                "FastVLM", "FastVLMEmbedded", "Generation", "ImageInput", "SystemFiles", "Tokenization",
+                "Checkpoints", "Tensors",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "Metrics", package: "swift-metrics"),
+                .product(name: "MetricsTestKit", package: "swift-metrics"),
+            ]),
         tests(
             "BenchmarkingTests",
             ["Benchmarking", "Checkpoints", "Models", "Tensors", "AllocationCounter"]),
@@ -131,3 +144,9 @@ let package = Package(
         tests("CommandLineTests", []),
     ]
 )
+
+// The plugin that builds the documentation, for `make docs` alone.
+if Context.environment["FASTVLM_DOCS"] != nil {
+    package.dependencies.append(
+        .package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.4.0"))
+}

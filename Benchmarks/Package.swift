@@ -15,6 +15,7 @@ let package = Package(
             name: "LibraryBenchmarks",
             dependencies: [
                 .product(name: "FastVLM", package: "swift-fastvlm"),
+                .product(name: "FastVLMEmbedded", package: "swift-fastvlm"),
                 .product(name: "Benchmark", package: "benchmark"),
             ],
             path: "Benchmarks/LibraryBenchmarks",

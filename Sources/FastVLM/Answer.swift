@@ -1,20 +1,4 @@
-/// A piece of an answer as it streams in.
-///
-/// ```swift
-/// for try await piece in model.stream("What is this?", images: [.file(url)]) {
-///     print(piece, terminator: "")
-/// }
-/// ```
-public struct AnswerPiece: Sendable, CustomStringConvertible {
-    /// Whole characters. Pieces joined are the answer.
-    public let text: String
-    /// The token behind the piece; nil for text that was held back until the end.
-    public let token: AnswerToken?
-    /// The whole answer, on the last piece only.
-    public let answer: Answer?
-
-    public var description: String { text }
-}
+public import Generation
 
 /// A generated token.
 ///
@@ -30,6 +14,11 @@ public struct AnswerToken: Sendable, Hashable, Codable {
     /// The likeliest tokens at this place, best first; when asked for.
     public let alternatives: [Alternative]
 
+    /// A token that was not chosen.
+    ///
+    /// ```swift
+    /// for other in token.alternatives { print(other.id, other.logProbability) }
+    /// ```
     public struct Alternative: Sendable, Hashable, Codable {
         public let id: Int
         public let logProbability: Float
@@ -43,13 +32,12 @@ public struct AnswerToken: Sendable, Hashable, Codable {
 /// print(answer.text, answer.finishReason, answer.usage.completionTokens)
 /// ```
 public struct Answer: Sendable, Hashable, Codable {
-    /// Why it ended.
-    public enum FinishReason: String, Sendable, Hashable, Codable {
-        /// The model ended it, or a stop text or stop id came.
-        case stop
-        /// The token limit or the context was reached.
-        case length
-    }
+    /// Why it ended: `stop` or `length`.
+    ///
+    /// ```swift
+    /// if answer.finishReason == .length { print("The answer was cut off.") }
+    /// ```
+    public typealias FinishReason = Generation.FinishReason
 
     public let text: String
     /// Generated ids, the one that ended the answer included.

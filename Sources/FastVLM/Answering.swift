@@ -10,26 +10,48 @@ struct Answering: Sendable {
     let preparation: TurnPreparation
     let memory: ImageMemory
     let network: VisionLanguageNetwork
+    let journal: RequestJournal
 
     /// - Parameters:
     ///   - place: in the conversation's line
-    ///   - progress: receives the fraction of the prefill done
-    /// - Throws: `CancellationError`, and the errors of the modules below.
+    ///   - emit: receives all events but `finished`
+    /// - Throws: `FastVLMError`, `CancellationError`.
     func answer(
         _ turn: Turn, in conversation: Conversation, place: WeightedSemaphore.Claim,
-        cancellation: Cancellation, progress: @escaping @Sendable (Double) -> Void,
-        emit: @escaping @Sendable (AnswerPiece) -> Void
+        cancellation: Cancellation, emit: @escaping @Sendable (AnswerEvent) -> Void
+    ) async throws -> Answer {
+        let entry = journal.begin(turn.options.requestID)
+        do {
+            let answer = try await work(
+                turn, in: conversation, place: place, cancellation: cancellation, entry: entry, emit: emit)
+            entry.end(answer)
+            return answer
+        } catch {
+            let error = FastVLMError.translating(error)
+            entry.end(error)
+            throw error
+        }
+    }
+
+    private func work(
+        _ turn: Turn, in conversation: Conversation, place: WeightedSemaphore.Claim,
+        cancellation: Cancellation, entry: RequestJournal.Entry,
+        emit: @escaping @Sendable (AnswerEvent) -> Void
     ) async throws -> Answer {
         let deadline = turn.options.timeLimit.map { ContinuousClock.now + $0 }
         let prepared = try await within(deadline) {
             try preparation.limits.waiting.enter()
             defer { preparation.limits.waiting.leave() }
             try await place.granted()
-            return try await preparation.prepare(turn, in: conversation)
+            return try await preparation.prepare(turn, in: conversation) { emit(.queued(position: $0)) }
         } late: {
             preparation.release($0)
         }
-        defer { preparation.release(prepared) }
+        defer {
+            preparation.release(prepared)
+            entry.count(preparation.limits)
+        }
+        entry.begin(prepared, preparation.limits)
         var request = conversation.request(for: prepared.prompt, images: prepared.images.map(\.content))
         turn.options.apply(to: &request)
         request.deadline = deadline
@@ -37,21 +59,22 @@ struct Answering: Sendable {
         let collected = Mutex(Collected())
         let (outcome, error) = await actor.generate(request, cancellation: cancellation) { event in
             switch event {
-            case .encoding: break
+            case .encoding(let fraction): emit(.progress(.encode, fraction: fraction))
             case .encoded(let index, let tokens):
                 collected.withLock { $0.encoded[index] = tokens }
                 guard prepared.images.indices.contains(index - earlier) else { break }
                 let image = prepared.images[index - earlier]
                 guard let identity = image.content.identity else { break }
-                memory.keep(tokens, of: image.bytes, identity: identity, remarks: image.remarks)
-            case .prefilling(let fraction): progress(fraction)
+                memory.keep(tokens, of: image.name, identity: identity, remarks: image.remarks)
+            case .prefilling(let fraction): emit(.progress(.prefill, fraction: fraction))
             case .piece(let piece):
                 let token = AnswerToken(piece)
                 collected.withLock { collected in
                     collected.text += piece.text
                     if let token { collected.tokens.append(token) }
                 }
-                emit(AnswerPiece(text: piece.text, token: token, answer: nil))
+                if let token { emit(.token(token)) }
+                if !piece.text.isEmpty { emit(.text(piece.text)) }
             case .finished: break
             }
         }
@@ -98,7 +121,7 @@ struct Answering: Sendable {
         let end = ContinuousClock.now
         let began = outcome.began ?? end
         return Answer(
-            text: collected.text, tokens: tokens, finishReason: outcome.finish == .stop ? .stop : .length,
+            text: collected.text, tokens: tokens, finishReason: outcome.finish,
             usage: Usage(
                 promptTokens: outcome.promptPositions, imageTokens: outcome.imagePositions,
                 cachedTokens: outcome.cachedPositions, completionTokens: outcome.ids.count),

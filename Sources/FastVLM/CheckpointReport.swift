@@ -1,6 +1,6 @@
-internal import Checkpoints
+public import Checkpoints
 internal import Foundation
-internal import Tensors
+public import Tensors
 
 /// What a checkpoint folder holds. Making one checks configuration, headers, names and shapes as loading does. It does
 /// not read the tokenizer's files, and of the weights only an output matrix that is stored beside the embedding, to see
@@ -11,6 +11,11 @@ internal import Tensors
 /// ```
 public struct CheckpointReport: Sendable, Hashable, Codable, CustomStringConvertible {
     /// A part of the network.
+    ///
+    /// ```swift
+    /// let report = try CheckpointReport(contentsOf: .directory(url))
+    /// for part in report.parts { print(part.name, part.parameters) }
+    /// ```
     public struct Part: Sendable, Hashable, Codable {
         public let name: String
         public let parameters: Int
@@ -19,8 +24,18 @@ public struct CheckpointReport: Sendable, Hashable, Codable, CustomStringConvert
     }
 
     /// The encoder of images.
+    ///
+    /// ```swift
+    /// let tower = try CheckpointReport(contentsOf: .directory(url)).visionTower
+    /// print(tower.name, tower.featureChannels)
+    /// ```
     public struct VisionTower: Sendable, Hashable, Codable {
         /// One kind of numbers that the architecture has, such as the channels of each of its stages.
+        ///
+        /// ```swift
+        /// let tower = try CheckpointReport(contentsOf: .directory(url)).visionTower
+        /// for dimension in tower.dimensions { print(dimension.name, dimension.values) }
+        /// ```
         public struct Dimension: Sendable, Hashable, Codable {
             public let name: String
             public let values: [Int]
@@ -34,6 +49,11 @@ public struct CheckpointReport: Sendable, Hashable, Codable, CustomStringConvert
     }
 
     /// How the checkpoint asks to be sampled; nil is transformers' default. Answers are greedy unless asked otherwise.
+    ///
+    /// ```swift
+    /// let report = try CheckpointReport(contentsOf: .directory(url))
+    /// print(report.sampling?.temperature ?? 1)
+    /// ```
     public struct Sampling: Sendable, Hashable, Codable {
         /// generation_config.json, or config.json where it holds the values; nil where no file gives any.
         public let file: String?
@@ -54,13 +74,13 @@ public struct CheckpointReport: Sendable, Hashable, Codable, CustomStringConvert
     /// Stored bytes by element type.
     public let bytesByType: [String: Int]
     /// Bytes of the weights once loaded, by precision.
-    public let weightBytes: [String: Int]
+    public let weightBytes: [Precision: Int]
     /// Bytes of keys and values per position; twice as many in float32.
     public let cacheBytesPerPosition: Int
     public let visionTower: VisionTower
     public let imageSize: Int
     public let tokensPerImage: Int
-    public let geometry: String
+    public let geometry: ImageGeometry
     public let hiddenSize: Int
     public let layers: Int
     public let heads: Int
@@ -76,6 +96,11 @@ public struct CheckpointReport: Sendable, Hashable, Codable, CustomStringConvert
     /// Values assumed, contradictions that change nothing, and what else is worth a look.
     public let remarks: [String]
 
+    /// Reads what a folder holds.
+    ///
+    /// ```swift
+    /// let report = try CheckpointReport(contentsOf: .directory(url))
+    /// ```
     /// - Throws: `FastVLMError` of kind `model`.
     public init(contentsOf source: ModelSource) throws {
         do {
@@ -100,15 +125,14 @@ public struct CheckpointReport: Sendable, Hashable, Codable, CustomStringConvert
         parts = inspection.parts.map { Part(name: $0.name, parameters: $0.parameters, bytes: $0.bytes) }
         bytesByType = Dictionary(
             uniqueKeysWithValues: inspection.dataTypes.map { ($0.dataType.rawValue, $0.bytes) })
-        weightBytes = Dictionary(
-            uniqueKeysWithValues: inspection.weightBytes.map { ($0.key.rawValue, $0.value) })
+        weightBytes = inspection.weightBytes
         cacheBytesPerPosition = inspection.cacheBytesPerToken[.bfloat16] ?? 0
         visionTower = VisionTower(
             name: configuration.vision.name, featureChannels: configuration.vision.featureChannels,
             dimensions: configuration.vision.numbers.map { .init(name: $0.name, values: $0.values) })
         imageSize = configuration.preprocessing.size
         tokensPerImage = configuration.visualTokens
-        geometry = configuration.preprocessing.geometry.rawValue
+        geometry = configuration.preprocessing.geometry
         hiddenSize = configuration.text.hiddenSize
         layers = configuration.text.layers
         heads = configuration.text.heads
@@ -140,7 +164,7 @@ public struct CheckpointReport: Sendable, Hashable, Codable, CustomStringConvert
             "encoder      \(visionTower.name), "
                 + visionTower.dimensions.map { "\(Self.list($0.values)) \($0.name)" }.joined(separator: ", ")
                 + " → \(visionTower.featureChannels) channels per token",
-            "image        \(imageSize) × \(imageSize) (\(geometry)) → \(tokensPerImage) visual tokens",
+            "image        \(imageSize) × \(imageSize) (\(geometry.rawValue)) → \(tokensPerImage) visual tokens",
             "decoder      \(layers) layers of \(hiddenSize), \(heads) heads (\(keyValueHeads) key-value), "
                 + "\(vocabularySize) vocabulary rows, \(tiedEmbeddings ? "tied" : "untied"), "
                 + "context \(contextLength)",
@@ -155,8 +179,8 @@ public struct CheckpointReport: Sendable, Hashable, Codable, CustomStringConvert
         }
         lines.append(
             "memory       "
-                + weightBytes.sorted { $0.key < $1.key }
-                .map { "\(Self.size($0.value)) of weights in \($0.key)" }.joined(separator: ", ")
+                + weightBytes.sorted { $0.key.rawValue < $1.key.rawValue }
+                .map { "\(Self.size($0.value)) of weights in \($0.key.rawValue)" }.joined(separator: ", ")
                 + "; \(Self.size(cacheBytesPerPosition)) per position of context")
         lines.append(
             "generation   "

@@ -14,6 +14,10 @@ final class Conversation: @unchecked Sendable {
     private(set) var elements: [Prompt.Element] = []
     private(set) var images: [GenerationRequest.Image] = []
     private(set) var hasAnswered = false
+    /// What was said before the first turn that is asked here.
+    let history: [Message]
+
+    init(history: [Message] = []) { self.history = history }
 
     /// - Parameter tokensPerImage: positions of an image that is not encoded yet
     func positions(tokensPerImage: Int) -> Int {

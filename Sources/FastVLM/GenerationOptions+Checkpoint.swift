@@ -14,7 +14,7 @@ extension GenerationOptions {
             let temperature = defaults.temperature ?? 1
             guard temperature > 0 else {
                 throw FastVLMError(
-                    .model,
+                    .checkpoint,
                     "\(file): do_sample is true, but temperature is \(temperature), which leaves nothing to draw from; "
                         + "set do_sample to false, or a temperature above 0")
             }
@@ -29,7 +29,8 @@ extension GenerationOptions {
         do {
             try request.sampling.validate()
         } catch {
-            throw FastVLMError(.model, "\(file): \(error); correct it, or leave out --sampling checkpoint")
+            throw FastVLMError(
+                .checkpoint, "\(file): \(error); correct it, or leave out --sampling checkpoint")
         }
     }
 }

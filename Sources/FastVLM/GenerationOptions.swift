@@ -35,11 +35,13 @@ public struct GenerationOptions: Sendable, Hashable {
     public var priority = 0
     /// Number of alternatives to report with each token's log-probability; nil reports none.
     public var logProbabilities: Int?
-    /// Replaces the template's system prompt.
+    /// Replaces the template's system prompt, where no message does (``Message/system(_:)``).
     public var system: String?
     /// Whether `<image>` in the text says where an image goes. Otherwise it is plain text, and the images stand
     /// before the text.
     public var placesImages = false
+    /// What the log calls the request (metadata `request`); nil takes a number.
+    public var requestID: String?
 
     public init() {}
 

@@ -5,7 +5,7 @@ internal import ImageInput
 /// ```swift
 /// options.background = .color(red: 0x1E, green: 0x90, blue: 0xFF)
 /// ```
-public enum ImageBackground: Sendable, Hashable {
+public enum ImageBackground: Sendable, Hashable, CustomStringConvertible {
     case color(red: UInt8, green: UInt8, blue: UInt8)
     /// Transparency is dropped and the colours that it hides show, as in the reference (Pillow's `convert("RGB")`):
     /// often black text on black.
@@ -15,6 +15,10 @@ public enum ImageBackground: Sendable, Hashable {
     public static let black = ImageBackground.color(red: 0, green: 0, blue: 0)
 
     /// `white`, `black`, `drop` or `#rrggbb`; nil for anything else.
+    ///
+    /// ```swift
+    /// options.background = ImageBackground("#1e90ff") ?? .white
+    /// ```
     public init?(_ text: String) {
         switch text.lowercased() {
         case "white": self = .white
@@ -27,6 +31,18 @@ public enum ImageBackground: Sendable, Hashable {
             else { return nil }
             self = .color(
                 red: UInt8(value >> 16), green: UInt8(value >> 8 & 255), blue: UInt8(value & 255))
+        }
+    }
+
+    /// As it is read: `white`, `black`, `drop` or `#rrggbb`.
+    public var description: String {
+        switch self {
+        case .white: return "white"
+        case .black: return "black"
+        case .drop: return "drop"
+        case .color(let red, let green, let blue):
+            let digits = [red, green, blue].map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }
+            return "#" + digits.joined()
         }
     }
 

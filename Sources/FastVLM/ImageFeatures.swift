@@ -12,6 +12,10 @@ internal import Tensors
 /// ```
 public struct ImageFeatures: Sendable {
     /// Seconds per stage.
+    ///
+    /// ```swift
+    /// print(encoded.seconds.encode)
+    /// ```
     public struct Seconds: Sendable, Hashable, Codable {
         public let decodeImage: Double
         public let preprocess: Double
@@ -49,6 +53,10 @@ public struct ImageFeatures: Sendable {
 
     /// Writes `features` and `projected` as a safetensors file, float32. A file that is there is replaced at once, when
     /// the new one is complete; a symbolic link is followed; a device, pipe or folder is refused.
+    ///
+    /// ```swift
+    /// try encoded.write(to: URL(filePath: "features.safetensors"))
+    /// ```
     /// - Throws: `FastVLMError` of kind `output` when the file cannot be written.
     public func write(to url: URL) throws {
         guard url.isFileURL else {

@@ -2,7 +2,11 @@ internal import ImageInput
 
 extension LoadOptions {
     /// A kind of image file.
-    public enum ImageFormat: String, Sendable, Hashable, CaseIterable {
+    ///
+    /// ```swift
+    /// options.imageFormats = LoadOptions.ImageFormat.web.union([.bmp, .gif])
+    /// ```
+    public enum ImageFormat: String, Sendable, Hashable, CaseIterable, Codable {
         case jpeg
         case png
         /// Of an animation the first frame.

@@ -6,7 +6,7 @@ internal import Tensors
 /// Visual tokens of the images encoded last, so that another question about one of them needs no encoder.
 ///
 /// Images are distinguished by the bytes of their files, all of them: a digest of an untrusted file could be made to
-/// collide. Only what was encoded is remembered, so files that are no images push nothing out.
+/// collide. Those that have a key of the caller's are distinguished by that alone. Only what was encoded is remembered, so files that are no images push nothing out.
 final class ImageMemory: Sendable {
     /// An image that was encoded.
     struct Known: Sendable {
@@ -19,15 +19,15 @@ final class ImageMemory: Sendable {
     }
 
     private struct Entry: Sendable {
-        let bytes: Data
+        let name: ImageName
         let known: Known
 
-        var byteCount: Int { bytes.count + known.tokens.byteCount }
+        var byteCount: Int { name.byteCount + known.tokens.byteCount }
     }
 
     /// An image that requests are about that are not finished.
     private struct Pending: Sendable {
-        let bytes: Data
+        let name: ImageName
         let identity: Int
         var users = 1
     }
@@ -57,11 +57,11 @@ final class ImageMemory: Sendable {
     /// Bytes held.
     var byteCount: Int { state.withLock { $0.entries.reduce(0) { $0 + $1.byteCount } } }
 
-    /// What is known of a file; an image that is found counts as used.
-    func find(_ bytes: Data) -> Known? {
+    /// What is known of an image; one that is found counts as used.
+    func find(_ name: ImageName) -> Known? {
         // Compared without the lock: megabytes, while other requests look for theirs.
         let entries = state.withLock { $0.entries }
-        guard let found = entries.last(where: { $0.bytes == bytes }) else { return nil }
+        guard let found = entries.last(where: { $0.name == name }) else { return nil }
         state.withLock { state in
             guard let place = state.entries.firstIndex(where: { $0.known.identity == found.known.identity })
             else { return }
@@ -77,14 +77,14 @@ final class ImageMemory: Sendable {
 
     /// The identity of an image that is not known: the same for all requests that are about it at once. Each call is
     /// followed by one of ``release(identity:)`` when its request is finished.
-    func claimIdentity(of bytes: Data) -> Int {
+    func claimIdentity(of name: ImageName) -> Int {
         state.withLock { state in
-            if let place = state.pending.firstIndex(where: { $0.bytes == bytes }) {
+            if let place = state.pending.firstIndex(where: { $0.name == name }) {
                 state.pending[place].users += 1
                 return state.pending[place].identity
             }
             defer { state.next += 1 }
-            state.pending.append(Pending(bytes: bytes, identity: state.next))
+            state.pending.append(Pending(name: name, identity: state.next))
             return state.next
         }
     }
@@ -97,17 +97,14 @@ final class ImageMemory: Sendable {
         }
     }
 
-    func keep(_ tokens: Tensor, of bytes: Data, identity: Int, remarks: [String] = []) {
-        guard capacity > 0, bytes.count <= Self.largestFile, bytes.count + tokens.byteCount <= byteLimit,
-            find(bytes) == nil
+    func keep(_ tokens: Tensor, of name: ImageName, identity: Int, remarks: [String] = []) {
+        guard capacity > 0, name.byteCount <= Self.largestFile,
+            name.byteCount + tokens.byteCount <= byteLimit, find(name) == nil
         else { return }
-        // A copy: the caller's bytes may be a part of something larger, or a mapped file that changes.
-        let copy = bytes.withUnsafeBytes { raw in
-            raw.baseAddress.map { Data(bytes: $0, count: raw.count) } ?? Data()
-        }
+        let copy = name.copied()
         state.withLock { state in
             state.entries.append(
-                Entry(bytes: copy, known: Known(identity: identity, tokens: tokens, remarks: remarks)))
+                Entry(name: copy, known: Known(identity: identity, tokens: tokens, remarks: remarks)))
             var held = state.entries.reduce(0) { $0 + $1.byteCount }
             while state.entries.count > capacity || held > byteLimit {
                 held -= state.entries.removeFirst().byteCount
@@ -117,4 +114,27 @@ final class ImageMemory: Sendable {
 
     /// Identities are not given again: conversations that go on still hold the old ones.
     func forget() { state.withLock { $0.entries = [] } }
+}
+
+/// What tells an image from others.
+enum ImageName: Sendable, Hashable {
+    case bytes(ImageBytes)
+    /// The caller's word (``ImageSource/keyed(_:)``).
+    case key(String)
+
+    var byteCount: Int {
+        switch self {
+        case .bytes(let bytes): bytes.data.count
+        case .key(let key): key.utf8.count
+        }
+    }
+
+    /// With bytes of its own: the caller's may be a part of something larger, or a mapped file that changes.
+    func copied() -> ImageName {
+        guard case .bytes(var bytes) = self else { return self }
+        bytes.data = bytes.data.withUnsafeBytes { raw in
+            raw.baseAddress.map { Data(bytes: $0, count: raw.count) } ?? Data()
+        }
+        return .bytes(bytes)
+    }
 }

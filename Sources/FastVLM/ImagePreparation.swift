@@ -28,27 +28,40 @@ struct ImagePreparation: Sendable {
 
     /// Most bytes that decoding an image takes beside its file and its pixels.
     /// - Throws: `ImageInputError` for what is no image or beyond the limits.
-    func decodingBytes(_ bytes: Data) throws(ImageInputError) -> Int {
-        try bytes.withUnsafeBytes { raw in
+    func decodingBytes(_ image: ImageBytes) throws(ImageInputError) -> Int {
+        try image.data.withUnsafeBytes { raw in
             Result { () throws(ImageInputError) in
-                try preprocessor.decodingBytes(PictureReader(raw, limits: limits, options: options))
+                try preprocessor.decodingBytes(reader(image, raw))
             }
         }.get()
     }
 
+    private func reader(
+        _ image: ImageBytes, _ raw: UnsafeRawBufferPointer
+    ) throws(ImageInputError) -> PictureReader {
+        guard let (width, height) = image.sides else {
+            return try PictureReader(raw, limits: limits, options: options)
+        }
+        return try PictureReader(rgb: raw, width: width, height: height, limits: limits)
+    }
+
     /// The bytes of an image's file, within the limits.
     /// - Throws: `ImageInputError`; `CancellationError` once the flag is raised, also while a pipe has nothing to give.
-    func read(_ source: ImageSource, durations: inout Durations, cancellation: Cancellation) throws -> Data {
+    func read(
+        _ source: ImageSource, durations: inout Durations, cancellation: Cancellation
+    ) throws -> ImageBytes {
         let clock = ContinuousClock()
         let start = clock.now
         defer { durations.decode += clock.now - start }
-        switch source {
+        switch source.content {
         case .file(let url):
-            let file = try localFile(url, what: "an image", kind: .image)
+            let file = try localFile(url, what: "an image", code: .unreadableImage)
             guard let bytes = try ImageFile(path: file.path).read(limits: limits, cancellation: cancellation)
             else { throw CancellationError() }
-            return bytes
-        case .data(let data): return data
+            return ImageBytes(data: bytes)
+        case .data(let data): return ImageBytes(data: data)
+        case .pixels(let width, let height, let rgb):
+            return ImageBytes(data: rgb, width: width, height: height)
         }
     }
 
@@ -71,12 +84,12 @@ struct ImagePreparation: Sendable {
     /// Decodes and resizes at once.
     /// - Throws: `ImageInputError`; `CancellationError` once the flag is raised.
     func prepare(
-        _ bytes: Data, durations: inout Durations, cancellation: Cancellation
+        _ image: ImageBytes, durations: inout Durations, cancellation: Cancellation
     ) throws -> PreparedPixels {
         let clock = ContinuousClock()
         let start = clock.now
-        return try bytes.withUnsafeBytes { raw in
-            let picture = try PictureReader(raw, limits: limits, options: options)
+        return try image.data.withUnsafeBytes { raw in
+            let picture = try reader(image, raw)
             guard
                 let (pixels, remarks) = try preprocessor(
                     picture, limits: limits, cancellation: cancellation)
@@ -85,6 +98,18 @@ struct ImagePreparation: Sendable {
             durations.preprocess += clock.now - start - picture.readingTime
             return PreparedPixels(pixels: pixels, remarks: remarks)
         }
+    }
+}
+
+/// What tells an image from others: the bytes of its file, or its pixels.
+struct ImageBytes: Sendable, Hashable {
+    var data: Data
+    /// Of pixels; nil for a file.
+    var width: Int?
+    var height: Int?
+
+    var sides: (width: Int, height: Int)? {
+        if let width, let height { (width, height) } else { nil }
     }
 }
 
@@ -98,9 +123,9 @@ struct PreparedPixels: Sendable {
 extension ImageSource {
     /// A pipe gives its bytes once, and may keep its reader waiting.
     fileprivate var canBeReadTwice: Bool {
-        switch self {
+        switch content {
         case .file(let url): ImageFile(path: url.path).size != nil
-        case .data: true
+        case .data, .pixels: true
         }
     }
 }
@@ -109,6 +134,6 @@ extension ImageSource {
 struct PreparedImage: Sendable {
     static let most = 8
 
-    let bytes: Data
+    let bytes: ImageBytes
     let prepared: PreparedPixels
 }

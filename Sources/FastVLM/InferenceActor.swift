@@ -21,12 +21,14 @@ actor InferenceActor {
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
     private let engine: GenerationEngine
+    private let metrics: EngineMetrics?
     private var isRunning = false
     /// Calls that wait for the actor. Leaving it between steps costs more than a step of a small model, so that is done
     /// for them only.
     private nonisolated let callers = Atomic<Int>(0)
 
-    init(engine: sending GenerationEngine, images: ImageMemory) {
+    init(engine: sending GenerationEngine, images: ImageMemory, metrics: EngineMetrics?) {
+        self.metrics = metrics
         engine.rememberedTokens = { images.tokens(of: $0) }
         self.engine = engine
     }
@@ -81,6 +83,31 @@ actor InferenceActor {
         }
     }
 
+    /// How likely the tokens of a sequence are, worked on beside others' requests.
+    /// - Parameters: as of `GenerationEngine.addScoring`
+    nonisolated func score(
+        _ prompt: Prompt, images: [Tensor], from first: Int, cancellation: Cancellation
+    ) async throws -> [TokenScore] {
+        callers.add(1, ordering: .relaxed)
+        return try await add(prompt, images: images, from: first, cancellation: cancellation)
+    }
+
+    private func add(
+        _ prompt: Prompt, images: [Tensor], from first: Int, cancellation: Cancellation
+    ) async throws -> [TokenScore] {
+        callers.subtract(1, ordering: .relaxed)
+        return try await withCheckedThrowingContinuation { continuation in
+            do {
+                try engine.addScoring(prompt, images: images, from: first, cancellation: cancellation) {
+                    continuation.resume(with: $0)
+                }
+                start()
+            } catch {
+                continuation.resume(throwing: error)
+            }
+        }
+    }
+
     /// Forgets keys and values that no running request uses.
     nonisolated func forget() async {
         callers.add(1, ordering: .relaxed)
@@ -99,7 +126,10 @@ actor InferenceActor {
     }
 
     private func run() async {
-        while engine.step() {
+        while true {
+            let goesOn = engine.step()
+            if let metrics, engine.sequencesInStep > 0 { metrics.record(sequences: engine.sequencesInStep) }
+            guard goesOn else { break }
             if callers.load(ordering: .relaxed) > 0 { await Task.yield() }
         }
         isRunning = false

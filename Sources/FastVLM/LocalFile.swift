@@ -6,12 +6,12 @@ internal import Foundation
 /// without a word.
 /// - Parameters:
 ///   - what: for the message, as "an image".
-///   - kind: of the error.
+///   - code: of the error.
 /// - Throws: `FastVLMError` for an address of another scheme than `file`.
-func localFile(_ url: URL, what: String, kind: FastVLMError.Kind) throws -> URL {
+func localFile(_ url: URL, what: String, code: FastVLMError.Code) throws -> URL {
     guard let scheme = url.scheme, !url.isFileURL else { return url }
     throw FastVLMError(
-        kind,
+        code,
         "\(url.absoluteString.prefix(200)): \(what) must be a file of this machine, got an address with the scheme "
             + "\"\(scheme)\"; download it first, and name the file with URL(filePath:)")
 }

@@ -1,6 +1,7 @@
-internal import Checkpoints
+public import Checkpoints
 public import Foundation
 internal import Generation
+public import Tensors
 
 /// What was loaded, for people and for logs.
 ///
@@ -9,15 +10,14 @@ internal import Generation
 /// ```
 public struct ModelInformation: Sendable, Hashable, Codable {
     public let directory: URL
-    /// Whether it is the small model that ships with the package.
+    /// Whether it came with the program (``ModelSource/resource(_:bundle:)``), as the small model of this package does.
     public let isEmbedded: Bool
     /// The published layout that the files follow.
     public let layout: String
-    public let precision: String
+    public let precision: Precision
     /// Pixels per side that images are brought to.
     public let imageSize: Int
-    /// `pad` or `crop`.
-    public let geometry: String
+    public let geometry: ImageGeometry
     public let tokensPerImage: Int
     /// Longest sequence, in positions.
     public let contextLength: Int
@@ -31,16 +31,16 @@ public struct ModelInformation: Sendable, Hashable, Codable {
 
     init(
         directory: URL, source: ModelSource, configuration: ModelConfiguration, layout: CheckpointLayout,
-        precision: LoadOptions.Precision, template: ChatTemplate, geometry: ImageGeometry,
+        precision: Precision, template: ChatTemplate, geometry: ImageGeometry,
         tokensPerImage: Int,
         instructionSet: String, threads: Int, loadSeconds: Double, remarks: [String]
     ) {
         self.directory = directory
-        isEmbedded = source == .embedded
+        isEmbedded = source.isResource
         self.layout = "\(layout)"
-        self.precision = precision.rawValue
+        self.precision = precision
         imageSize = configuration.preprocessing.size
-        self.geometry = geometry == .pad ? "pad" : "crop"
+        self.geometry = geometry
         self.tokensPerImage = tokensPerImage
         contextLength = configuration.maximumSequenceLength
         self.template = template.name

@@ -1,17 +1,25 @@
+public import Checkpoints
 public import Foundation
 internal import Generation
 public import Logging
-internal import Tensors
+public import Metrics
+public import Tensors
 
 /// Where a model comes from.
 ///
 /// ```swift
-/// let small = try await VisionLanguageModel(contentsOf: .embedded)
 /// let large = try await VisionLanguageModel(contentsOf: .directory(URL(filePath: "FastVLM-0.5B")))
 /// ```
-public enum ModelSource: Sendable, Hashable {
-    /// The small model that is part of this package. It has seen drawn and typeset pictures, no photographs.
-    case embedded
+///
+/// The product `FastVLMEmbedded` adds `.embedded`, the small model that is part of this package.
+public struct ModelSource: Sendable, Hashable {
+    enum Place: Sendable, Hashable {
+        case directory(URL)
+        case resource(folder: String, bundle: String)
+    }
+
+    let place: Place
+
     /// A checkpoint folder in one of the published layouts (Apple, Hugging Face, MLX), or written by
     /// ``VisionLanguageModel/quantize(_:to:precision:threads:progress:)``. `models--org--name` of a Hugging Face cache
     /// stands for the snapshot that its `refs/main` names.
@@ -22,25 +30,49 @@ public enum ModelSource: Sendable, Hashable {
     /// `quantize`) stay in use for as long as the model lives; all others may go. To exchange a model under a running
     /// program, write the new files elsewhere and rename them, or write into a new folder: who has the old files mapped
     /// keeps them.
-    case directory(URL)
+    ///
+    /// ```swift
+    /// let model = try await VisionLanguageModel(contentsOf: .directory(folder))
+    /// ```
+    public static func directory(_ url: URL) -> ModelSource { ModelSource(place: .directory(url)) }
+
+    /// A checkpoint folder among the resources that a Swift package carries, beside the program or below
+    /// `share/fastvlm` of where it is installed. It is looked for when the model is loaded; SwiftPM's own accessor would
+    /// end a program whose resources are missing.
+    ///
+    /// ```swift
+    /// // A target MyModel of the package my-app with the resource .copy("receipts")
+    /// let model = try await VisionLanguageModel(contentsOf: .resource("receipts", bundle: "my-app_MyModel"))
+    /// ```
+    /// - Parameters:
+    ///   - folder: its name in the bundle
+    ///   - bundle: the bundle's name without its ending, as SwiftPM makes it: package, underscore, target
+    public static func resource(_ folder: String, bundle: String) -> ModelSource {
+        ModelSource(place: .resource(folder: folder, bundle: bundle))
+    }
+
+    /// Whether the model came with the program.
+    var isResource: Bool { if case .resource = place { true } else { false } }
 
     /// The folder on disk.
-    /// - Throws: `FastVLMError` of kind `model` when the embedded model's resources are not beside the program; of kind
-    ///   `request` for an address of another scheme than `file`.
+    ///
+    /// ```swift
+    /// let folder = try ModelSource.directory(URL(filePath: "FastVLM-0.5B")).directory()
+    /// ```
+    /// - Throws: `FastVLMError` with the code `checkpoint` when resources are not beside the program; with
+    ///   `invalidOption` for an address of another scheme than `file`.
     public func directory() throws -> URL {
-        switch self {
-        case .directory(let url): return try localFile(url, what: "a model folder", kind: .request)
-        case .embedded: return try EmbeddedModelLocation.find()
+        switch place {
+        case .directory(let url): try localFile(url, what: "a model folder", code: .invalidOption)
+        case .resource(let folder, let bundle): try ResourceFolder.find(folder, bundle: bundle)
         }
     }
 }
 
-/// Finds the resources of the embedded model without the trap that SwiftPM's generated accessor has.
-enum EmbeddedModelLocation {
-    static let name = "fastvlm-small"
-    private static let bundle = "swift-fastvlm_EmbeddedModel.resources"
-
-    static func find() throws -> URL {
+/// Finds the resources of a package without the trap that SwiftPM's generated accessor has.
+enum ResourceFolder {
+    static func find(_ name: String, bundle: String) throws -> URL {
+        let bundle = bundle + ".resources"
         let program = URL(filePath: CommandLine.arguments.first ?? "")
         let candidates = [
             Bundle.main.bundleURL.appending(path: bundle),
@@ -55,8 +87,8 @@ enum EmbeddedModelLocation {
             return candidate
         }
         throw FastVLMError(
-            .model,
-            "the embedded model is not beside the program (looked for \(bundle)/\(name) in "
+            .checkpoint,
+            "the model \(name) is not beside the program (looked for \(bundle)/\(name) in "
                 + "\(Bundle.main.bundleURL.path)); copy that folder there or choose another with --model")
     }
 }
@@ -70,46 +102,6 @@ enum EmbeddedModelLocation {
 /// let model = try await VisionLanguageModel(contentsOf: .directory(folder), options: options)
 /// ```
 public struct LoadOptions: Sendable {
-    /// The arithmetic of weights.
-    public enum Precision: String, Sendable, Hashable, CaseIterable {
-        /// Weights in float32: the reference.
-        case float32
-        /// Weights in bfloat16, as published; accumulation in float32.
-        case bfloat16
-        /// Weights in 8 bits, quantised while loading: about half the memory, a faster first token, twice the
-        /// tokens per second.
-        case int8
-        /// The decoder's layers in 4 bits, the rest as with `int8`: less memory again and faster decoding, at a
-        /// small loss of quality.
-        case int4
-
-        var loaded: Tensors.Precision {
-            switch self {
-            case .float32: .float32
-            case .bfloat16: .bfloat16
-            case .int8: .int8
-            case .int4: .int4
-            }
-        }
-
-        init(_ precision: Tensors.Precision) {
-            switch precision {
-            case .float32: self = .float32
-            case .bfloat16: self = .bfloat16
-            case .int8: self = .int8
-            case .int4: self = .int4
-            }
-        }
-    }
-
-    /// How an image becomes a square.
-    public enum Geometry: String, Sendable, Hashable, CaseIterable {
-        /// Centred on a square of the mean colour, black in the published models: nothing is lost (Apple's script).
-        case pad
-        /// Shortest side to the model's resolution, then the centre (Hugging Face's processor).
-        case crop
-    }
-
     /// nil takes the one that the checkpoint stores: its own integers where it is quantised, else bfloat16.
     public var precision: Precision?
     /// Worker threads, see ``possibleThreads``; nil takes one per physical core that the process may run on, and no more
@@ -174,8 +166,12 @@ public struct LoadOptions: Sendable {
     /// Told the fraction of the weights loaded, 0...1.
     public var progress: (@Sendable (Double) -> Void)?
 
-    /// Told what was loaded and how long it took.
+    /// Told what was loaded and how long it took, and at its `debug` level each request, with the metadata `request`
+    /// (``GenerationOptions/requestID``).
     public var logger = Logger(label: "fastvlm") { _ in SwiftLogNoOpLogHandler() }
+    /// Told how many requests, tokens and cache hits there are and how long stages take, under labels that begin with
+    /// `fastvlm_`; nil takes what the program has given to `MetricsSystem.bootstrap` before the model is loaded.
+    public var metrics: (any MetricsFactory)?
 
     public init() {}
 
@@ -189,7 +185,8 @@ public struct LoadOptions: Sendable {
             ("maximumRunning", maximumRunning, 1), ("maximumWaiting", maximumWaiting, 1),
             ("keyValueBytes", keyValueBytes, 0),
         ] where value < least {
-            throw FastVLMError(.request, "\(name) must be at least \(least), got \(value)")
+            throw FastVLMError(
+                .invalidOption, "\(name) must be at least \(least), got \(value)", option: name)
         }
     }
 
@@ -198,18 +195,8 @@ public struct LoadOptions: Sendable {
         let range = possibleThreads
         guard let threads, !range.contains(threads) else { return }
         throw FastVLMError(
-            .request, "threads must be between \(range.lowerBound) and \(range.upperBound), got \(threads)")
+            .invalidOption,
+            "threads must be between \(range.lowerBound) and \(range.upperBound), got \(threads)",
+            option: "threads")
     }
-}
-
-/// An image to look at. The format is recognised by content; ``LoadOptions/imageFormats`` says which are accepted.
-///
-/// ```swift
-/// let answer = try await model.answer("What changed?", images: [.file(before), .data(bytesOfAfter)])
-/// ```
-public enum ImageSource: Sendable, Hashable {
-    /// A file of this machine; an address of another scheme than `file` is an error of kind `image`.
-    case file(URL)
-    /// The bytes of a file.
-    case data(Data)
 }

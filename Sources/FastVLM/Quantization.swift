@@ -1,7 +1,7 @@
 internal import Checkpoints
 public import Foundation
 internal import Models
-internal import Tensors
+public import Tensors
 
 extension VisionLanguageModel {
     /// Quantises a checkpoint once and for all: writes one whose integer weights are used where they stand in the
@@ -23,12 +23,13 @@ extension VisionLanguageModel {
     ///   - progress: told the fraction of the weights quantised, 0...1.
     /// - Throws: `FastVLMError`; nothing is left behind then.
     public static func quantize(
-        _ source: ModelSource, to directory: URL, precision: LoadOptions.Precision, threads: Int? = nil,
+        _ source: ModelSource, to directory: URL, precision: Precision, threads: Int? = nil,
         progress: (@Sendable (Double) -> Void)? = nil
     ) async throws {
         guard precision == .int8 || precision == .int4 else {
             throw FastVLMError(
-                .request, "a checkpoint is quantised to int8 or int4, not \(precision.rawValue)")
+                .invalidOption, "a checkpoint is quantised to int8 or int4, not \(precision.rawValue)",
+                option: "precision")
         }
         try LoadOptions.check(threads: threads)
         guard directory.isFileURL else {
@@ -38,7 +39,7 @@ extension VisionLanguageModel {
         do {
             try await offTaskThreads { cancellation in
                 try quantizeNow(
-                    source.directory(), to: directory, precision.loaded, threads: threads,
+                    source.directory(), to: directory, precision, threads: threads,
                     cancellation: cancellation
                 ) { fraction in
                     try cancellation.check()
@@ -51,7 +52,7 @@ extension VisionLanguageModel {
     }
 
     private static func quantizeNow(
-        _ source: URL, to directory: URL, _ precision: Tensors.Precision, threads: Int?,
+        _ source: URL, to directory: URL, _ precision: Precision, threads: Int?,
         cancellation: Cancellation, progress: (Double) throws -> Void
     ) throws {
         let checkpoint = try Checkpoint(directory: source)

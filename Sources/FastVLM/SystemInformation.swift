@@ -26,6 +26,11 @@ public struct SystemInformation: Sendable, Hashable, Codable {
     /// Bytes of physical memory.
     public let physicalMemory: UInt64
 
+    /// Asks the machine.
+    ///
+    /// ```swift
+    /// let system = try SystemInformation(threads: 2)
+    /// ```
     /// - Parameter threads: as in ``LoadOptions/threads``.
     /// - Throws: `FastVLMError` of kind `system` when `FASTVLM_ISA` names what is not there or the system starts fewer
     ///   threads than asked for, of kind `request` when their number is out of range.
@@ -50,6 +55,10 @@ public struct SystemInformation: Sendable, Hashable, Codable {
 
     /// Makes sure that the process may open the few files that computing needs besides images and weights. Without them
     /// the program would end in the middle; loading a model asks by itself.
+    ///
+    /// ```swift
+    /// try SystemInformation.checkLimits()
+    /// ```
     /// - Throws: `FastVLMError` of kind `system`.
     public static func checkLimits() throws {
         do {

@@ -72,7 +72,7 @@ struct TemplateChoice {
             do {
                 return TemplateChoice(template: try ChatTemplate(named: name))
             } catch {
-                throw FastVLMError(.model, "config.json, conversation_template: \(error)")
+                throw FastVLMError(.checkpoint, "config.json, conversation_template: \(error)")
             }
         }
         if tokenizer.id(of: "<|im_start|>") != nil { return TemplateChoice(template: .qwen2) }
@@ -89,7 +89,7 @@ struct TemplateChoice {
     private func checked(_ tokenizer: Tokenizer) throws -> TemplateChoice {
         for token in template.specialTokens where tokenizer.id(of: token) == nil {
             throw FastVLMError(
-                .model,
+                .checkpoint,
                 "the conversation template \(template.name) of the checkpoint needs the token \(token), which its "
                     + "tokenizer does not have; choose another template with --template, or check the tokenizer's files"
             )
@@ -113,7 +113,7 @@ extension ChatTemplate {
             specialTokens.contains($0.content) || $0.id == tokenizer.beginningOfSequence
         }) {
             throw FastVLMError(
-                .model,
+                .checkpoint,
                 "\(name) prompts need the token \(needed.content), whose id is \(needed.id), but \(table): the "
                     + "tokenizer is another model's; fetch its files again")
         }

@@ -9,9 +9,23 @@ internal import Tokenization
 
 /// One turn to answer, as it was asked.
 struct Turn: Sendable {
-    var text: String
-    var images: [ImageSource]
+    enum Content: Sendable {
+        case question(String, images: [ImageSource])
+        /// The last one is to be answered.
+        case messages([Message])
+    }
+
+    var content: Content
     var options: GenerationOptions
+
+    func messages() throws(GenerationError) -> [Message] {
+        switch content {
+        case .messages(let messages): return messages
+        case .question(let text, let images):
+            guard options.placesImages else { return [.user(text, images: images)] }
+            return [try Message(parts: images, placedIn: text)]
+        }
+    }
 }
 
 /// One turn that the engine can answer: its text as tokens, its images as pixels or as visual tokens that are known.
@@ -41,8 +55,7 @@ struct PreparedTurn: Sendable {
 
 /// An image of a turn.
 struct TurnImage: Sendable {
-    /// Of its file.
-    let bytes: Data
+    let name: ImageName
     /// Its first place among the images that were given, from 1.
     let number: Int
     let content: GenerationRequest.Image
@@ -88,13 +101,17 @@ final class RequestCounter: Sendable {
         try count.withLock { count in
             guard count < most else {
                 throw FastVLMError(
-                    .system, "too many requests wait already (\(most)); try again later", code: .overloaded)
+                    .overloaded, "too many requests wait already (\(most)); try again later",
+                    needed: most + 1,
+                    limit: most)
             }
             count += 1
         }
     }
 
     func leave() { count.withLock { $0 -= 1 } }
+
+    var current: Int { count.withLock { $0 } }
 }
 
 /// Prepares turns beside the engine: many at once, within limits. Cancelling the calling task ends it, also while it
@@ -102,7 +119,7 @@ final class RequestCounter: Sendable {
 final class TurnPreparation: Sendable {
     private let images: ImagePreparation
     private let template: ChatTemplate
-    private let tokenizer: Tokenizer
+    let tokenizer: Tokenizer
     private let network: VisionLanguageNetwork
     private let memory: ImageMemory
     let limits: PreparationLimits
@@ -124,15 +141,24 @@ final class TurnPreparation: Sendable {
     }
 
     /// Reads and decodes what a turn needs, and waits until it may be worked on. To be followed by ``release(_:)``.
-    /// - Parameter conversation: must be at rest until the turn is over.
-    func prepare(_ turn: Turn, in conversation: Conversation) async throws -> PreparedTurn {
+    /// - Parameters:
+    ///   - conversation: must be at rest until the turn is over
+    ///   - queued: receives the turn's place among those that wait to be worked on, 1 for the next one
+    func prepare(
+        _ turn: Turn, in conversation: Conversation, queued: @escaping @Sendable (Int) -> Void = { _ in }
+    ) async throws -> PreparedTurn {
         let clock = ContinuousClock()
         let start = clock.now
+        let messages = (conversation.hasAnswered ? [] : conversation.history) + (try turn.messages())
         // A megabyte of text takes a tenth of a second.
+        let bytes = messages.reduce(turn.options.system?.utf8.count ?? 0) { $0 + $1.textBytes }
         let prompt =
-            turn.text.utf8.count + (turn.options.system?.utf8.count ?? 0) < 1 << 14
-            ? try prompt(for: turn, in: conversation)
-            : try await offTaskThreads { _ in try self.prompt(for: turn, in: conversation) }
+            bytes < 1 << 14
+            ? try prompt(of: messages, system: turn.options.system, in: conversation)
+            : try await offTaskThreads { _ in
+                try self.prompt(of: messages, system: turn.options.system, in: conversation)
+            }
+        let sources = messages.flatMap(\.images)
         var request = GenerationRequest(prompt: prompt)
         turn.options.apply(to: &request)
         // Everything about the request that can be refused is refused before images are read.
@@ -142,10 +168,10 @@ final class TurnPreparation: Sendable {
         var prepared = PreparedTurn(prompt: prompt, options: turn.options)
         let planned = clock.now - start
         do {
-            if turn.images.isEmpty {
-                try await awaitTurn(&prepared)
+            if sources.isEmpty {
+                try await awaitTurn(&prepared, queued)
             } else {
-                try await addImages(turn.images, to: &prepared)
+                try await addImages(sources, to: &prepared, queued)
             }
         } catch {
             release(prepared)
@@ -155,6 +181,35 @@ final class TurnPreparation: Sendable {
         return prepared
     }
 
+    /// A conversation that ends with an answer, its images as of ``prepare(_:in:queued:)``. To be followed by
+    /// ``release(_:)``.
+    /// - Returns: the whole conversation, and the position at which the answer begins.
+    func prepareAnswered(
+        _ messages: [Message], _ options: GenerationOptions
+    ) async throws -> (turn: PreparedTurn, first: Int) {
+        let (prompt, whole) = try await offTaskThreads { [template, tokenizer] _ in
+            let pieces = try template.renderAnswered(Message.turns(messages, system: options.system))
+            func prompt(_ pieces: [ChatTemplate.Piece]) throws -> Prompt {
+                try Prompt(pieces, tokenizer: tokenizer, template: template, startsSequence: true)
+            }
+            return (try prompt(pieces.prompt), try prompt(pieces.whole))
+        }
+        try checkContext(whole, before: 0)
+        var prepared = PreparedTurn(prompt: whole, options: options)
+        let sources = messages.flatMap(\.images)
+        do {
+            if sources.isEmpty {
+                try await awaitTurn(&prepared) { _ in }
+            } else {
+                try await addImages(sources, to: &prepared) { _ in }
+            }
+        } catch {
+            release(prepared)
+            throw error
+        }
+        return (prepared, prompt.commonLength(with: whole, tokensPerImage: network.tokensPerImage))
+    }
+
     /// Pixels of an image that is not part of a turn.
     func pixels(
         of source: ImageSource
@@ -162,7 +217,7 @@ final class TurnPreparation: Sendable {
         var prepared = PreparedTurn(prompt: Prompt(elements: []), options: GenerationOptions())
         do {
             let files = try await read([source], for: &prepared)
-            try await awaitTurn(&prepared)
+            try await awaitTurn(&prepared) { _ in }
             let pixels = try await decode(files, for: &prepared)
             guard let first = pixels.first else { throw CancellationError() }
             return (first, prepared.durations, prepared)
@@ -180,25 +235,32 @@ final class TurnPreparation: Sendable {
 
     func forget() { expected.withLock { $0 = [] } }
 
-    private func awaitTurn(_ prepared: inout PreparedTurn) async throws {
-        let place = limits.running.join()
+    private func awaitTurn(
+        _ prepared: inout PreparedTurn, _ queued: @escaping @Sendable (Int) -> Void
+    ) async throws {
+        let place = limits.running.join(moved: queued)
         prepared.claims.append(place)
         try await place.granted()
     }
 
     // MARK: - Text
 
-    private func prompt(for turn: Turn, in conversation: Conversation) throws -> Prompt {
-        guard !turn.text.isEmpty || !turn.images.isEmpty else { throw GenerationError.emptyPrompt }
-        let message =
-            turn.options.placesImages
-            ? try Message.user(placing: turn.text, images: turn.images.indices)
-            : Message.user(turn.text, images: turn.images.indices)
-        let pieces = template.render(
-            next: message, system: turn.options.system, answered: conversation.hasAnswered)
+    /// - Parameter system: where the messages do not begin with a system prompt
+    func prompt(
+        of messages: [Message], system: String?, in conversation: Conversation? = nil
+    ) throws(GenerationError) -> Prompt {
+        let turns = try Message.turns(messages, system: conversation?.hasAnswered == true ? nil : system)
+        guard conversation?.hasAnswered == true else {
+            return try Prompt(
+                template.render(turns), tokenizer: tokenizer, template: template, startsSequence: true)
+        }
+        guard turns.count == 1, let turn = turns.first, turn.role == .user else {
+            throw .invalidConversation(reason: "a conversation goes on with one turn of the user's")
+        }
         return try Prompt(
-            pieces, tokenizer: tokenizer, template: template,
-            startsSequence: !conversation.hasAnswered)
+            template.render(next: turn, system: nil, answered: true), tokenizer: tokenizer,
+            template: template,
+            startsSequence: false)
     }
 
     private func checkContext(_ prompt: Prompt, before: Int) throws {
@@ -209,60 +271,88 @@ final class TurnPreparation: Sendable {
 
     // MARK: - Images
 
+    /// An image of a turn, before its pixels.
+    private struct Given {
+        let name: ImageName
+        /// nil where the image is known by its key.
+        let bytes: ImageBytes?
+        var known: ImageMemory.Known?
+    }
+
     /// Reads, recognises and decodes the images of a turn, each that occurs several times once.
-    private func addImages(_ sources: [ImageSource], to prepared: inout PreparedTurn) async throws {
-        var distinct: [ImageSource] = []
-        var placeOfSource: [ImageSource: Int] = [:]
-        for source in sources where placeOfSource[source] == nil {
-            placeOfSource[source] = distinct.count
-            distinct.append(source)
-        }
-        var files: [Data] = []
-        // Two files may hold the same bytes.
-        var placeOfFile: [Data: Int] = [:]
-        var placeOfDistinct: [Int] = []
-        for bytes in try await read(distinct, for: &prepared) {
-            let place = placeOfFile[bytes] ?? files.count
-            if place == files.count {
-                placeOfFile[bytes] = place
-                files.append(bytes)
-            }
-            placeOfDistinct.append(place)
-        }
-        prepared.prompt = prepared.prompt.replacingImages { index in
-            sources.indices.contains(index)
-                ? placeOfSource[sources[index]].map { placeOfDistinct[$0] } ?? index : index
-        }
-        let numbers = files.indices.map { file in
-            1 + (sources.firstIndex { placeOfSource[$0].map { placeOfDistinct[$0] } == file } ?? file)
-        }
+    private func addImages(
+        _ sources: [ImageSource], to prepared: inout PreparedTurn,
+        _ queued: @escaping @Sendable (Int) -> Void
+    ) async throws {
+        let (given, places) = try await find(sources, for: &prepared)
+        prepared.prompt = prepared.prompt.replacingImages { places.indices.contains($0) ? places[$0] : $0 }
         prepared.given = sources.count
-        try await awaitTurn(&prepared)
-        let known = files.map { memory.find($0) }
+        try await awaitTurn(&prepared, queued)
+        let images = given.map { image in
+            var image = image
+            image.known = image.known ?? memory.find(image.name)
+            return image
+        }
         let pixels = try await decode(
-            zip(files, known).filter { $0.1 == nil }.map(\.0), for: &prepared)
+            images.compactMap { $0.known == nil ? $0.bytes : nil }, for: &prepared)
         var decoded = pixels.makeIterator()
-        for (number, (bytes, known)) in zip(numbers, zip(files, known)) {
-            if let known {
+        for (place, image) in images.enumerated() {
+            let number = 1 + (places.firstIndex(of: place) ?? place)
+            if let known = image.known {
                 prepared.images.append(
                     TurnImage(
-                        bytes: bytes, number: number,
+                        name: image.name, number: number,
                         content: .init(.encoded(known.tokens), identity: known.identity),
                         remarks: known.remarks))
             } else if let pixels = decoded.next() {
-                let identity = memory.claimIdentity(of: bytes)
+                let identity = memory.claimIdentity(of: image.name)
                 prepared.identities.append(identity)
                 prepared.images.append(
                     TurnImage(
-                        bytes: bytes, number: number,
+                        name: image.name, number: number,
                         content: .init(.pixels(pixels.pixels), identity: identity),
                         remarks: pixels.remarks))
             }
         }
     }
 
+    /// The different images among sources, and the place of each source among them. Reads what has to be read: two files
+    /// may hold the same bytes, and one that is known by its key is not opened.
+    private func find(
+        _ sources: [ImageSource], for prepared: inout PreparedTurn
+    ) async throws -> (images: [Given], places: [Int]) {
+        var known: [String: ImageMemory.Known] = [:]
+        var unread: [ImageSource] = []
+        var placeOfUnread: [ImageSource: Int] = [:]
+        for source in sources {
+            if let key = source.key {
+                if known[key] == nil { known[key] = memory.find(.key(key)) }
+                if known[key] != nil { continue }
+            }
+            if placeOfUnread[source] == nil {
+                placeOfUnread[source] = unread.count
+                unread.append(source)
+            }
+        }
+        let read = unread.isEmpty ? [] : try await read(unread, for: &prepared)
+        var images: [Given] = []
+        var placeOfName: [ImageName: Int] = [:]
+        let places = sources.map { source in
+            let bytes = placeOfUnread[source].map { read[$0] }
+            // Whatever has no key was read.
+            let name = source.key.map(ImageName.key) ?? .bytes(bytes ?? ImageBytes(data: Data()))
+            if let place = placeOfName[name] { return place }
+            placeOfName[name] = images.count
+            images.append(Given(name: name, bytes: bytes, known: source.key.flatMap { known[$0] }))
+            return images.count - 1
+        }
+        return (images, places)
+    }
+
     /// The bytes of files, in order.
-    private func read(_ sources: [ImageSource], for prepared: inout PreparedTurn) async throws -> [Data] {
+    private func read(
+        _ sources: [ImageSource], for prepared: inout PreparedTurn
+    ) async throws -> [ImageBytes] {
         let images = images
         guard sources.contains(where: \.isFile) else {
             return try sources.map {
@@ -292,7 +382,9 @@ final class TurnPreparation: Sendable {
     }
 
     /// The pixels of files, in order.
-    private func decode(_ files: [Data], for prepared: inout PreparedTurn) async throws -> [PreparedPixels] {
+    private func decode(
+        _ files: [ImageBytes], for prepared: inout PreparedTurn
+    ) async throws -> [PreparedPixels] {
         guard !files.isEmpty else { return [] }
         let ready = files.map(takeExpected)
         let images = images
@@ -323,7 +415,7 @@ final class TurnPreparation: Sendable {
         return ready.compactMap { $0 ?? others.next() }
     }
 
-    private func takeExpected(_ bytes: Data) -> PreparedPixels? {
+    private func takeExpected(_ bytes: ImageBytes) -> PreparedPixels? {
         expected.withLock { expected in
             guard let place = expected.firstIndex(where: { $0.bytes == bytes }) else { return nil }
             return expected.remove(at: place).prepared
@@ -333,11 +425,11 @@ final class TurnPreparation: Sendable {
 
 extension ImageSource {
     fileprivate var isFile: Bool {
-        if case .file = self { true } else { false }
+        if case .file = content { true } else { false }
     }
 
     /// Of a regular file.
     fileprivate var fileBytes: Int? {
-        if case .file(let url) = self { ImageFile(path: url.path).size } else { nil }
+        if case .file(let url) = content { ImageFile(path: url.path).size } else { nil }
     }
 }

@@ -10,9 +10,9 @@ internal import Tokenization
 /// A loaded FastVLM checkpoint that answers questions about images.
 ///
 /// ```swift
-/// let model = try await VisionLanguageModel(contentsOf: .embedded)
-/// for try await piece in model.stream("What is this?", images: [.file(url)]) {
-///     print(piece, terminator: "")
+/// let model = try await VisionLanguageModel(contentsOf: .directory(URL(filePath: "FastVLM-0.5B")))
+/// for try await text in model.stream("What is this?", images: [.file(url)]) {
+///     print(text, terminator: "")
 /// }
 /// ```
 ///
@@ -23,19 +23,31 @@ internal import Tokenization
 public final class VisionLanguageModel: Sendable {
     /// What was loaded.
     public let information: ModelInformation
-    private let actor: InferenceActor
-    private let preparation: TurnPreparation
-    private let answering: Answering
+    /// Text to ids and back, as in the model's prompts.
+    ///
+    /// ```swift
+    /// let ids = model.tokenizer.encode("How many cats are there?")
+    /// ```
+    public let tokenizer: TextTokenizer
+    let actor: InferenceActor
+    let preparation: TurnPreparation
+    let answering: Answering
     /// Wrong values are nobody's fault until they are asked for.
     private let generationDefaults: Result<GenerationDefaults, CheckpointError>
 
     /// Reads, checks and packs a checkpoint. Its files must not be written to meanwhile, and those of a packed checkpoint
     /// not while the model lives: see ``ModelSource/directory(_:)``.
+    ///
+    /// ```swift
+    /// let model = try await VisionLanguageModel(contentsOf: .directory(folder))
+    /// ```
     /// - Throws: `FastVLMError` of kind `model` that names file, tensor, expected and got; `CancellationError`.
     public init(contentsOf source: ModelSource, options: LoadOptions = LoadOptions()) async throws {
         let loaded = try await Self.load(source, options)
         information = loaded.information
         generationDefaults = loaded.generationDefaults
+        tokenizer = TextTokenizer(loaded.tokenizer)
+        let metrics = EngineMetrics(options.metrics)
         let memory = ImageMemory(
             capacity: options.rememberedImages, byteLimit: options.rememberedImageBytes)
         preparation = TurnPreparation(
@@ -47,22 +59,41 @@ public final class VisionLanguageModel: Sendable {
             engine: GenerationEngine(
                 network: loaded.network, tokenizer: loaded.tokenizer, compute: loaded.compute,
                 keyValueBytes: options.keyValueBytes),
-            images: memory)
+            images: memory, metrics: metrics)
         answering = Answering(
-            actor: actor, preparation: preparation, memory: memory, network: loaded.network)
+            actor: actor, preparation: preparation, memory: memory, network: loaded.network,
+            journal: RequestJournal(options.logger, metrics))
     }
 
-    /// Answers as it thinks. The last piece carries the whole ``Answer`` with its timings.
+    /// The text of an answer as it comes.
+    ///
+    /// ```swift
+    /// for try await text in model.stream("What is this?", images: [.file(url)]) { print(text, terminator: "") }
+    /// ```
     /// - Parameters:
     ///   - prompt: the question; plain text
     ///   - images: what it is about, in order; may be empty
-    /// - Returns: pieces; iteration throws `FastVLMError`. When the iterating task is cancelled, the stream ends without
-    ///   its last piece, as `AsyncThrowingStream` does.
+    /// - Returns: pieces of text, none empty; iteration throws `FastVLMError`. When the iterating task is cancelled, the
+    ///   stream ends early, as `AsyncThrowingStream` does.
     public func stream(
-        _ prompt: String, images: [ImageSource] = [], options: GenerationOptions = GenerationOptions(),
-        progress: @escaping @Sendable (Double) -> Void = { _ in }
-    ) -> AsyncThrowingStream<AnswerPiece, any Error> {
-        chat().stream(prompt, images: images, options: options, progress: progress)
+        _ prompt: String, images: [ImageSource] = [], options: GenerationOptions = GenerationOptions()
+    ) -> AsyncThrowingStream<String, any Error> {
+        chat().stream(prompt, images: images, options: options)
+    }
+
+    /// An answer and what happens on the way to it.
+    ///
+    /// ```swift
+    /// for try await event in model.events("What is this?", images: [.file(url)]) {
+    ///     if case .queued(let position) = event { print("\(position) in the queue") }
+    /// }
+    /// ```
+    /// - Parameters: as of ``stream(_:images:options:)``
+    /// - Returns: events, `finished` last; iteration throws `FastVLMError`.
+    public func events(
+        _ prompt: String, images: [ImageSource] = [], options: GenerationOptions = GenerationOptions()
+    ) -> AsyncThrowingStream<AnswerEvent, any Error> {
+        chat().events(prompt, images: images, options: options)
     }
 
     /// The whole answer at once.
@@ -71,6 +102,7 @@ public final class VisionLanguageModel: Sendable {
     /// let answer = try await model.answer("How many cats are there?", images: [.file(url)])
     /// print(answer.text, answer.timings.timeToFirstToken)
     /// ```
+    /// - Throws: `FastVLMError`, `CancellationError`.
     public func answer(
         _ prompt: String, images: [ImageSource] = [], options: GenerationOptions = GenerationOptions()
     ) async throws -> Answer {
@@ -78,7 +110,14 @@ public final class VisionLanguageModel: Sendable {
     }
 
     /// A conversation that remembers its turns. Starting one costs nothing.
-    public func chat() -> ChatSession { ChatSession(answering) }
+    ///
+    /// ```swift
+    /// let session = model.chat(history: [.user("What is this?", images: [.file(url)]), .assistant("A banana.")])
+    /// let answer = try await session.answer("Which colour?")
+    /// ```
+    /// - Parameter history: what was said before: perhaps the system's turn, then user and assistant in turn, assistant
+    ///   last. What is wrong with it is told by the first question.
+    public func chat(history: [Message] = []) -> ChatSession { ChatSession(answering, history: history) }
 
     /// How the checkpoint asks to be sampled, in its generation_config.json, as transformers applies it: greedy unless
     /// `do_sample` is true, else temperature, top-k, top-p and min-p; the repetition penalty either way.
@@ -99,6 +138,10 @@ public final class VisionLanguageModel: Sendable {
 
     /// Forgets every image and prompt that was remembered for reuse (``LoadOptions/rememberedImages``). Conversations
     /// that were begun go on.
+    ///
+    /// ```swift
+    /// await model.forget()
+    /// ```
     public func forget() async {
         preparation.forget()
         answering.memory.forget()
@@ -168,7 +211,7 @@ public final class VisionLanguageModel: Sendable {
         try options.check()
         let directory = try source.directory()
         let adapters = try options.adapters.map {
-            try localFile($0, what: "an adapter's folder", kind: .request)
+            try localFile($0, what: "an adapter's folder", code: .invalidOption)
         }
         let checkpoint = try await offTaskThreads { _ in
             try Checkpoint(directory: directory, adapters: adapters)
@@ -179,9 +222,8 @@ public final class VisionLanguageModel: Sendable {
         )
         let configuration = try adjusted(checkpoint.configuration, options)
         let compute = try Compute(threads: options.threads)
-        let precision = options.precision?.loaded ?? checkpoint.layout.precision
-        let geometry: ImageGeometry =
-            options.geometry.map { $0 == .pad ? .pad : .crop } ?? configuration.preprocessing.geometry
+        let precision = options.precision ?? checkpoint.layout.precision
+        let geometry = options.geometry ?? configuration.preprocessing.geometry
         let preparation = ImagePreparation(
             limits: options.imageLimits, options: options.imageOptions,
             preprocessor: try ImagePreparation.preprocessor(configuration, geometry: geometry))
@@ -223,7 +265,7 @@ public final class VisionLanguageModel: Sendable {
             information: ModelInformation(
                 directory: checkpoint.directory, source: source, configuration: configuration,
                 layout: checkpoint.layout,
-                precision: LoadOptions.Precision(precision), template: template, geometry: geometry,
+                precision: precision, template: template, geometry: geometry,
                 tokensPerImage: network.tokensPerImage, instructionSet: compute.instructionSet.rawValue,
                 threads: compute.threads, loadSeconds: (clock.now - start).seconds,
                 remarks: checkpoint.remarks.filter { $0.severity == .changesAnswers }.map(\.description)
@@ -243,7 +285,7 @@ public final class VisionLanguageModel: Sendable {
                 configuration = try configuration.resized(to: side)
             } catch {
                 // The caller asked for it; the checkpoint is not at fault.
-                throw FastVLMError(.request, "\(error)")
+                throw FastVLMError(.invalidOption, "\(error)", option: "imageSize")
             }
         }
         let limit = configuration.maximumSequenceLength

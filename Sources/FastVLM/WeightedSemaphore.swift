@@ -9,6 +9,8 @@ final class WeightedSemaphore: Sendable {
         let id: Int
         let amount: Int
         var continuation: CheckedContinuation<Void, any Error>?
+        /// Receives its place in the line, from 1, whenever that changes.
+        var moved: (@Sendable (Int) -> Void)?
     }
 
     private struct State {
@@ -28,6 +30,19 @@ final class WeightedSemaphore: Sendable {
                 if let continuation = first.continuation { admitted.append(continuation) }
             }
             return admitted
+        }
+
+        mutating func admitAndTell() -> [CheckedContinuation<Void, any Error>] {
+            let before = line.count
+            let admitted = admit()
+            if line.count != before { tell() }
+            return admitted
+        }
+
+        /// Tells whoever waits from this place on where that is. Within the lock, so that nobody hears of two changes in
+        /// the wrong order.
+        func tell(from place: Int = 0) {
+            for (index, waiting) in line.enumerated().dropFirst(max(place, 0)) { waiting.moved?(index + 1) }
         }
     }
 
@@ -57,17 +72,22 @@ final class WeightedSemaphore: Sendable {
 
     /// What nobody has.
     var free: Int { state.withLock { $0.free } }
+    /// What somebody has.
+    var taken: Int { total - free }
     /// How many wait.
     var waiting: Int { state.withLock { $0.line.count } }
 
     /// Joins the line at once, so that the order of calls is the order of grants.
-    func join(_ amount: Int = 1) -> Claim {
+    /// - Parameter moved: receives the place in the line, 1 for the next one, at once and whenever it changes, if there
+    ///   is one to wait in. Must not use the semaphore.
+    func join(_ amount: Int = 1, moved: (@Sendable (Int) -> Void)? = nil) -> Claim {
         let id = state.withLock { state in
             let id = state.nextID
             state.nextID += 1
-            state.line.append(Waiting(id: id, amount: min(max(amount, 0), total)))
+            state.line.append(Waiting(id: id, amount: min(max(amount, 0), total), moved: moved))
             // Whoever could be granted before has been: only the new one may be, and it does not wait yet.
             _ = state.admit()
+            state.tell(from: state.line.count - 1)
             return id
         }
         return Claim(semaphore: self, id: id)
@@ -96,7 +116,11 @@ final class WeightedSemaphore: Sendable {
         typealias Continuation = CheckedContinuation<Void, any Error>
         let (left, admitted): (Continuation?, [Continuation]) = state.withLock { state in
             guard let place = state.line.firstIndex(where: { $0.id == id }) else { return (nil, []) }
-            return (state.line.remove(at: place).continuation, state.admit())
+            let left = state.line.remove(at: place).continuation
+            let before = state.line.count
+            let admitted = state.admit()
+            state.tell(from: state.line.count == before ? place : 0)
+            return (left, admitted)
         }
         left?.resume(throwing: CancellationError())
         for continuation in admitted { continuation.resume() }
@@ -107,7 +131,7 @@ final class WeightedSemaphore: Sendable {
             guard let had = state.granted[id], amount < had else { return [] }
             state.granted[id] = max(amount, 0)
             state.free += had - max(amount, 0)
-            return state.admit()
+            return state.admitAndTell()
         }
         for continuation in admitted { continuation.resume() }
     }
@@ -117,7 +141,7 @@ final class WeightedSemaphore: Sendable {
         let admitted: [CheckedContinuation<Void, any Error>] = state.withLock { state in
             guard let had = state.granted.removeValue(forKey: id) else { return [] }
             state.free += had
-            return state.admit()
+            return state.admitAndTell()
         }
         for continuation in admitted { continuation.resume() }
     }

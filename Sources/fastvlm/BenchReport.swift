@@ -107,7 +107,7 @@ final class BenchReport {
         var item: String
         var stage: BenchStage
         var side: Int
-        var precision: String
+        var precision: Precision
         var seconds: [Double]
         var median: Double
         var operations: Int
@@ -119,7 +119,7 @@ final class BenchReport {
         var type = "operation"
         var item: String
         var stage: BenchStage
-        var precision: String
+        var precision: Precision
         var kind: String
         var shape: String
         var calls: Int
@@ -167,7 +167,7 @@ final class BenchReport {
             return try write(
                 line: Line(
                     item: measurement.item, stage: measurement.stage, side: measurement.side,
-                    precision: measurement.precision.rawValue,
+                    precision: measurement.precision,
                     seconds: measurement.seconds, median: measurement.median,
                     operations: measurement.operations, tokensPerSecond: rate, shareOfPeak: share))
         }
@@ -196,7 +196,7 @@ final class BenchReport {
     private struct Sampling: Encodable {
         var type = "sampling"
         var item: String
-        var precision: String
+        var precision: Precision
         var seconds: [Double]
         var median: Double
         var shareOfDecoding: Double?
@@ -210,7 +210,7 @@ final class BenchReport {
         if json {
             return try write(
                 line: Sampling(
-                    item: item, precision: precision.rawValue, seconds: seconds, median: median,
+                    item: item, precision: precision, seconds: seconds, median: median,
                     shareOfDecoding: share))
         }
         let part = share.map { ", \(Self.percent($0)) of a decoding step" } ?? ""
@@ -276,7 +276,7 @@ final class BenchReport {
             if json {
                 try write(
                     line: Operation(
-                        item: profile.item, stage: profile.stage, precision: profile.precision.rawValue,
+                        item: profile.item, stage: profile.stage, precision: profile.precision,
                         kind: operation.kind.rawValue, shape: operation.shape, calls: operation.calls,
                         seconds: operation.seconds, operations: operation.operations,
                         bytes: operation.bytes, shareOfTime: operation.shareOfTime,

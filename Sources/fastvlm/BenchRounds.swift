@@ -20,7 +20,7 @@ struct RoundOptions: ParsableArguments {
     var context = 286
 
     @Option(help: "float32, bfloat16, int8 or int4.")
-    var precision = "bfloat16"
+    var precision = Precision.bfloat16
 
     func validate() throws {
         try check("--resolution", resolution, in: 64...4096)
@@ -28,9 +28,6 @@ struct RoundOptions: ParsableArguments {
         try check("--context", context, in: 1...8192)
         guard resolution.isMultiple(of: 64) else {
             throw ValidationError("--resolution must be a multiple of 64, got \(resolution).")
-        }
-        guard Precision(rawValue: precision) != nil else {
-            throw ValidationError("--precision: there is no '\(precision)'.")
         }
     }
 }
@@ -45,7 +42,7 @@ struct Rounds: Sendable {
         var peer = "fastvlm"
         var version = FastVLMCommand.configuration.version
         var item: String
-        var precision: String
+        var precision: Precision
         var threads: Int
         var ready = true
         var settings: [String: String]
@@ -74,7 +71,8 @@ struct Rounds: Sendable {
     }
 
     private func prepared(_ compute: Compute) throws -> () throws -> Round {
-        guard options.item != .peak, let precision = Precision(rawValue: options.precision) else {
+        let precision = options.precision
+        guard options.item != .peak else {
             return {
                 let start = ContinuousClock.now
                 let ceilings = try Ceilings(compute)

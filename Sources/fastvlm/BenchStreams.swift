@@ -2,6 +2,7 @@ import ArgumentParser
 import Benchmarking
 import Checkpoints
 import FastVLM
+import FastVLMEmbedded
 import Generation
 import ImageInput
 import Models

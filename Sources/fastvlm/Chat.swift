@@ -168,11 +168,9 @@ private struct Dialogue {
                 "note: \(names) \(failed.count == 1 ? "was" : "were") not read; this answer is \(about)")
         }
         let progress = ProgressLine("reading the prompt", enabled: !verbosity.quiet)
-        let pieces = session.stream(question, images: waiting.map(\.image), options: options) {
-            progress.update($0)
-        }
         do {
-            try await output.write(pieces, model: model, verbosity: verbosity, progress: progress)
+            let events = session.events(question, images: waiting.map(\.image), options: options)
+            try await output.write(events, model: model, verbosity: verbosity, progress: progress)
             hasImages = hasImages || !waiting.isEmpty
             waiting = []
             failed = []

@@ -32,6 +32,9 @@ struct Describe: AsyncParsableCommand {
     @Flag(help: "One JSON object on stdout: text, tokens, finish reason, usage, timings.")
     var json = false
 
+    @Flag(help: "With --json, the prompt's ids too, an image's placeholder once for each of its positions.")
+    var promptIds = false
+
     @Flag(inversion: .prefixedNo, help: "Print the answer as it comes; with --json, one JSON line per piece.")
     var stream: Bool?
 
@@ -39,6 +42,7 @@ struct Describe: AsyncParsableCommand {
 
     func validate() throws {
         if sampling.logprobs != nil, !json { throw ValidationError("--logprobs needs --json.") }
+        if promptIds, !json { throw ValidationError("--prompt-ids needs --json.") }
         if arguments.isEmpty, prompt == nil {
             throw ValidationError("Name an image, or give a question with --prompt.")
         }
@@ -52,14 +56,19 @@ struct Describe: AsyncParsableCommand {
             adviceOnLast: prompt == nil ? "or, if it is the question, give it with --prompt" : nil)
         let (model, verbosity, sampling) = (model, verbosity, sampling)
         let output = OutputStyle(json: json, streaming: stream ?? !json)
+        let showsIDs = promptIds
         try await running {
             let images = try await arguments.sources(limits: limits)
             let loaded = try await model.load(verbosity, expecting: images)
             let progress = ProgressLine("reading the prompt", enabled: !verbosity.quiet)
-            let pieces = loaded.stream(question, images: images, options: try sampling.options(for: loaded)) {
-                progress.update($0)
-            }
-            try await output.write(pieces, model: loaded, verbosity: verbosity, progress: progress)
+            let options = try sampling.options(for: loaded)
+            let message =
+                options.placesImages
+                ? try Message(placing: images, in: question) : .user(question, images: images)
+            try await output.write(
+                loaded.events(messages: [message], options: options), model: loaded, verbosity: verbosity,
+                progress: progress,
+                promptIDs: showsIDs ? try loaded.promptIDs(messages: [message], options: options) : nil)
             Terminal.noteLimits(of: loaded, images: !images.isEmpty, verbosity: verbosity)
         }
     }
@@ -92,6 +101,8 @@ struct OutputStyle: Sendable {
     private struct AnswerLine: Encodable {
         var type = "answer"
         var text: String
+        /// Of the prompt, where they are asked for.
+        var promptIds: [Int]?
         var tokenIds: [Int]
         var tokens: [AnswerToken]?
         var finishReason: Answer.FinishReason
@@ -100,7 +111,8 @@ struct OutputStyle: Sendable {
         var remarks: [String]
         var model: ModelInformation
 
-        init(_ answer: Answer, model: ModelInformation) {
+        init(_ answer: Answer, model: ModelInformation, promptIDs: [Int]?) {
+            promptIds = promptIDs
             text = answer.text
             tokenIds = answer.tokens.map(\.id)
             tokens = answer.tokens.contains { $0.logProbability != nil } ? answer.tokens : nil
@@ -114,16 +126,41 @@ struct OutputStyle: Sendable {
 
     /// Writes one answer.
     func write(
-        _ pieces: AsyncThrowingStream<AnswerPiece, any Error>, model: VisionLanguageModel,
-        verbosity: VerbosityOptions, progress: ProgressLine
+        _ events: AsyncThrowingStream<AnswerEvent, any Error>, model: VisionLanguageModel,
+        verbosity: VerbosityOptions, progress: ProgressLine, promptIDs: [Int]? = nil
     ) async throws {
         var endsWithNewline = true
+        var token: AnswerToken?
+        func writeToken(with text: String = "") throws {
+            if token != nil || !text.isEmpty { try Terminal.json(PieceLine(text: text, token: token)) }
+            token = nil
+        }
         defer { progress.clear() }
-        for try await piece in pieces {
-            progress.clear()
-            if let answer = piece.answer {
+        for try await event in events {
+            switch event {
+            case .queued: break
+            case .progress(.encode, _): break
+            case .progress(.prefill, let fraction): progress.update(fraction)
+            case .token(let next):
+                progress.clear()
+                guard streaming, json else { break }
+                // The text of the token before it would have come by now.
+                try writeToken()
+                token = next
+            case .text(let text):
+                progress.clear()
+                guard streaming else { break }
                 if json {
-                    try Terminal.json(AnswerLine(answer, model: model.information))
+                    try writeToken(with: text)
+                } else {
+                    try Terminal.answer(text)
+                    endsWithNewline = text.hasSuffix("\n")
+                }
+            case .finished(let answer):
+                progress.clear()
+                if json {
+                    try writeToken()
+                    try Terminal.json(AnswerLine(answer, model: model.information, promptIDs: promptIDs))
                 } else if !streaming {
                     try Terminal.answer(answer.text, terminator: "\n")
                 } else if !endsWithNewline || answer.text.isEmpty {
@@ -132,13 +169,6 @@ struct OutputStyle: Sendable {
                 if !verbosity.quiet {
                     for remark in answer.remarks { Terminal.note("note: \(remark)") }
                     Terminal.note(summary(answer))
-                }
-            } else if streaming {
-                if json {
-                    try Terminal.json(PieceLine(text: piece.text, token: piece.token))
-                } else if !piece.text.isEmpty {
-                    try Terminal.answer(piece.text)
-                    endsWithNewline = piece.text.hasSuffix("\n")
                 }
             }
         }

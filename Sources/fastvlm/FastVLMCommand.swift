@@ -16,8 +16,8 @@ struct FastVLMCommand: AsyncParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            Describe.self, Chat.self, Encode.self, Bench.self, Quantize.self, Tokenize.self, Inspect.self,
-            Info.self,
+            Describe.self, Chat.self, Encode.self, Bench.self, Quantize.self, Perplexity.self, Tokenize.self,
+            Inspect.self, Info.self,
         ])
 
     static func main() async {

@@ -1,6 +1,7 @@
 import ArgumentParser
 import CommandInput
 import FastVLM
+import FastVLMEmbedded
 import Foundation
 
 struct Inspect: AsyncParsableCommand {

@@ -1,17 +1,19 @@
 public import ArgumentParser
-import Checkpoints
+public import Checkpoints
 import CommandInput
 public import FastVLM
+import FastVLMEmbedded
 import Foundation
 import Logging
 import SystemFiles
+public import Tensors
 
-extension LoadOptions.Precision: ExpressibleByArgument {}
-extension LoadOptions.Geometry: ExpressibleByArgument {}
+extension Precision: ExpressibleByArgument {}
+extension ImageGeometry: ExpressibleByArgument {}
 extension ImageBackground: ExpressibleByArgument {
     public init?(argument: String) { self.init(argument) }
 
-    public var defaultValueDescription: String { self == .white ? "white" : "\(self)" }
+    public var defaultValueDescription: String { description }
 }
 
 /// Throws an error for the user when a number is out of its range.
@@ -63,7 +65,7 @@ struct ModelOptions: ParsableArguments {
         help:
             "Arithmetic of the weights: float32, bfloat16, int8 or int4 (default: as the checkpoint stores them)."
     )
-    var precision: LoadOptions.Precision?
+    var precision: Precision?
 
     @Option(
         help: "Folder of a LoRA adapter (PEFT) to merge into the model; may be given several times.",
@@ -78,7 +80,7 @@ struct ModelOptions: ParsableArguments {
     var resolution: Int?
 
     @Option(help: "How an image becomes a square: pad or crop (default: the checkpoint's).")
-    var geometry: LoadOptions.Geometry?
+    var geometry: ImageGeometry?
 
     @Option(
         help: """

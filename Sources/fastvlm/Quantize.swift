@@ -2,6 +2,7 @@ import ArgumentParser
 import CommandInput
 import FastVLM
 import Foundation
+import Tensors
 
 struct Quantize: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -21,7 +22,7 @@ struct Quantize: AsyncParsableCommand {
     var output: String
 
     @Option(help: "int8, or int4 for the decoder's layers and int8 for all else.")
-    var precision = LoadOptions.Precision.int8
+    var precision = Precision.int8
 
     @Option(
         name: .shortAndLong, parsing: .unconditional, help: "Worker threads (default: see `fastvlm info`).")

@@ -1,8 +1,9 @@
-import FastVLM
 import Foundation
 import Synchronization
 import TestSupport
 import Testing
+
+@testable import FastVLM
 
 /// How far a turn came shows in the conversation: before the first token of its answer it leaves no trace, later what was
 /// answered stays.
@@ -51,10 +52,11 @@ struct CancellationTests {
 
     private func endlessStream(
         _ session: ChatSession
-    ) -> (stream: AsyncThrowingStream<AnswerPiece, any Error>, work: Work) {
+    ) -> (stream: AsyncThrowingStream<AnswerEvent, any Error>, work: Work) {
         let trace = Trace()
-        let stream = session.stream("Go on.", options: options(endless)) { [trace] _ in
-            withExtendedLifetime(trace) {}
+        let turn = Turn(content: .question("Go on.", images: []), options: options(endless))
+        let stream = session.answer(turn) { [trace] event in
+            withExtendedLifetime(trace) { event }
         }
         return (stream, Work(trace: trace))
     }
@@ -89,7 +91,7 @@ struct CancellationTests {
             let task = Task {
                 var pieces = 0
                 var isLate = false
-                for try await _ in stream {
+                for try await event in stream where event.text != nil {
                     pieces += 1
                     if pieces == 3 {
                         isLate = work.isOver
@@ -108,7 +110,9 @@ struct CancellationTests {
     func leaving() async throws {
         try await untilLeftInTime { session in
             let (stream, work) = endlessStream(session)
-            for try await piece in stream where piece.token != nil { return work.isOver ? nil : 1 }
+            for try await event in stream {
+                if case .token = event { return work.isOver ? nil : 1 }
+            }
             return nil
         }
     }
@@ -130,11 +134,14 @@ struct CancellationTests {
         let gate = DispatchSemaphore(value: 0)
         let isReleased = Flag()
         let (begun, begin) = AsyncStream.makeStream(of: Void.self)
-        let stream = (session ?? model.chat()).stream("Go on.", images: [image], options: options(endless)) {
-            _ in
+        let turn = Turn(content: .question("Go on.", images: [image]), options: options(endless))
+        // Called on the engine's thread.
+        let stream = (session ?? model.chat()).answer(turn) { event in
+            guard case .progress(.prefill, _) = event else { return event }
             begin.finish()
             gate.wait()
             gate.signal()
+            return event
         }
         let task = Task { for try await _ in stream {} }
         for await _ in begun {}

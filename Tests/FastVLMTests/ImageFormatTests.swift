@@ -1,4 +1,5 @@
 import FastVLM
+import FastVLMEmbedded
 import Foundation
 import Testing
 

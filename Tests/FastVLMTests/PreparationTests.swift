@@ -1,8 +1,9 @@
-import FastVLM
 import Foundation
 import Synchronization
 import TestSupport
 import Testing
+
+@testable import FastVLM
 
 @Suite("Images are read and decoded beside the engine", .timeLimit(.minutes(10)))
 struct PreparationTests {
@@ -89,22 +90,18 @@ struct PreparationTests {
         ]
         try await withPipe { pipe, url in
             let streams = [
-                together.stream("What is this?", images: [pipe], options: options),
-                together.stream("And now?", options: options),
-                together.stream("Why?", images: [try image(0)], options: options),
+                together.events("What is this?", images: [pipe], options: options),
+                together.events("And now?", options: options),
+                together.events("Why?", images: [try image(0)], options: options),
             ]
             // Asked for from the last to the first: only the calls above may count.
             let tasks = streams.reversed().map { stream in
-                Task {
-                    var answer: Answer?
-                    for try await piece in stream { answer = piece.answer ?? answer }
-                    return answer
-                }
+                Task { try await finished(stream) }
             }
             try await Task.sleep(for: .milliseconds(20))
             fill(url, with: try bytes(1))
             for (task, expected) in zip(tasks.reversed(), expected) {
-                let got = try #require(try await task.value)
+                let got = try await task.value
                 #expect(got.text == expected.text)
                 #expect(
                     got.usage.promptTokens + got.usage.cachedTokens
@@ -122,11 +119,10 @@ struct PreparationTests {
         }
         let expected = try await undisturbed.answer("And now?", options: options)
         let failing = disturbed.stream("x", images: [.data(Data("no image".utf8))], options: options)
-        let following = disturbed.stream("And now?", options: options)
+        let following = disturbed.events("And now?", options: options)
         await #expect(throws: FastVLMError.self) { for try await _ in failing {} }
-        var got: Answer?
-        for try await piece in following { got = piece.answer ?? got }
-        #expect(got?.text == expected.text && got?.usage.positions == expected.usage.positions)
+        let got = try await finished(following)
+        #expect(got.text == expected.text && got.usage.positions == expected.usage.positions)
     }
 
     @Test("An image given several times in a turn is read, decoded and encoded once")
@@ -199,8 +195,7 @@ struct PreparationTests {
         let model = try await load { $0.keyValueBytes = 0 }
         var endless = options
         endless.maximumTokens = 8000
-        for try await piece in model.stream("What is this?", images: [try image(0)], options: endless)
-        where piece.token != nil { break }
+        for try await _ in model.stream("What is this?", images: [try image(0)], options: endless) { break }
         let again = try await model.answer("What is this?", images: [image(0)], options: options)
         #expect(again.timings.encode == 0 && again.usage.imageTokens == 9)
     }

@@ -25,18 +25,40 @@ struct VisionLanguageModelTests {
         return options
     }
 
-    @Test("Pieces of a stream join to its answer, which comes last with timings")
-    func stream() async throws {
+    @Test("Texts of a stream of events join to its answer, which comes last with timings")
+    func events() async throws {
         let model = try await load()
         var joined = ""
         var answers: [Answer] = []
-        for try await piece in model.stream("What is this?", images: [Self.image], options: short()) {
+        var tokens: [AnswerToken] = []
+        var fractions: [AnswerEvent.Stage: [Double]] = [:]
+        for try await event in model.events("What is this?", images: [Self.image], options: short()) {
             #expect(answers.isEmpty)
-            joined += piece.text
-            if let answer = piece.answer { answers.append(answer) }
+            switch event {
+            case .queued: Issue.record("nobody else is there")
+            case .progress(let stage, let fraction):
+                #expect(tokens.isEmpty)
+                fractions[stage, default: []].append(fraction)
+            case .token(let token): tokens.append(token)
+            case .text(let text):
+                #expect(!text.isEmpty)
+                joined += text
+            case .finished(let answer): answers.append(answer)
+            }
         }
+        for (stage, fractions) in fractions {
+            #expect(fractions == fractions.sorted(), "\(stage) \(fractions)")
+            #expect(fractions.allSatisfy { (0...1).contains($0) }, "\(stage) \(fractions)")
+        }
+        #expect(fractions[.prefill]?.last == 1 && fractions[.encode] != nil)
         let answer = try #require(answers.first)
         #expect(answer.text == joined && !joined.isEmpty)
+        #expect(tokens == answer.tokens)
+        var streamed = ""
+        for try await text in model.stream("What is this?", images: [Self.image], options: short()) {
+            streamed += text
+        }
+        #expect(streamed == joined)
         #expect(answer.tokens.count == 12 && answer.finishReason == .length)
         #expect(answer.usage.imageTokens == 9 && answer.usage.cachedTokens == 0)
         #expect(
@@ -107,8 +129,8 @@ struct VisionLanguageModelTests {
         let task = Task {
             withUnsafeCurrentTask { $0?.cancel() }
             var finished = false
-            for try await piece in disturbed.stream("Go on.", options: short { $0.maximumTokens = 6000 }) {
-                finished = finished || piece.answer != nil
+            for try await event in disturbed.events("Go on.", options: short { $0.maximumTokens = 6000 }) {
+                if case .finished = event { finished = true }
             }
             return finished
         }

@@ -1,5 +1,6 @@
 import Benchmark
 import FastVLM
+import FastVLMEmbedded
 import Foundation
 
 /// What a program that uses the library waits for, through its public face.
