@@ -7,7 +7,7 @@ PYTHON_ENVIRONMENT = .venv
 PYTHON = $(PYTHON_ENVIRONMENT)/bin/python
 
 .PHONY: demo test test-random soak test-training suite build setup format lint fixtures bench bench-library peers peer-models verify-full \
-    verify-avx512 verify-neon sanitize clean
+    verify-avx512 verify-neon sanitize docs clean
 
 demo: build ## Build, then answer questions about the sample images with the embedded model
 	@Tools/demo.sh
@@ -117,5 +117,10 @@ $(FULL_CHECKPOINT)/model.safetensors: | $(PEERS_ENVIRONMENT)/installed
 peer-models: peers $(FULL_CHECKPOINT)/model.safetensors ## Make the model files of the peers from the random checkpoint
 	$(PEERS_PYTHON) Benchmarks/peers/make_models.py --checkpoint $(FULL_CHECKPOINT)
 
+docs: setup ## Compile the examples of the documentation, then build it; a warning is an error
+	swift build --scratch-path .build-docs --target FastVLMEmbedded
+	Tools/doc_examples.py .build-docs/debug
+	FASTVLM_DOCS=1 swift package --scratch-path .build-docs generate-documentation --target FastVLM --warnings-as-errors
+
 clean:
-	rm -rf .build .build-test .build-sanitize
+	rm -rf .build .build-test .build-sanitize .build-docs
