@@ -72,7 +72,9 @@ public final class ChatSession: Sendable {
     /// let question = Message(.user, [.text("Is this "), .image(.file(photo)), .text(" a bird?")])
     /// for try await event in session.events(question) { print(event) }
     /// ```
-    /// - Parameter message: a turn of the user's
+    /// - Parameters:
+    ///   - message: a turn of the user's
+    ///   - options: as of ``stream(_:images:options:)``
     public func events(
         _ message: Message, options: GenerationOptions = GenerationOptions()
     ) -> AsyncThrowingStream<AnswerEvent, any Error> {

@@ -30,8 +30,10 @@ public struct TextTokenizer: Sendable {
     /// ```swift
     /// let count = tokenizer.encode("How many?").count
     /// ```
-    /// - Parameter recognizesSpecialTokens: whether `<|im_end|>` and its like in the text become special tokens;
-    ///   leave it off for text that somebody else wrote.
+    /// - Parameters:
+    ///   - text: any text
+    ///   - recognizesSpecialTokens: whether `<|im_end|>` and its like in the text become special tokens; leave it off for
+    ///     text that somebody else wrote.
     public func encode(_ text: String, recognizesSpecialTokens: Bool = false) -> [Int] {
         tokenizer.encode(text, specialTokens: recognizesSpecialTokens ? .recognize : .asText)
     }

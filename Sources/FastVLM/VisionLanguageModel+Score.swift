@@ -59,6 +59,7 @@ extension VisionLanguageModel {
     /// print(score.perplexity)
     /// ```
     /// - Parameters:
+    ///   - text: of any length
     ///   - length: tokens of a window, at least 2 and at most the context
     ///   - stride: tokens from one window to the next, at most `length - 1`
     ///   - progress: receives the fraction that is done

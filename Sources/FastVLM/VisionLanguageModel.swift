@@ -73,6 +73,7 @@ public final class VisionLanguageModel: Sendable {
     /// - Parameters:
     ///   - prompt: the question; plain text
     ///   - images: what it is about, in order; may be empty
+    ///   - options: how the answer is generated
     /// - Returns: pieces of text, none empty; iteration throws `FastVLMError`. When the iterating task is cancelled, the
     ///   stream ends early, as `AsyncThrowingStream` does.
     public func stream(
