@@ -42,7 +42,7 @@ package final class BlockPool {
     }
 
     package let shape: KeyValueShape
-    /// Most blocks in use and remembered, and how many there may be when a single sequence needs more.
+    /// Most blocks in use and remembered, and how many there may be while a single sequence has any.
     private let limit: Int
     private let leastLimit: Int
     private var top: [Node] = []
@@ -51,6 +51,8 @@ package final class BlockPool {
     private var free: [Node] = []
     /// Blocks of running sequences that are not in the tree.
     private var owned = 0
+    /// Leases with blocks.
+    private var leases = 0
     private var clock = 0
 
     /// - Parameters:
@@ -71,10 +73,10 @@ package final class BlockPool {
         nodes.reduce(0) { $0 + ($1.users == 0 ? 1 : 0) } * shape.bytesPerBlock
     }
 
-    /// Positions for which there would be room if every remembered block were given up.
+    /// Positions for which there is room beside what running sequences use, if every remembered block is given up.
     package var availablePositions: Int {
         let used = owned + nodes.reduce(0) { $0 + ($1.users > 0 ? 1 : 0) }
-        return max(max(limit, leastLimit) - used, 0) * Self.blockPositions
+        return max(limit - used, 0) * Self.blockPositions
     }
 
     // MARK: - Sequences
@@ -122,11 +124,10 @@ package final class BlockPool {
     /// - Throws: `TensorError.allocationFailed`.
     package func reserve(_ positions: Int, in lease: Lease) throws(TensorError) -> Bool {
         while lease.cache.capacity < positions {
-            guard let node = try newNode() else { return false }
+            guard let node = try newNode(for: lease) else { return false }
             owned += 1
             node.parent = nil
-            lease.nodes.append(node)
-            lease.cache.append(node.block)
+            add(node, to: lease)
         }
         return true
     }
@@ -161,6 +162,7 @@ package final class BlockPool {
                 recycle(node)
             }
         }
+        if !lease.nodes.isEmpty { leases -= 1 }
         lease.nodes.removeAll(keepingCapacity: true)
         lease.shared = 0
         lease.cache.removeBlocks()
@@ -185,9 +187,14 @@ package final class BlockPool {
     private func hold(_ node: Node, in lease: Lease) {
         node.users += 1
         node.lastUse = clock
+        add(node, to: lease)
+        lease.shared += 1
+    }
+
+    private func add(_ node: Node, to lease: Lease) {
+        if lease.nodes.isEmpty { leases += 1 }
         lease.nodes.append(node)
         lease.cache.append(node.block)
-        lease.shared += 1
     }
 
     /// Begins the lease's first own block with positions of a block in the tree.
@@ -196,8 +203,7 @@ package final class BlockPool {
         if positions == node.keys.count, node.children.isEmpty, node.users == 0 {
             detach(node)
             owned += 1
-            lease.nodes.append(node)
-            lease.cache.append(node.block)
+            add(node, to: lease)
             lease.cache.advance(by: positions)
             return
         }
@@ -205,11 +211,11 @@ package final class BlockPool {
         // So that it is not the one that makes room.
         node.users += 1
         defer { node.users -= 1 }
-        guard let copy = try? newNode() else { return }
+        // Without a block for the copy the positions are computed.
+        guard let copy = try? newNode(for: lease) else { return }
         copy.block.copy(positions, from: node.block)
         owned += 1
-        lease.nodes.append(copy)
-        lease.cache.append(copy.block)
+        add(copy, to: lease)
         lease.cache.advance(by: positions)
     }
 
@@ -275,14 +281,15 @@ package final class BlockPool {
     }
 
     /// A block for new positions; nil when all are in use.
-    private func newNode() throws(TensorError) -> Node? {
+    private func newNode(for lease: Lease) throws(TensorError) -> Node? {
         if let node = free.popLast() { return node }
-        if blockCount < limit { return try Node(shape) }
+        if blockCount < limit, let node = try? Node(shape) { return node }
         if let node = leastRecentlyUsed() {
             remove(node)
             return free.popLast()
         }
-        return blockCount < leastLimit ? try Node(shape) : nil
+        let isAlone = leases == (lease.nodes.isEmpty ? 0 : 1)
+        return blockCount < max(limit, isAlone ? leastLimit : 0) ? try Node(shape) : nil
     }
 
     /// Gives back what a single long sequence had beyond the limit.

@@ -25,6 +25,7 @@ package final class GenerationEngine {
     /// In the order in which they came.
     private var sequences: [GenerationSequence] = []
     private var nextID = 0
+    private var stepNumber = 0
     private var scheduler = Scheduler()
     private var candidates: [Scheduler.Candidate] = []
     private var plan = Scheduler.Plan()
@@ -168,6 +169,7 @@ package final class GenerationEngine {
     /// Does the next step.
     /// - Returns: whether there is more to do.
     package func step() -> Bool {
+        stepNumber += 1
         sweep()
         propose()
         scheduler.plan(candidates, into: &plan)
@@ -202,20 +204,28 @@ package final class GenerationEngine {
     /// Tells the scheduler what everybody needs.
     private func propose() {
         candidates.removeAll(keepingCapacity: true)
+        let isBusy = sequences.contains { $0.hasBegun }
+        // Of somebody who waits for blocks: whoever came later must not take them.
+        var waitingPriority = Int.min
         for sequence in sequences {
-            if sequence.wasPreempted, sequences.count > 1,
-                pool.availablePositions < sequence.keys.count + BlockPool.blockPositions
-            {
-                continue
+            if isBusy, !sequence.hasBegun {
+                if sequence.preemptedInStep != nil,
+                    pool.availablePositions < sequence.keys.count + BlockPool.blockPositions
+                {
+                    waitingPriority = max(waitingPriority, sequence.request.priority)
+                    continue
+                }
+                if sequence.request.priority <= waitingPriority { continue }
             }
-            let ready =
+            sequence.ready =
                 sequence.hasBegun
                 ? sequence.computed : pool.positions(rememberedOf: sequence.keys.dropLast())
-            if sequence.imageToEncode(from: ready) != nil { findTokens(for: sequence) }
+            if sequence.imageToEncode(from: sequence.ready) != nil { findTokens(for: sequence) }
             candidates.append(
                 Scheduler.Candidate(
-                    id: sequence.id, priority: sequence.request.priority, rows: sequence.keys.count - ready,
-                    needsImage: sequence.imageToEncode(from: ready) != nil, waited: sequence.waited))
+                    id: sequence.id, priority: sequence.request.priority,
+                    rows: sequence.keys.count - sequence.ready,
+                    needsImage: sequence.imageToEncode(from: sequence.ready) != nil, waited: sequence.waited))
         }
         for request in encodings.requests {
             candidates.append(Scheduler.Candidate(id: request.id, needsImage: true, waited: request.waited))
@@ -239,16 +249,20 @@ package final class GenerationEngine {
         {
             stepped.append(sequence)
         }
+        for sequence in stepped where sequences.contains(where: { $0 === sequence }) {
+            do { try makeRoom(for: sequence) } catch { finish(sequence, error) }
+        }
+        // Who has no room now, and whose image has to be encoded after all, since less was remembered than it seemed.
+        stepped.removeAll { !$0.hasBegun || $0.imageToEncode(from: $0.computed) != nil }
+        guard !stepped.isEmpty else { return }
+        batch.removeAll()
+        for sequence in stepped {
+            let rows = self.rows(of: sequence)
+            let isComplete = sequence.computed + rows == sequence.keys.count
+            batch.append(sequence.lease.cache, positions: rows, wanted: isComplete ? 1 : 0)
+        }
         do {
-            for sequence in stepped { try makeRoom(for: sequence) }
-            batch.removeAll()
-            stepped.removeAll { !$0.hasBegun }
-            for sequence in stepped {
-                let rows = self.rows(of: sequence)
-                let isComplete = sequence.computed + rows == sequence.keys.count
-                batch.append(sequence.lease.cache, positions: rows, wanted: isComplete ? 1 : 0)
-            }
-            if batch.rows > 0 { try runBatch() }
+            try runBatch()
         } catch {
             compute = baseCompute.withCancellation(nil)
             fail(error)
@@ -267,28 +281,41 @@ package final class GenerationEngine {
 
     /// Blocks for the sequence's next rows; whoever came last gives up its own where there are none.
     private func makeRoom(for sequence: GenerationSequence) throws(TensorError) {
-        // Given up for one before it.
-        if sequence.wasPreempted, !sequence.hasBegun, sequence.id != plan.prefilling { return }
+        // It has just given up its blocks for one before it.
+        if sequence.preemptedInStep == stepNumber { return }
         if !sequence.hasBegun {
             let cached = pool.begin(sequence.lease, sequence.keys.dropLast())
             sequence.hasBegun = true
-            sequence.wasPreempted = false
-            if sequence.outcome.ids.isEmpty, sequence.outcome.cachedPositions == 0 {
-                sequence.outcome.cachedPositions = cached
-                sequence.outcome.promptPositions = sequence.promptCount - cached
-                sequence.outcome.imagePositions = sequence.keys[cached...].reduce(0) {
-                    $0 + ($1.tokenID == nil ? 1 : 0)
-                }
-            }
+            sequence.preemptedInStep = nil
+            report(cached, in: sequence)
         }
         while try !pool.reserve(sequence.computed + rows(of: sequence), in: sequence.lease) {
-            let last = sequences.last { $0.hasBegun && $0.request.priority <= sequence.request.priority }
-            let victim = last ?? sequence
+            let victim = victim(for: sequence)
             pool.end(victim.lease, victim.keys)
             victim.hasBegun = false
-            victim.wasPreempted = true
+            victim.preemptedInStep = stepNumber
             if victim === sequence { return }
         }
+    }
+
+    /// How much of the prompt was there when it was begun first; what a preempted sequence finds later is its own.
+    private func report(_ cached: Int, in sequence: GenerationSequence) {
+        guard !sequence.hasReported else { return }
+        sequence.hasReported = true
+        sequence.outcome.cachedPositions = cached
+        sequence.outcome.promptPositions = sequence.promptCount - cached
+        sequence.outcome.imagePositions = sequence.keys[cached...].reduce(0) {
+            $0 + ($1.tokenID == nil ? 1 : 0)
+        }
+    }
+
+    /// Whoever has blocks and is least urgent, the last of several; never one that is more urgent than `sequence`.
+    private func victim(for sequence: GenerationSequence) -> GenerationSequence {
+        var victim = sequence
+        for other in sequences where other.hasBegun && other.request.priority <= victim.request.priority {
+            victim = other
+        }
+        return victim
     }
 
     private func runBatch() throws {
@@ -314,9 +341,9 @@ package final class GenerationEngine {
         ) { done in
             guard let prompt, prompt.outcome.ids.isEmpty else { return }
             let new = Double(plan.rows) * Double(done) / Double(layers)
-            let cached = prompt.outcome.cachedPositions
-            prompt.events(
-                .prefilling((Double(before - cached) + new) / Double(max(prompt.promptCount - cached, 1))))
+            let cached = min(prompt.outcome.cachedPositions, before)
+            let share = (Double(before - cached) + new) / Double(max(prompt.promptCount - cached, 1))
+            prompt.events(.prefilling(min(share, 1)))
         }
         let end = clock.now
         if let prompt, prompt.outcome.ids.isEmpty { prompt.outcome.durations.prefill += end - start }
@@ -435,6 +462,7 @@ package final class GenerationEngine {
     private func finish(_ sequence: GenerationSequence, _ error: (any Error)?) {
         sequences.removeAll { $0 === sequence }
         if sequence.hasBegun { pool.end(sequence.lease, sequence.keys) }
+        sequence.hasBegun = false
         sequence.events(.finished(sequence.outcome, error))
     }
 
@@ -452,46 +480,53 @@ package final class GenerationEngine {
     /// Works on the image that was begun, or on the one that the request waits for.
     private func encode(for id: Int) {
         if let identity = encodings.activeIdentity, !isWanted(identity) { encodings.abandon() }
-        let owner = sequences.first { $0.id == id }
+        if !encodings.isActive { beginEncoding(for: id) }
+        guard encodings.isActive else { return }
+        let identity = encodings.activeIdentity
+        for sequence in sequences where sequence.outcome.began == nil && sequence.waits(for: identity) {
+            sequence.outcome.began = clock.now
+        }
         do {
-            if !encodings.isActive {
-                if let owner {
-                    guard let place = owner.imageToEncode(from: owner.hasBegun ? owner.computed : 0),
-                        case .pixels(let pixels) = owner.images[place].content
-                    else { return }
-                    try encodings.begin(pixels, identity: owner.images[place].identity)
-                } else {
-                    try encodings.begin(request: id)
-                }
-            }
-            if let owner, owner.outcome.began == nil { owner.outcome.began = clock.now }
             let others = candidates.count > 1
             let finished = try encodings.work(for: others ? .milliseconds(40) : .zero, on: encodingCompute)
-            if let identity = finished?.identity ?? encodings.activeIdentity {
-                for sequence in sequences where sequence.waits(for: identity) {
-                    sequence.events(.encoding(encodings.progress))
-                }
+            for sequence in sequences where sequence.waits(for: identity) {
+                sequence.events(.encoding(encodings.progress))
             }
-            if let finished, let identity = finished.identity { take(finished.output, of: identity) }
+            if let finished, let identity { take(finished.output, of: identity) }
         } catch {
             encodingCompute = baseCompute.withCancellation(nil)
-            if let owner { finish(owner, error) }
+            for sequence in sequences where sequence.waits(for: identity) { finish(sequence, error) }
+        }
+    }
+
+    private func beginEncoding(for id: Int) {
+        guard let owner = sequences.first(where: { $0.id == id }) else {
+            return encodings.begin(request: id)
+        }
+        guard let place = owner.imageToEncode(from: owner.ready),
+            case .pixels(let pixels) = owner.images[place].content
+        else { return }
+        do {
+            try encodings.begin(pixels, identity: owner.images[place].identity)
+        } catch {
+            finish(owner, error)
         }
     }
 
     private func isWanted(_ identity: Int) -> Bool { sequences.contains { $0.waits(for: identity) } }
 
-    /// Gives an image's visual tokens to everybody who waits for them.
+    /// Gives an image's visual tokens to everybody who waits for them. Its time counts for the first of them.
     private func take(_ output: ImageEncodings.Output, of identity: Int) {
         var isFirst = true
         for sequence in sequences {
             for index in sequence.images.indices
             where sequence.images[index].identity == identity && !sequence.images[index].isEncoded {
                 sequence.images[index].content = .encoded(output.projected)
-                guard isFirst else { continue }
-                isFirst = false
-                sequence.outcome.durations.encode += output.durations.encode
-                sequence.outcome.durations.project += output.durations.project
+                if isFirst {
+                    isFirst = false
+                    sequence.outcome.durations.encode += output.durations.encode
+                    sequence.outcome.durations.project += output.durations.project
+                }
                 sequence.events(.encoded(index, output.projected))
             }
         }

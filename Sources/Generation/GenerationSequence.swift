@@ -16,8 +16,12 @@ final class GenerationSequence {
     let lease: BlockPool.Lease
     /// Whether the lease has been looked up in the pool.
     var hasBegun = false
-    /// Gave up its blocks for another sequence.
-    var wasPreempted = false
+    /// Gave up its blocks for another sequence, and when: it waits for room.
+    var preemptedInStep: Int?
+    /// Positions that need not be computed, as far as is known before the lease is looked up.
+    var ready = 0
+    /// Whether the outcome says how much of the prompt was there already.
+    var hasReported = false
     /// Steps since it got anything.
     var waited = 0
     var images: [Image]
@@ -45,6 +49,9 @@ final class GenerationSequence {
         cancellation: Cancellation, events: @escaping (GenerationEvent) -> Void
     ) {
         self.id = id
+        var request = request
+        // Pixels go as soon as they are encoded.
+        request.images = []
         self.request = request
         self.keys = keys
         promptCount = keys.count
@@ -77,8 +84,8 @@ final class GenerationSequence {
     }
 
     /// Whether an image that the prompt refers to is to become its visual tokens.
-    func waits(for identity: Int) -> Bool {
-        images.contains { $0.identity == identity && !$0.isEncoded && $0.positions != nil }
+    func waits(for identity: Int?) -> Bool {
+        identity != nil && images.contains { $0.identity == identity && !$0.isEncoded && $0.positions != nil }
     }
 
     /// The visual tokens that stand at an image's positions.

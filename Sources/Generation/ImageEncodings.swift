@@ -73,10 +73,14 @@ package final class ImageEncodings {
         }
     }
 
-    /// Begins the image of a request for features.
-    func begin(request id: Int) throws(TensorError) {
-        guard let request = requests.first(where: { $0.id == id }) else { return }
-        try begin(request.pixels, identity: nil, request: id)
+    /// Begins the image of a request for features, which learns of an error.
+    func begin(request id: Int) {
+        guard let place = requests.firstIndex(where: { $0.id == id }) else { return }
+        do {
+            try begin(requests[place].pixels, identity: nil, request: id)
+        } catch {
+            requests.remove(at: place).completion(.failure(error))
+        }
     }
 
     /// Begins the image of a sequence.

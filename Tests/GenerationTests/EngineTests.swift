@@ -78,19 +78,86 @@ struct EngineTests {
         )
     }
 
-    @Test("Requests that give up their blocks for others answer the same")
-    func preemption() throws {
+    @Test("Requests that give up their blocks for others answer the same", arguments: 0...14)
+    func preemption(blocks: Int) throws {
         let model = try TinyModel("tiny-hf", precision: .int8)
         let requests = try requests(model)
         let alone = try requests.map { try engine(model, keyValueBytes: 0).generate($0).ids }
-        // Room for the longest sequence only, which is less than all of them take.
-        let tight = engine(model, keyValueBytes: 0)
+        // From room for one sequence at a time to room for all of them.
+        let bytes = blocks * model.network.decoder.keyValueShape.bytesPerBlock
+        for arrival: (Int) -> Int in [{ _ in 0 }, { $0 }, { 40 - 5 * $0 }] {
+            let engine = engine(model, keyValueBytes: bytes)
+            #expect(try run(requests, on: engine, at: arrival) == alone)
+            #expect(engine.pool.byteCount <= bytes)
+        }
+    }
+
+    @Test("A request that gives up its blocks at the end of one goes on when there is room")
+    func preemptedAtBorder() throws {
+        let model = try TinyModel("tiny-hf", precision: .int8)
+        func request(_ first: Int, count: Int, tokens: Int) -> GenerationRequest {
+            var request = GenerationRequest(
+                prompt: Prompt(elements: [.tokens((0..<count).map { ($0 * 3 + first) % 250 })]))
+            request.maximumTokens = tokens
+            request.ignoresEndOfSequence = true
+            return request
+        }
+        let requests = [request(0, count: 161, tokens: 30), request(7, count: 180, tokens: 60)]
+        let alone = try requests.map { try engine(model).generate($0).ids }
+        let tight = engine(model, keyValueBytes: 12 * model.network.decoder.keyValueShape.bytesPerBlock)
         #expect(try run(requests, on: tight) { _ in 0 } == alone)
-        #expect(tight.pool.byteCount == 0)
-        let roomy = 12 * model.network.decoder.keyValueShape.bytesPerBlock
-        let some = engine(model, keyValueBytes: roomy)
-        #expect(try run(requests, on: some) { $0 } == alone)
-        #expect(some.pool.byteCount <= roomy)
+        // Several that each take the whole context, where there is room for none.
+        let long = [0, 40, 80].map { request($0, count: 295, tokens: 5) }
+        let expected = try long.map { try engine(model).generate($0).ids }
+        #expect(try run(long, on: engine(model, keyValueBytes: 0)) { _ in 0 } == expected)
+    }
+
+    @Test("An image whose cached positions are pushed out before they are used is encoded after all")
+    func evictedImage() throws {
+        let model = try TinyModel("tiny-hf", precision: .int8)
+        func request(_ text: [Int], identity: Int?) -> GenerationRequest {
+            var request = GenerationRequest(
+                prompt: Prompt(elements: (identity == nil ? [] : [.image(0)]) + [.tokens(text)]),
+                images: [model.images[1]])
+            request.images[0].identity = identity
+            request.maximumTokens = 8
+            request.ignoresEndOfSequence = true
+            return request
+        }
+        let about = request([4, 5, 6], identity: 3)
+        let filler = (0..<3).map { number in
+            request((0..<90).map { ($0 * 5 + number) % 250 }, identity: nil)
+        }
+        let expected = try ([about] + filler).map { try engine(model).generate($0).ids }
+        for blocks in 1...8 {
+            let engine = engine(
+                model, keyValueBytes: blocks * model.network.decoder.keyValueShape.bytesPerBlock)
+            _ = try engine.generate(about)
+            // The engine is given the image as pixels again, and the blocks that hold it are the next to go.
+            #expect(
+                try run(filler + [about], on: engine) { _ in 0 } == Array(expected.dropFirst()) + [
+                    expected[0]
+                ])
+        }
+    }
+
+    @Test("The urgent request keeps its blocks, whoever came first")
+    func urgent() throws {
+        let model = try TinyModel("tiny-hf", precision: .int8)
+        let engine = engine(model, keyValueBytes: 8 * model.network.decoder.keyValueShape.bytesPerBlock)
+        var order: [Int] = []
+        for (number, priority) in [0, 0, 5].enumerated() {
+            var request = GenerationRequest(
+                prompt: Prompt(elements: [.tokens((0..<100).map { ($0 + 30 * number) % 250 })]))
+            request.maximumTokens = 40
+            request.ignoresEndOfSequence = true
+            request.priority = priority
+            try engine.add(request, cancellation: Cancellation()) { event in
+                if case .finished(_, nil) = event { order.append(number) }
+            }
+        }
+        for _ in 0..<10_000 where engine.step() {}
+        #expect(order.first == 2 && order.count == 3)
     }
 
     @Test("An image that several requests are about is encoded once, and everybody has its tokens")
@@ -114,7 +181,7 @@ struct EngineTests {
             }
         }
         while engine.step() {}
-        #expect(encoded == 1 && answers.count == 5)
+        #expect(encoded == 5 && answers.count == 5)
         #expect(log.entries.filter { $0.kind == .stem }.reduce(0) { $0 + $1.calls } == 1)
     }
 
