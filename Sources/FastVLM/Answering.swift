@@ -38,10 +38,13 @@ struct Answering: Sendable {
         cancellation: Cancellation, entry: RequestJournal.Entry,
         emit: @escaping @Sendable (AnswerEvent) -> Void
     ) async throws -> Answer {
-        let deadline = turn.options.timeLimit.map { ContinuousClock.now + $0 }
+        try preparation.limits.requests.enter()
+        defer { preparation.limits.requests.leave() }
+        // Longer ones are beyond what clocks can count.
+        let deadline = turn.options.timeLimit.map {
+            ContinuousClock.now + min($0, .seconds(GenerationOptions.longestTimeLimit))
+        }
         let prepared = try await within(deadline) {
-            try preparation.limits.waiting.enter()
-            defer { preparation.limits.waiting.leave() }
             try await place.granted()
             return try await preparation.prepare(turn, in: conversation) { emit(.queued(position: $0)) }
         } late: {
@@ -108,8 +111,8 @@ struct Answering: Sendable {
                 request.images[index].content = .encoded(tokens)
             }
         }
-        let ends = outcome.ids.last.map(network.configuration.endOfSequenceIDs.contains) ?? false
-        conversation.append(request, ids: ends ? outcome.ids.dropLast() : outcome.ids)
+        // A token that only ends the answer is not part of it.
+        conversation.append(request, ids: outcome.ending == nil ? outcome.ids : outcome.ids.dropLast())
     }
 
     private static func answer(
@@ -150,7 +153,15 @@ private func within<Value: Sendable>(
             try await Task.sleep(until: deadline)
             return nil
         }
-        let first = try await group.next()
+        let first: Value??
+        do {
+            first = try await group.next()
+        } catch {
+            // The sleep ends at once when this task is cancelled; the body may still come to something.
+            group.cancelAll()
+            if let value = try? await group.next() ?? nil { late(value) }
+            throw error
+        }
         group.cancelAll()
         if let value = first ?? nil { return value }
         if let value = try? await group.next() ?? nil { late(value) }

@@ -27,7 +27,7 @@ extension GenerationOptions: Codable {
         try reader.read(.stopIDs, into: &stopIDs)
         var seconds: Double?
         try reader.read(.timeLimit, into: &seconds)
-        timeLimit = seconds.map { .seconds($0) }
+        timeLimit = seconds.map { .seconds(min(max($0, 0), Double(Self.longestTimeLimit))) }
         try reader.read(.priority, into: &priority)
         try reader.read(.logProbabilities, into: &logProbabilities)
         try reader.read(.system, into: &system)

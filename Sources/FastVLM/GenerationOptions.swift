@@ -31,7 +31,9 @@ public struct GenerationOptions: Sendable, Hashable {
     /// Longest time from the question to the end of the answer, waiting included; afterwards the request ends with an
     /// error of the code `deadlineExceeded`. nil sets no limit.
     public var timeLimit: Duration?
-    /// Requests of a higher priority are worked on before others where they compete.
+    /// Of requests that are worked on at the same time, those of a higher priority go first: their prompts and images
+    /// before others', and they keep their keys and values where memory is short. Requests that wait are taken in the order
+    /// in which they came.
     public var priority = 0
     /// Number of alternatives to report with each token's log-probability; nil reports none.
     public var logProbabilities: Int?
@@ -42,6 +44,9 @@ public struct GenerationOptions: Sendable, Hashable {
     public var placesImages = false
     /// What the log calls the request (metadata `request`); nil takes a number.
     public var requestID: String?
+
+    /// Seconds: some thirty years.
+    static let longestTimeLimit = 1_000_000_000
 
     public init() {}
 

@@ -44,7 +44,8 @@ final class RequestJournal: Sendable {
 
         /// How many requests wait and are worked on.
         func count(_ limits: PreparationLimits) {
-            metrics?.record(waiting: limits.waiting.current, running: limits.running.taken)
+            let running = limits.running.taken
+            metrics?.record(waiting: max(limits.requests.current - running, 0), running: running)
         }
 
         func end(_ answer: Answer) {

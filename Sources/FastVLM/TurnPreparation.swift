@@ -66,8 +66,8 @@ struct TurnImage: Sendable {
 /// What requests that are not finished may have at once. Each is claimed once per request, in the order of the
 /// declarations, so that no two requests can wait for each other.
 struct PreparationLimits: Sendable {
-    /// Requests that wait for their turn.
-    let waiting: RequestCounter
+    /// Requests that wait or are worked on.
+    let requests: RequestCounter
     /// Bytes of image files that were read.
     let files = WeightedSemaphore(256 << 20)
     /// Requests that are worked on. Those that wait have the bytes of their image files only.
@@ -85,25 +85,29 @@ struct PreparationLimits: Sendable {
     ///   - waiting: requests that may wait beside them
     init(running: Int, waiting: Int) {
         self.running = WeightedSemaphore(running)
-        self.waiting = RequestCounter(most: waiting)
+        requests = RequestCounter(running: running, waiting: waiting)
     }
 }
 
 /// Counts requests up to a bound.
 final class RequestCounter: Sendable {
     private let most: Int
+    private let waiting: Int
     private let count = Mutex(0)
 
-    init(most: Int) { self.most = most }
+    init(running: Int, waiting: Int) {
+        let (sum, overflow) = running.addingReportingOverflow(waiting)
+        most = overflow ? Int.max : sum
+        self.waiting = waiting
+    }
 
     /// - Throws: `FastVLMError` with the code `overloaded` when there are as many as there may be.
     func enter() throws {
         try count.withLock { count in
             guard count < most else {
                 throw FastVLMError(
-                    .overloaded, "too many requests wait already (\(most)); try again later",
-                    needed: most + 1,
-                    limit: most)
+                    .overloaded, "too many requests wait already (\(waiting)); try again later",
+                    limit: waiting)
             }
             count += 1
         }
@@ -211,13 +215,14 @@ final class TurnPreparation: Sendable {
     }
 
     /// Pixels of an image that is not part of a turn.
+    /// - Parameter isEncoded: whether the engine will work on it, for which it waits
     func pixels(
-        of source: ImageSource
+        of source: ImageSource, isEncoded: Bool
     ) async throws -> (pixels: PreparedPixels, durations: ImagePreparation.Durations, turn: PreparedTurn) {
         var prepared = PreparedTurn(prompt: Prompt(elements: []), options: GenerationOptions())
         do {
             let files = try await read([source], for: &prepared)
-            try await awaitTurn(&prepared) { _ in }
+            if isEncoded { try await awaitTurn(&prepared) { _ in } }
             let pixels = try await decode(files, for: &prepared)
             guard let first = pixels.first else { throw CancellationError() }
             return (first, prepared.durations, prepared)

@@ -36,6 +36,8 @@ extension VisionLanguageModel {
         messages: [Message], options: GenerationOptions = GenerationOptions()
     ) async throws -> TextScore {
         try await scored { [actor, preparation] cancellation in
+            try preparation.limits.requests.enter()
+            defer { preparation.limits.requests.leave() }
             let (turn, first) = try await preparation.prepareAnswered(messages, options)
             defer { preparation.release(turn) }
             var images: [Tensor] = []

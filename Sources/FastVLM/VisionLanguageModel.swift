@@ -158,7 +158,9 @@ public final class VisionLanguageModel: Sendable {
     public func encode(_ image: ImageSource) async throws -> ImageFeatures {
         let encoded: AsyncThrowingStream<ImageFeatures, any Error> = abandonable {
             [actor, preparation] cancellation, yield in
-            let (pixels, durations, turn) = try await preparation.pixels(of: image)
+            try preparation.limits.requests.enter()
+            defer { preparation.limits.requests.leave() }
+            let (pixels, durations, turn) = try await preparation.pixels(of: image, isEncoded: true)
             defer { preparation.release(turn) }
             let output = try await actor.encode(pixels.pixels, cancellation: cancellation)
             yield(ImageFeatures(output, of: pixels, durations: durations))
@@ -176,7 +178,7 @@ public final class VisionLanguageModel: Sendable {
     /// - Throws: `FastVLMError` of kind `image`; `CancellationError`.
     public func check(_ image: ImageSource) async throws {
         let checked: AsyncThrowingStream<Void, any Error> = abandonable { [preparation] _, yield in
-            let (_, _, turn) = try await preparation.pixels(of: image)
+            let (_, _, turn) = try await preparation.pixels(of: image, isEncoded: false)
             preparation.release(turn)
             yield(())
         }

@@ -78,6 +78,38 @@ struct EngineTests {
         )
     }
 
+    @Test("A short question is answered while a long answer goes on")
+    func short() throws {
+        let model = try TinyModel("tiny-hf", precision: .int8)
+        let engine = engine(model)
+        var long = GenerationRequest(prompt: Prompt(elements: [.tokens([5, 17, 42])]))
+        long.maximumTokens = 250
+        long.ignoresEndOfSequence = true
+        var isLongOver = false
+        var pieces = 0
+        try engine.add(long, cancellation: Cancellation()) { event in
+            if case .piece = event { pieces += 1 }
+            if case .finished = event { isLongOver = true }
+        }
+        while pieces < 10 { _ = engine.step() }
+        var short = GenerationRequest(
+            prompt: Prompt(elements: [.image(0), .tokens([1, 2, 3])]), images: model.images)
+        short.maximumTokens = 5
+        var steps = 0
+        var isShortOver = false
+        try engine.add(short, cancellation: Cancellation()) { event in
+            if case .finished = event { isShortOver = true }
+        }
+        while !isShortOver, steps < 1_000 {
+            _ = engine.step()
+            steps += 1
+        }
+        // The image's slices, one step for the prompt, one for each token; a token of the long answer in every step.
+        #expect(!isLongOver && pieces >= 10 + 5 && pieces <= 10 + steps)
+        while engine.step() {}
+        #expect(isLongOver)
+    }
+
     @Test("Requests that give up their blocks for others answer the same", arguments: 0...14)
     func preemption(blocks: Int) throws {
         let model = try TinyModel("tiny-hf", precision: .int8)
