@@ -7,7 +7,7 @@ PYTHON_ENVIRONMENT = .venv
 PYTHON = $(PYTHON_ENVIRONMENT)/bin/python
 
 .PHONY: demo test test-random soak test-training suite build setup format lint fixtures bench bench-library peers peer-models verify-full \
-    verify-avx512 verify-neon sanitize docs clean
+    verify-real verify-avx512 verify-neon sanitize docs clean
 
 demo: build ## Build, then answer questions about the sample images with the embedded model
 	@Tools/demo.sh
@@ -78,6 +78,9 @@ $(FULL_CHECKPOINT)/expected.safetensors: $(PYTHON)
 
 verify-full: setup $(FULL_CHECKPOINT)/expected.safetensors ## FastVLM-0.5B dimensions against transformers (7 GB of memory)
 	FASTVLM_FULL_CHECKPOINT=$(CURDIR)/$(FULL_CHECKPOINT) $(SWIFT_TEST) --filter FullWidthTests
+
+verify-real: build peers ## Every precision on real language weights, beside llama.cpp (an hour; 10 GB of memory)
+	$(PEERS_PYTHON) Evaluation/verify_real.py
 
 bench: build peer-models ## Ours beside the peers, in turns, on this machine (an hour); fails below a floor
 	$(PEERS_PYTHON) Benchmarks/compare.py --table downloads/bench/table.md

@@ -65,12 +65,16 @@ def write(checkpoint: Path, target: Path, precision: str) -> None:
 
 
 def requantise(source: Path, target: Path, threads: int) -> None:
-    """llama.cpp's own quantiser; the kind is the ending of the file's stem (q8_0, q4_0)."""
+    """llama.cpp's own quantiser; the kind is the ending of the file's stem (q8_0, q4_0, q4_k_m)."""
     import llama_cpp
 
-    kinds = {"q8_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0, "q4_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_0}
+    kinds = {
+        "q8_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0,
+        "q4_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_0,
+        "q4_k_m": llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_K_M,
+    }
     parameters = llama_cpp.llama_model_quantize_default_params()
-    parameters.ftype = kinds[target.stem.removeprefix("decoder-")]
+    parameters.ftype = kinds[target.stem.rsplit("-", 1)[1]]
     parameters.nthread = threads
     parameters.allow_requantize = True
     llama_cpp.llama_backend_init()

@@ -19,9 +19,9 @@ package final class Workbench {
     }
 
     package let network: VisionLanguageNetwork
-    private let compute: Compute
-    private let workspace = Workspace()
-    private let batch = DecoderBatch()
+    let compute: Compute
+    let workspace = Workspace()
+    let batch = DecoderBatch()
 
     package init(network: VisionLanguageNetwork, compute: Compute) {
         self.network = network

@@ -264,15 +264,7 @@ struct Bench: AsyncParsableCommand {
     }
 
     func load(_ subject: BenchSubject, _ precision: Precision, _ compute: Compute) throws -> Workbench {
-        do {
-            return Workbench(
-                network: try VisionLanguageNetwork(
-                    subject.weights, configuration: subject.configuration, precision: precision,
-                    compute: compute),
-                compute: compute)
-        } catch {
-            throw failure(error, .model)
-        }
+        do { return try subject.loaded(precision, compute) } catch { throw failure(error, .model) }
     }
 
     private func failure(_ error: any Error, _ status: ExitStatus) -> any Error {
@@ -300,6 +292,14 @@ struct BenchSubject {
             self.configuration = configuration
             weights = checkpoint.weights
         }
+    }
+
+    /// All weights, packed.
+    func loaded(_ precision: Precision, _ compute: Compute) throws -> Workbench {
+        Workbench(
+            network: try VisionLanguageNetwork(
+                weights, configuration: configuration, precision: precision, compute: compute),
+            compute: compute)
     }
 
     /// - Parameter parts: what the positions are, for the error.

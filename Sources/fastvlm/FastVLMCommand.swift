@@ -17,7 +17,7 @@ struct FastVLMCommand: AsyncParsableCommand {
         version: "0.1.0",
         subcommands: [
             Describe.self, Chat.self, Encode.self, Bench.self, Quantize.self, Perplexity.self, Tokenize.self,
-            Inspect.self, Info.self,
+            Inspect.self, Info.self, Logits.self,
         ])
 
     static func main() async {

@@ -27,12 +27,14 @@ enum Terminal {
 
     /// - Throws: `CommandFailure` with the status `output` when the stream cannot be written, as on a full disk.
     static func answer(_ text: String, terminator: String = "", to stream: Stream = .output) throws {
-        let bytes = Array((text + terminator).utf8)
+        try Array((text + terminator).utf8).withUnsafeBytes { try answer($0, to: stream) }
+    }
+
+    /// - Throws: as for text.
+    static func answer(_ bytes: UnsafeRawBufferPointer, to stream: Stream = .output) throws {
         var written = 0
         while written < bytes.count {
-            let count = bytes.withUnsafeBytes { bytes in
-                write(stream.rawValue, bytes.baseAddress.map { $0 + written }, bytes.count - written)
-            }
+            let count = write(stream.rawValue, bytes.baseAddress.map { $0 + written }, bytes.count - written)
             if count < 0 {
                 if errno == EINTR { continue }
                 // Whoever read it has seen enough, also where the parent made this program ignore the signal.
