@@ -67,7 +67,9 @@ struct Perplexity: AsyncParsableCommand {
     func run() async throws {
         let name = ByteText.shown(file)
         let bytes = name == "-" ? try readStandardInput(limit: 1 << 30) : try Self.read(name)
-        let text = String(decoding: bytes, as: UTF8.self)
+        guard let text = String(validating: bytes, as: UTF8.self) else {
+            throw CommandFailure(.usage, "'\(name)' is not a text in UTF-8; convert it, or name another file")
+        }
         let isLines = name.lowercased().hasSuffix(".jsonl")
         let lines = isLines ? try Self.lines(text, name) : []
         let folder = URL(filePath: name).deletingLastPathComponent()

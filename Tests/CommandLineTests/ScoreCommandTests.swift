@@ -33,6 +33,19 @@ struct ScoreCommandTests {
         }
     }
 
+    @Test("A file that is no text in UTF-8 is refused instead of being scored with replacement characters")
+    func noText() throws {
+        try Program.inFolder { folder in
+            let file = folder.appending(path: "text.txt")
+            for bytes in [Data([0xFF, 0xFE, 0x41, 0x00]), try Data(contentsOf: URL(filePath: Program.image))] {
+                try bytes.write(to: file)
+                let outcome = try perplexity([file.path])
+                #expect(outcome.status == 64 && outcome.errors.contains("not a text in UTF-8"))
+                #expect(outcome.output.isEmpty)
+            }
+        }
+    }
+
     @Test("JSON lines: texts, and answers to questions about images beside the file")
     func lines() throws {
         try Program.inFolder { folder in
