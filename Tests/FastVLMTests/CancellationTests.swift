@@ -11,13 +11,6 @@ import Testing
 struct CancellationTests {
     private let image = ImageSource.file(Fixture.url("models/images/image-0.png"))
 
-    private func load() async throws -> VisionLanguageModel {
-        var options = LoadOptions()
-        options.precision = .float32
-        return try await VisionLanguageModel(
-            contentsOf: .directory(Fixture.url("models/tiny-hf")), options: options)
-    }
-
     private func options(_ tokens: Int) -> GenerationOptions {
         var options = GenerationOptions()
         options.maximumTokens = tokens

@@ -7,14 +7,6 @@ import Testing
 
 @Suite("Several requests at once", .timeLimit(.minutes(10)))
 struct ConcurrencyTests {
-    private func load(_ change: (inout LoadOptions) -> Void = { _ in }) async throws -> VisionLanguageModel {
-        var options = LoadOptions()
-        options.precision = .float32
-        change(&options)
-        return try await VisionLanguageModel(
-            contentsOf: .directory(Fixture.url("models/tiny-hf")), options: options)
-    }
-
     private func options(_ tokens: Int, _ change: (inout GenerationOptions) -> Void = { _ in })
         -> GenerationOptions
     {

@@ -9,14 +9,6 @@ import Testing
 struct ImageSourceTests {
     private let url = Fixture.url("models/images/image-0.png")
 
-    private func load(_ change: (inout LoadOptions) -> Void = { _ in }) async throws -> VisionLanguageModel {
-        var options = LoadOptions()
-        options.precision = .float32
-        change(&options)
-        return try await VisionLanguageModel(
-            contentsOf: .directory(Fixture.url("models/tiny-hf")), options: options)
-    }
-
     private var options: GenerationOptions {
         var options = GenerationOptions()
         options.maximumTokens = 8

@@ -7,14 +7,6 @@ import Testing
 
 @Suite("Images are read and decoded beside the engine", .timeLimit(.minutes(10)))
 struct PreparationTests {
-    private func load(_ change: (inout LoadOptions) -> Void = { _ in }) async throws -> VisionLanguageModel {
-        var options = LoadOptions()
-        options.precision = .float32
-        change(&options)
-        return try await VisionLanguageModel(
-            contentsOf: .directory(Fixture.url("models/tiny-hf")), options: options)
-    }
-
     private var options: GenerationOptions {
         var options = GenerationOptions()
         options.maximumTokens = 12
