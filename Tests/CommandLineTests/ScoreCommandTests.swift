@@ -37,7 +37,9 @@ struct ScoreCommandTests {
     func noText() throws {
         try Program.inFolder { folder in
             let file = folder.appending(path: "text.txt")
-            for bytes in [Data([0xFF, 0xFE, 0x41, 0x00]), try Data(contentsOf: URL(filePath: Program.image))] {
+            for bytes in [
+                Data([0xFF, 0xFE, 0x41, 0x00]), try Data(contentsOf: URL(filePath: Program.image)),
+            ] {
                 try bytes.write(to: file)
                 let outcome = try perplexity([file.path])
                 #expect(outcome.status == 64 && outcome.errors.contains("not a text in UTF-8"))
