@@ -1,7 +1,7 @@
 """Programs that say what a network thinks of token ids: transformers as the truth, ours, and llama.cpp.
 
-The latter two have `logits(ids)` -> float32 [len(ids), vocabulary], nothing before the first id; `greedy(ids, tokens)` -> the
-likeliest tokens after a prompt, which nothing ends; and `close()`.
+The latter two have `logits(ids)` -> float32 [len(ids), vocabulary], nothing before the first id;
+`greedy(ids, tokens)` -> the likeliest tokens after a prompt, which nothing ends; and `close()`.
 """
 
 import json

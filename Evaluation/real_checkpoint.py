@@ -8,8 +8,10 @@ Dequantised to float32 those numbers are the truth here, in two variants:
             a model, and its own truth
 
 Of each variant are made, under downloads/real: VARIANT, a Hugging Face FastVLM folder (float32), and
-VARIANT-float32.gguf, the same numbers for llama.cpp's quantiser. The text to score is the proceedings of a workshop at the Library of Congress in 1992, public
-domain: plain English prose that nobody learnt by heart as they did Alice. The sources of Brotli carry it as test data.
+VARIANT-float32.gguf, the same numbers for llama.cpp's quantiser.
+
+The text to score is the proceedings of a workshop at the Library of Congress in 1992, public domain: plain English prose
+that no model has learnt by heart, as they have Alice. The sources of Brotli carry it as test data.
 """
 
 import hashlib
