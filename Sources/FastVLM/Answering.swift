@@ -39,10 +39,14 @@ struct Answering: Sendable {
         emit: @escaping @Sendable (AnswerEvent) -> Void
     ) async throws -> Answer {
         try preparation.limits.requests.enter()
-        defer { preparation.limits.requests.leave() }
+        entry.count(preparation.limits)
+        defer {
+            preparation.limits.requests.leave()
+            entry.count(preparation.limits)
+        }
         // Longer ones are beyond what clocks can count.
         let deadline = turn.options.timeLimit.map {
-            ContinuousClock.now + min($0, .seconds(GenerationOptions.longestTimeLimit))
+            ContinuousClock.now + GenerationOptions.possible($0)
         }
         let prepared = try await within(deadline) {
             try await place.granted()
@@ -50,10 +54,7 @@ struct Answering: Sendable {
         } late: {
             preparation.release($0)
         }
-        defer {
-            preparation.release(prepared)
-            entry.count(preparation.limits)
-        }
+        defer { preparation.release(prepared) }
         entry.begin(prepared, preparation.limits)
         var request = conversation.request(for: prepared.prompt, images: prepared.images.map(\.content))
         turn.options.apply(to: &request)

@@ -38,7 +38,8 @@ extension FastVLMError {
             return FastVLMError(.imageTooLarge, text, needed: overflow ? nil : pixels, limit: limit)
         case .tooMuchMemory(_, _, _, let bytes, let limit):
             return FastVLMError(.imageTooLarge, text, needed: bytes, limit: limit)
-        case .overLimit, .outOfMemory: return FastVLMError(.imageTooLarge, text)
+        case .overLimit: return FastVLMError(.imageTooLarge, text)
+        case .outOfMemory: return FastVLMError(.outOfMemory, text)
         case .unsupportedFormat, .formatNotEnabled, .formatNotBuilt, .unknownFormat, .unsupportedVariant:
             return FastVLMError(.unsupportedImage, text)
         case .empty, .truncated, .corrupt, .invalidImage: return FastVLMError(.invalidImage, text)

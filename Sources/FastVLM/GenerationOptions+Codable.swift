@@ -27,7 +27,13 @@ extension GenerationOptions: Codable {
         try reader.read(.stopIDs, into: &stopIDs)
         var seconds: Double?
         try reader.read(.timeLimit, into: &seconds)
-        timeLimit = seconds.map { .seconds(min(max($0, 0), Double(Self.longestTimeLimit))) }
+        if let seconds {
+            guard seconds.isFinite else {
+                throw DecodingError.dataCorrupted(
+                    .init(codingPath: decoder.codingPath, debugDescription: "timeLimit is not a number"))
+            }
+            timeLimit = .seconds(min(max(seconds, 0), Double(Self.longestTimeLimit)))
+        }
         try reader.read(.priority, into: &priority)
         try reader.read(.logProbabilities, into: &logProbabilities)
         try reader.read(.system, into: &system)
@@ -46,7 +52,7 @@ extension GenerationOptions: Codable {
         try container.encode(maximumTokens, forKey: .maximumTokens)
         try container.encode(stop, forKey: .stop)
         try container.encode(stopIDs.sorted(), forKey: .stopIDs)
-        try container.encodeIfPresent(timeLimit?.seconds, forKey: .timeLimit)
+        try container.encodeIfPresent(timeLimit.map { Self.possible($0).seconds }, forKey: .timeLimit)
         try container.encode(priority, forKey: .priority)
         try container.encodeIfPresent(logProbabilities, forKey: .logProbabilities)
         try container.encodeIfPresent(system, forKey: .system)

@@ -48,6 +48,9 @@ public struct GenerationOptions: Sendable, Hashable {
     /// Seconds: some thirty years.
     static let longestTimeLimit = 1_000_000_000
 
+    /// A time that clocks can count.
+    static func possible(_ limit: Duration) -> Duration { min(max(limit, .zero), .seconds(longestTimeLimit)) }
+
     public init() {}
 
     func apply(to request: inout GenerationRequest) {

@@ -37,6 +37,8 @@ final class ImageMemory: Sendable {
         var entries: [Entry] = []
         var pending: [Pending] = []
         var next = 0
+        /// Identities of images that are to be remembered no more.
+        var forgottenBelow = 0
     }
 
     /// Larger files are not kept.
@@ -79,7 +81,9 @@ final class ImageMemory: Sendable {
     /// followed by one of ``release(identity:)`` when its request is finished.
     func claimIdentity(of name: ImageName) -> Int {
         state.withLock { state in
-            if let place = state.pending.firstIndex(where: { $0.name == name }) {
+            if let place = state.pending.firstIndex(where: {
+                $0.name == name && $0.identity >= state.forgottenBelow
+            }) {
                 state.pending[place].users += 1
                 return state.pending[place].identity
             }
@@ -98,7 +102,8 @@ final class ImageMemory: Sendable {
     }
 
     func keep(_ tokens: Tensor, of name: ImageName, identity: Int, remarks: [String] = []) {
-        guard capacity > 0, name.byteCount <= Self.largestFile,
+        guard state.withLock({ identity >= $0.forgottenBelow }), capacity > 0,
+            name.byteCount <= Self.largestFile,
             name.byteCount + tokens.byteCount <= byteLimit, find(name) == nil
         else { return }
         let copy = name.copied()
@@ -112,8 +117,14 @@ final class ImageMemory: Sendable {
         }
     }
 
-    /// Identities are not given again: conversations that go on still hold the old ones.
-    func forget() { state.withLock { $0.entries = [] } }
+    /// Forgets all images, those too that requests are about now. Identities are not given again: conversations that go on
+    /// still hold the old ones.
+    func forget() {
+        state.withLock { state in
+            state.entries = []
+            state.forgottenBelow = state.next
+        }
+    }
 }
 
 /// What tells an image from others.

@@ -183,7 +183,10 @@ public struct LoadOptions: Sendable {
         try Self.check(threads: threads)
         for (name, value, least) in [
             ("maximumRunning", maximumRunning, 1), ("maximumWaiting", maximumWaiting, 1),
-            ("keyValueBytes", keyValueBytes, 0),
+            ("keyValueBytes", keyValueBytes, 0), ("maximumPixels", maximumPixels, 1),
+            ("maximumSide", maximumSide, 1), ("maximumFileBytes", maximumFileBytes, 1),
+            ("maximumImageBytes", maximumImageBytes, 1), ("rememberedImages", rememberedImages, 0),
+            ("rememberedImageBytes", rememberedImageBytes, 0),
         ] where value < least {
             throw FastVLMError(
                 .invalidOption, "\(name) must be at least \(least), got \(value)", option: name)

@@ -12,6 +12,8 @@ extension VisionLanguageModel {
     /// - Throws: `FastVLMError` with the code `contextExceeded` for a text that does not fit; see
     ///   ``score(windowsOf:length:stride:progress:)``. `CancellationError`.
     public func score(_ text: String) async throws -> TextScore {
+        try preparation.limits.requests.enter()
+        defer { preparation.limits.requests.leave() }
         let ids = try await ids(of: text)
         return try await scored { [actor] cancellation in
             try await actor.score(

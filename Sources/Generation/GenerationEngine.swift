@@ -178,13 +178,16 @@ package final class GenerationEngine {
         if let id = plan.encoding { encode(for: id) }
         if !plan.decoding.isEmpty || plan.prefilling != nil { decode() }
         // A text that is scored gets a chunk of each step, the one that came first.
-        if let scoring = scorings.first, scoring.step() { scorings.removeFirst() }
+        // As small parts beside answers as of a prompt.
+        let rows = sequences.isEmpty ? Int.max : scheduler.limits.rowsBeside
+        if let scoring = scorings.first, scoring.step(rows: rows) { scorings.removeFirst() }
         return requestCount > 0
     }
 
     /// Ends what was cancelled or is late.
     private func sweep() {
         encodings.sweep()
+        scorings.removeAll { $0.endIfCancelled() }
         var isLate = false
         for sequence in sequences where sequence.cancellation.isCancelled || sequence.request.deadline != nil
         {
@@ -206,16 +209,16 @@ package final class GenerationEngine {
         candidates.removeAll(keepingCapacity: true)
         let isBusy = sequences.contains { $0.hasBegun }
         // Of somebody who waits for blocks: whoever came later must not take them.
-        var waitingPriority = Int.min
+        var waitingPriority: Int?
         for sequence in sequences {
             if isBusy, !sequence.hasBegun {
                 if sequence.preemptedInStep != nil,
                     pool.availablePositions < sequence.keys.count + BlockPool.blockPositions
                 {
-                    waitingPriority = max(waitingPriority, sequence.request.priority)
+                    waitingPriority = max(waitingPriority ?? .min, sequence.request.priority)
                     continue
                 }
-                if sequence.request.priority <= waitingPriority { continue }
+                if let waitingPriority, sequence.request.priority <= waitingPriority { continue }
             }
             sequence.ready =
                 sequence.hasBegun

@@ -51,13 +51,22 @@ final class Scoring {
         scores.reserveCapacity(max(keys.count - self.first, 0))
     }
 
+    /// Ends a request that was cancelled before its turn.
+    /// - Returns: whether it was.
+    func endIfCancelled() -> Bool {
+        guard cancellation.isCancelled else { return false }
+        completion(.failure(TensorError.cancelled))
+        return true
+    }
+
     /// Does the next chunk.
+    /// - Parameter rows: most positions of it
     /// - Returns: whether that was the last one.
-    func step() -> Bool {
+    func step(rows most: Int) -> Bool {
         do {
             try compute.checkCancellation()
             // The last position predicts what is not there.
-            if cache.count < keys.count - 1, first < keys.count { try computeChunk() }
+            if cache.count < keys.count - 1, first < keys.count { try computeChunk(most) }
             guard cache.count >= keys.count - 1 || first >= keys.count else { return false }
             completion(.success(scores))
         } catch {
@@ -66,7 +75,7 @@ final class Scoring {
         return true
     }
 
-    private func computeChunk() throws {
+    private func computeChunk(_ limit: Int) throws {
         let start = cache.count
         let vocabulary = network.configuration.text.vocabularySize
         let areWanted = start >= first - 1
@@ -74,7 +83,7 @@ final class Scoring {
             areWanted
             ? min(max(Self.logitBytes / (vocabulary * MemoryLayout<Float>.stride), 1), Self.largestChunk)
             : Self.largestChunk
-        let end = min(start + most, areWanted ? keys.count - 1 : first - 1)
+        let end = min(start + min(most, max(limit, 1)), areWanted ? keys.count - 1 : first - 1)
         let mark = workspace.mark()
         defer { workspace.release(to: mark) }
         let rows = try workspace.matrix(end - start, network.configuration.text.hiddenSize)

@@ -1,5 +1,8 @@
 /// Finds stop strings in text that arrives in pieces, and holds back what might still become one.
 package struct StopMatcher {
+    static let most = 64
+    static let longest = 4096
+
     private let stops: [[UInt8]]
     private var held: [UInt8] = []
 
@@ -7,6 +10,12 @@ package struct StopMatcher {
     package init(_ stops: [String]) throws(GenerationError) {
         guard !stops.contains("") else {
             throw .invalidOption(name: "stop", expected: "a string that is not empty", got: "\"\"")
+        }
+        // Looked for after every token, beside other requests.
+        guard stops.count <= Self.most, stops.allSatisfy({ $0.utf8.count <= Self.longest }) else {
+            throw .invalidOption(
+                name: "stop", expected: "at most \(Self.most) strings of at most \(Self.longest) bytes",
+                got: "\(stops.count), the longest of \(stops.map(\.utf8.count).max() ?? 0)")
         }
         self.stops = stops.map { Array($0.utf8) }
     }

@@ -119,15 +119,16 @@ struct Perplexity: AsyncParsableCommand {
     }
 
     private static func lines(_ text: String, _ name: String) throws -> [(number: Int, content: Line)] {
-        try text.split(separator: "\n", omittingEmptySubsequences: false).enumerated().compactMap {
+        // By bytes: a Windows line end is one character in Swift.
+        try text.utf8.split(separator: 0x0A, omittingEmptySubsequences: false).enumerated().compactMap {
             index, line in
-            guard line.contains(where: { !$0.isWhitespace }) else { return nil }
+            guard line.contains(where: { ![0x20, 0x09, 0x0D].contains($0) }) else { return nil }
             func fault(_ reason: String) -> CommandFailure {
                 CommandFailure(.usage, "\(name), line \(index + 1): \(reason)")
             }
             let content: Line
             do {
-                content = try JSONDecoder().decode(Line.self, from: Data(line.utf8))
+                content = try JSONDecoder().decode(Line.self, from: Data(line))
             } catch {
                 throw fault("expected a JSON object with \"text\", or \"prompt\" and \"answer\"")
             }

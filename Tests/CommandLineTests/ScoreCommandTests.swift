@@ -82,6 +82,19 @@ struct ScoreCommandTests {
         }
     }
 
+    @Test("JSON lines with the line ends of Windows")
+    func windows() throws {
+        try Program.inFolder { folder in
+            let file = folder.appending(path: "cases.jsonl")
+            let lines = ["{\"text\": \"What is this?\"}", "", "{\"text\": \"A cat, and a dog.\"}"]
+            try Data(lines.joined(separator: "\n").utf8).write(to: file)
+            let expected = try perplexity([file.path])
+            try Data(lines.joined(separator: "\r\n").utf8).write(to: file)
+            let got = try perplexity([file.path])
+            #expect(got.status == 0 && got.text == expected.text, "\(got.errors)")
+        }
+    }
+
     @Test("--prompt-ids shows the prompt, with an image's placeholder at each of its positions")
     func promptIDs() throws {
         let arguments = [

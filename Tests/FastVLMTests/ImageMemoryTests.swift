@@ -55,6 +55,21 @@ struct ImageMemoryTests {
         #expect(memory.claimIdentity(of: one) != first)
     }
 
+    @Test("What is forgotten while requests are about it is neither found nor kept")
+    func forgottenInFlight() throws {
+        let memory = ImageMemory(capacity: 4, byteLimit: 1 << 20)
+        let key = ImageName.key("camera")
+        let first = memory.claimIdentity(of: key)
+        memory.forget()
+        // The same key stands for another picture now.
+        let second = memory.claimIdentity(of: key)
+        #expect(second != first)
+        memory.keep(try tokens(4), of: key, identity: first)
+        #expect(memory.find(key) == nil && memory.tokens(of: first) == nil)
+        memory.keep(try tokens(8), of: key, identity: second)
+        #expect(memory.find(key)?.identity == second)
+    }
+
     @Test("No more images than asked for, and none of a model that remembers none")
     func capacity() throws {
         for capacity in [0, 1, 3] {

@@ -178,7 +178,7 @@ struct EngineTests {
         let model = try TinyModel("tiny-hf", precision: .int8)
         let engine = engine(model, keyValueBytes: 8 * model.network.decoder.keyValueShape.bytesPerBlock)
         var order: [Int] = []
-        for (number, priority) in [0, 0, 5].enumerated() {
+        for (number, priority) in [0, Int.min, 5].enumerated() {
             var request = GenerationRequest(
                 prompt: Prompt(elements: [.tokens((0..<100).map { ($0 + 30 * number) % 250 })]))
             request.maximumTokens = 40
@@ -268,6 +268,30 @@ struct EngineTests {
             // The step that was running still chose the first token.
             #expect(error as? TensorError == .cancelled && outcome.ids.count == pieces && pieces <= 1)
         }
+    }
+
+    @Test("Scorings that are cancelled end at once, also those that wait behind another")
+    func cancelledScoring() throws {
+        let model = try TinyModel("tiny-hf", precision: .int8)
+        let engine = engine(model)
+        let prompt = Prompt(elements: [.tokens((0..<200).map { $0 % 250 })])
+        var answer = GenerationRequest(prompt: Prompt(elements: [.tokens([5, 17, 42])]))
+        answer.maximumTokens = 200
+        answer.ignoresEndOfSequence = true
+        try engine.add(answer, cancellation: Cancellation()) { _ in }
+        var ended: [Int: Bool] = [:]
+        let flags = (0..<3).map { _ in Cancellation() }
+        for (number, flag) in flags.enumerated() {
+            try engine.addScoring(prompt, images: [], from: 0, cancellation: flag) { result in
+                ended[number] = (try? result.get()) != nil
+            }
+        }
+        flags[1].cancel()
+        _ = engine.step()
+        #expect(ended[1] == false)
+        flags[2].cancel()
+        while engine.step() {}
+        #expect(ended == [0: true, 1: false, 2: false])
     }
 
     @Test("A request whose time is over ends with its error, between tokens as well as before any work")

@@ -53,5 +53,11 @@ struct StopMatcherTests {
     @Test("An empty stop string is refused")
     func empty() {
         #expect(throws: GenerationError.self) { try StopMatcher(["a", ""]) }
+        // They are looked for after every token.
+        #expect(throws: GenerationError.self) { try StopMatcher(Array(repeating: "a", count: 65)) }
+        #expect(throws: GenerationError.self) { try StopMatcher([String(repeating: "a", count: 4097)]) }
+        #expect(throws: Never.self) {
+            try StopMatcher(Array(repeating: String(repeating: "a", count: 4096), count: 64))
+        }
     }
 }
