@@ -14,26 +14,26 @@ package final class GenerationEngine {
     package let pool: BlockPool
     /// Visual tokens that are remembered elsewhere, by the identity of their image.
     package var rememberedTokens: (Int) -> Tensor? = { _ in nil }
-    private let baseCompute: Compute
+    let baseCompute: Compute
     /// For what belongs to several sequences; made anew when there was no memory.
     private var compute: Compute
-    private var encodingCompute: Compute
+    var encodingCompute: Compute
     private let workspace = Workspace()
     /// Vocabulary rows that the tokenizer knows: those beyond are padding and never sampled.
     private let usableVocabulary: Int
 
     /// In the order in which they came.
-    private var sequences: [GenerationSequence] = []
+    var sequences: [GenerationSequence] = []
     private var nextID = 0
     private var stepNumber = 0
     private var scheduler = Scheduler()
-    private var candidates: [Scheduler.Candidate] = []
+    var candidates: [Scheduler.Candidate] = []
     private var plan = Scheduler.Plan()
     private let batch = DecoderBatch()
     private var stepped: [GenerationSequence] = []
     private var tokenIDs: [Int] = []
-    private let clock = ContinuousClock()
-    private let encodings: ImageEncodings
+    let clock = ContinuousClock()
+    let encodings: ImageEncodings
     private var scorings: [Scoring] = []
 
     /// - Parameters:
@@ -396,141 +396,6 @@ package final class GenerationEngine {
                 network.decoder.embed(
                     tokenIDs, into: target.rows(start - positions.lowerBound..<place - positions.lowerBound),
                     on: compute)
-            }
-        }
-    }
-
-    // MARK: - Tokens
-
-    /// Chooses the sequence's next token.
-    private func extend(_ sequence: GenerationSequence, _ scores: UnsafeMutableBufferPointer<Float>) {
-        let token: AnswerText.Token
-        do {
-            token = try choose(sequence, scores)
-        } catch {
-            return finish(sequence, error)
-        }
-        let now = clock.now
-        if let last = sequence.lastToken {
-            sequence.outcome.durations.decode.append(now - last)
-        } else {
-            sequence.outcome.firstToken = now
-        }
-        sequence.lastToken = now
-        sequence.outcome.ids.append(token.id)
-        if sequence.request.stopIDs.contains(token.id)
-            || (!sequence.request.ignoresEndOfSequence
-                && network.configuration.endOfSequenceIDs.contains(token.id))
-        {
-            sequence.outcome.finish = .stop
-            sequence.outcome.ending = GeneratedPiece(
-                text: "", id: token.id, probability: token.probability, alternatives: token.alternatives)
-            return end(sequence)
-        }
-        let (piece, stopped) = sequence.text.append(token)
-        sequence.events(.piece(piece))
-        if stopped {
-            // What came with the stop string is not part of the answer.
-            sequence.outcome.finish = .stop
-            return finish(sequence, nil)
-        }
-        if sequence.outcome.ids.count == sequence.limit { return end(sequence) }
-        sequence.keys.append(.token(token.id))
-    }
-
-    private func choose(
-        _ sequence: GenerationSequence, _ scores: UnsafeMutableBufferPointer<Float>
-    ) throws(GenerationError) -> AnswerText.Token {
-        let position = sequence.computed
-        guard let count = sequence.request.probabilities else {
-            guard let id = sequence.sampler.next(scores) else { throw .notANumber(position: position) }
-            return AnswerText.Token(id: id)
-        }
-        // The penalty changes the scores in place, the report is of the model's own distribution.
-        let untouched = UnsafeMutableBufferPointer<Float>.allocate(capacity: scores.count)
-        defer { untouched.deallocate() }
-        _ = untouched.initialize(from: scores)
-        sequence.sampler.mask(untouched)
-        guard let id = sequence.sampler.next(scores) else { throw .notANumber(position: position) }
-        let report = Sampler.probabilities(untouched, of: id, alternatives: count)
-        return AnswerText.Token(id: id, probability: report.chosen, alternatives: report.alternatives)
-    }
-
-    /// Ends an answer that is complete.
-    private func end(_ sequence: GenerationSequence) {
-        if let rest = sequence.text.finish() { sequence.events(.piece(rest)) }
-        finish(sequence, nil)
-    }
-
-    private func finish(_ sequence: GenerationSequence, _ error: (any Error)?) {
-        sequences.removeAll { $0 === sequence }
-        if sequence.hasBegun { pool.end(sequence.lease, sequence.keys) }
-        sequence.hasBegun = false
-        sequence.events(.finished(sequence.outcome, error))
-    }
-
-    // MARK: - Images
-
-    /// Visual tokens that another request or the caller's memory has.
-    private func findTokens(for sequence: GenerationSequence) {
-        for index in sequence.images.indices where !sequence.images[index].isEncoded {
-            if let tokens = rememberedTokens(sequence.images[index].identity) {
-                sequence.images[index].content = .encoded(tokens)
-            }
-        }
-    }
-
-    /// Works on the image that was begun, or on the one that the request waits for.
-    private func encode(for id: Int) {
-        if let identity = encodings.activeIdentity, !isWanted(identity) { encodings.abandon() }
-        if !encodings.isActive { beginEncoding(for: id) }
-        guard encodings.isActive else { return }
-        let identity = encodings.activeIdentity
-        for sequence in sequences where sequence.outcome.began == nil && sequence.waits(for: identity) {
-            sequence.outcome.began = clock.now
-        }
-        do {
-            let others = candidates.count > 1
-            let finished = try encodings.work(for: others ? .milliseconds(40) : .zero, on: encodingCompute)
-            for sequence in sequences where sequence.waits(for: identity) {
-                sequence.events(.encoding(encodings.progress))
-            }
-            if let finished, let identity { take(finished.output, of: identity) }
-        } catch {
-            encodingCompute = baseCompute.withCancellation(nil)
-            for sequence in sequences where sequence.waits(for: identity) { finish(sequence, error) }
-        }
-    }
-
-    private func beginEncoding(for id: Int) {
-        guard let owner = sequences.first(where: { $0.id == id }) else {
-            return encodings.begin(request: id)
-        }
-        guard let place = owner.imageToEncode(from: owner.ready),
-            case .pixels(let pixels) = owner.images[place].content
-        else { return }
-        do {
-            try encodings.begin(pixels, identity: owner.images[place].identity)
-        } catch {
-            finish(owner, error)
-        }
-    }
-
-    private func isWanted(_ identity: Int) -> Bool { sequences.contains { $0.waits(for: identity) } }
-
-    /// Gives an image's visual tokens to everybody who waits for them. Its time counts for the first of them.
-    private func take(_ output: ImageEncodings.Output, of identity: Int) {
-        var isFirst = true
-        for sequence in sequences {
-            for index in sequence.images.indices
-            where sequence.images[index].identity == identity && !sequence.images[index].isEncoded {
-                sequence.images[index].content = .encoded(output.projected)
-                if isFirst {
-                    isFirst = false
-                    sequence.outcome.durations.encode += output.durations.encode
-                    sequence.outcome.durations.project += output.durations.project
-                }
-                sequence.events(.encoded(index, output.projected))
             }
         }
     }
