@@ -158,16 +158,24 @@ public final class VisionLanguageModel: Sendable {
     public func encode(_ image: ImageSource) async throws -> ImageFeatures {
         let encoded: AsyncThrowingStream<ImageFeatures, any Error> = abandonable {
             [actor, preparation] cancellation, yield in
-            try preparation.limits.requests.enter()
-            defer { preparation.limits.requests.leave() }
-            let (pixels, durations, turn) = try await preparation.pixels(of: image, isEncoded: true)
-            defer { preparation.release(turn) }
-            let output = try await actor.encode(pixels.pixels, cancellation: cancellation)
-            yield(ImageFeatures(output, of: pixels, durations: durations))
+            // Its place is free again before the caller sees the features.
+            yield(try await Self.encode(image, actor, preparation, cancellation))
         }
         for try await features in encoded { return features }
         // The stream ends without them only when this task was cancelled.
         throw CancellationError()
+    }
+
+    private static func encode(
+        _ image: ImageSource, _ actor: InferenceActor, _ preparation: TurnPreparation,
+        _ cancellation: Cancellation
+    ) async throws -> ImageFeatures {
+        try preparation.limits.requests.enter()
+        defer { preparation.limits.requests.leave() }
+        let (pixels, durations, turn) = try await preparation.pixels(of: image, isEncoded: true)
+        defer { preparation.release(turn) }
+        let output = try await actor.encode(pixels.pixels, cancellation: cancellation)
+        return ImageFeatures(output, of: pixels, durations: durations)
     }
 
     /// Reads and decodes an image as a question about it would, so that what is wrong with it is known before.

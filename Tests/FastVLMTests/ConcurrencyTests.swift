@@ -147,6 +147,12 @@ struct ConcurrencyTests {
             }
             try await group.waitForAll()
         }
+        for _ in 0..<50 {
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for _ in 0..<3 { group.addTask { _ = try await model.encode(image) } }
+                try await group.waitForAll()
+            }
+        }
         var longest = options(2)
         longest.timeLimit = .seconds(Int64.max)
         #expect(try await model.answer("Now?", options: longest).usage.completionTokens > 0)
