@@ -107,15 +107,9 @@ package struct Decoder: Sendable {
         let wanted = try workspace.matrix(batch.wantedCount, configuration.hiddenSize)
         for (index, layer) in layers.enumerated() {
             try compute.checkCancellation()
-            if index + 1 < layers.count {
-                try layer(
-                    embeddings, batch: batch, index: index, rotary: rotary, workspace: workspace,
-                    on: compute)
-            } else {
-                try layer(
-                    embeddings, wanted: wanted, batch: batch, index: index, rotary: rotary,
-                    workspace: workspace, on: compute)
-            }
+            try layer(
+                embeddings, wanted: index + 1 < layers.count ? nil : wanted, batch: batch, index: index,
+                rotary: rotary, workspace: workspace, on: compute)
             progress(index + 1)
         }
         if wanted.rows > 0 {

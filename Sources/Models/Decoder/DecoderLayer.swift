@@ -36,28 +36,11 @@ package struct DecoderLayer: Sendable {
     /// Adds the layer to the residual stream and writes the keys and values of the new positions.
     /// - Parameters:
     ///   - x: [rows, hiddenSize], the residual stream of all rows of the batch
+    ///   - wanted: for a last layer, whose output nobody reads but where scores are wanted: [wanted rows, hiddenSize],
+    ///     overwritten with what becomes of those rows, in place of `x`
     ///   - index: which layer of the caches this is
     package func callAsFunction(
-        _ x: Matrix, batch: DecoderBatch, index: Int, rotary: RotaryTable, workspace: Workspace,
-        on compute: Compute
-    ) throws(TensorError) {
-        let mark = workspace.mark()
-        defer { workspace.release(to: mark) }
-        let normalized = try workspace.matrix(x.rows, configuration.hiddenSize)
-        compute.rmsNorm(x, weight: inputNorm, epsilon: configuration.rmsNormEpsilon, into: normalized)
-        try storeKeysAndValues(
-            normalized, batch: batch, index: index, rotary: rotary, workspace: workspace, on: compute)
-        try attendAndFeedForward(
-            x, normalized, parts: batch.parts, index: index, rotary: rotary, workspace: workspace,
-            on: compute)
-    }
-
-    /// The same for a last layer, whose output nobody reads but where scores are wanted.
-    /// - Parameters:
-    ///   - x: [rows, hiddenSize], the residual stream of all rows of the batch
-    ///   - wanted: [wanted rows, hiddenSize], overwritten with what becomes of those rows
-    package func callAsFunction(
-        _ x: Matrix, wanted: Matrix, batch: DecoderBatch, index: Int, rotary: RotaryTable,
+        _ x: Matrix, wanted: Matrix? = nil, batch: DecoderBatch, index: Int, rotary: RotaryTable,
         workspace: Workspace, on compute: Compute
     ) throws(TensorError) {
         let mark = workspace.mark()
@@ -66,6 +49,11 @@ package struct DecoderLayer: Sendable {
         compute.rmsNorm(x, weight: inputNorm, epsilon: configuration.rmsNormEpsilon, into: normalized)
         try storeKeysAndValues(
             normalized, batch: batch, index: index, rotary: rotary, workspace: workspace, on: compute)
+        guard let wanted else {
+            return try attendAndFeedForward(
+                x, normalized, parts: batch.parts, index: index, rotary: rotary, workspace: workspace,
+                on: compute)
+        }
         guard wanted.rows > 0 else { return }
         let normalizedWanted = try workspace.matrix(wanted.rows, configuration.hiddenSize)
         for (target, source) in batch.wantedRows.enumerated() {
