@@ -173,12 +173,11 @@ package final class GenerationEngine {
         sweep()
         propose()
         scheduler.plan(candidates, into: &plan)
-        count()
+        countWaiting()
         // An image before the decoder: between two tokens of an answer there is one of the two, not both.
         if let id = plan.encoding { encode(for: id) }
         if !plan.decoding.isEmpty || plan.prefilling != nil { decode() }
-        // A text that is scored gets a chunk of each step, the one that came first.
-        // As small parts beside answers as of a prompt.
+        // The scoring that came first gets a chunk of each step; beside answers one as small as of a prompt.
         let rows = sequences.isEmpty ? Int.max : scheduler.limits.rowsBeside
         if let scoring = scorings.first, scoring.step(rows: rows) { scorings.removeFirst() }
         return requestCount > 0
@@ -188,12 +187,6 @@ package final class GenerationEngine {
     private func sweep() {
         encodings.sweep()
         scorings.removeAll { $0.endIfCancelled() }
-        var isLate = false
-        for sequence in sequences where sequence.cancellation.isCancelled || sequence.request.deadline != nil
-        {
-            isLate = true
-        }
-        guard isLate else { return }
         let now = clock.now
         for sequence in sequences {
             if sequence.cancellation.isCancelled {
@@ -235,7 +228,7 @@ package final class GenerationEngine {
         }
     }
 
-    private func count() {
+    private func countWaiting() {
         for sequence in sequences {
             let isServed =
                 plan.prefilling == sequence.id || plan.encoding == sequence.id
@@ -278,8 +271,9 @@ package final class GenerationEngine {
 
     /// A prompt that cannot be computed ends alone, whoever decodes goes on without it.
     private func fail(_ error: any Error) {
-        let guilty = stepped.filter { plan.prefilling == nil || $0.id == plan.prefilling }
-        for sequence in guilty { finish(sequence, error) }
+        let prompt = stepped.filter { $0.id == plan.prefilling }
+        // Without one in the batch nobody could go on, and the next step would fail as this one did.
+        for sequence in prompt.isEmpty ? stepped : prompt { finish(sequence, error) }
     }
 
     /// Blocks for the sequence's next rows; whoever came last gives up its own where there are none.
