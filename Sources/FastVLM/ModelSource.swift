@@ -157,7 +157,8 @@ public struct LoadOptions: Sendable {
     /// Most requests that are worked on at once. More of them answer more tokens per second in total, each of them fewer.
     public var maximumRunning = 8
     /// Most requests that wait beside them; further ones get an error with the code `overloaded` at once. A request that
-    /// waits holds the bytes of its image files only, 256 MiB for all of them.
+    /// waits has not decoded its images yet; it holds the bytes of its files, 256 MiB for all requests together. Bytes that
+    /// the caller gives (`.data`) and pipes do not count.
     public var maximumWaiting = 256
     /// Images that the first questions will be about, at most eight: they are decoded and brought to size while the
     /// weights load, which ends when both are ready, and wait in memory until they are asked about or
