@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "fv_pack.h"
+#include "fv_quantised.h"
 
 static inline float fv_widen(uint16_t bits) {
     const uint32_t wide = (uint32_t)bits << 16;
@@ -55,6 +55,25 @@ static inline float fv_load_number(const void *base, enum fv_type type, size_t i
     case FV_FLOAT16: return fv_widen_half(fv_load16(base, index));
     }
     return 0;
+}
+
+// The Hadamard transform of `count` numbers, a power of two, which is count times its own inverse: stage by stage, numbers
+// that are 1, 2, 4, … apart are replaced by their sum and their difference.
+static inline void fv_rotate(float *x, size_t count) {
+    for (size_t apart = 1; apart < count; apart *= 2) {
+        for (size_t i = 0; i < count; i++) {
+            if (i & apart) continue;
+            const float a = x[i], b = x[i + apart];
+            x[i] = a + b;
+            x[i + apart] = a - b;
+        }
+    }
+}
+
+// Numbers in the block of a group of `group` inputs at which `left` are left; 1 where they are no block.
+static inline size_t fv_rotated_block(size_t left, size_t group) {
+    if (group >= FV_ROTATED_BLOCK && left >= FV_ROTATED_BLOCK) return FV_ROTATED_BLOCK;
+    return left >= FV_ROTATED_BLOCK / 2 ? FV_ROTATED_BLOCK / 2 : 1;
 }
 
 // What the largest size in a group of activations makes of the group. Integers are the numbers · factor; where all are

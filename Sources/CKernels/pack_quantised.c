@@ -30,6 +30,20 @@ static void place(const int8_t *q, size_t padded, int bits, int zero, size_t nr,
     }
 }
 
+// The `count` weights of an output in one group, for rotated activations: w·H/n.
+static void rotate_weights(float *w, size_t count, size_t group) {
+    for (size_t k = 0, block; k < count; k += block) {
+        block = fv_rotated_block(count - k, group);
+        fv_rotate(w + k, block);
+        for (size_t i = k; i < k + block; i++) w[i] /= (float)block; // a power of two: exact
+    }
+}
+
+// And back: H·H = n·1.
+static void rotate_back(float *w, size_t count, size_t group) {
+    for (size_t k = 0, block; k < count; k += block) fv_rotate(w + k, block = fv_rotated_block(count - k, group));
+}
+
 // A group of an output: its scale (and minimum) must be finite; filled: it has numbers other than 0.
 static void see(struct fv_seen *seen, size_t output, float scale, float minimum, int filled) {
     // Of a number that is not finite this is NaN.
@@ -57,6 +71,7 @@ void fv_quantised_pack_panels(const struct fv_quantised_pack *p, struct fv_seen 
                     const char *source = j < half ? p->source : p->second;
                     fv_convert(
                         source + (output * p->inputs + k) * width, p->source_type, w, FV_FLOAT32, count);
+                    rotate_weights(w, count, p->group);
                     scale = p->kernels->quantise_weights(w, count, p->bits, limit, q);
                     see(seen + (j >= half), output, scale, 0, scale != 0);
                 }
@@ -150,6 +165,7 @@ void fv_quantised_unpack(const struct fv_quantised_unpack *u) {
                 const int q = u->bits == 8 ? whole : (i / STEP % 2 ? byte >> 4 : byte & 15) - zero;
                 u->target[output * u->inputs + k] = scale * (float)q + minimum;
             }
+            if (u->is_rotated) rotate_back(u->target + output * u->inputs + first, end - first, u->group);
         }
     }
 }

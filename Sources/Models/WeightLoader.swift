@@ -217,7 +217,7 @@ package struct WeightLoader: Sendable {
             return try PackedMatrix(weight, compute: compute)
         case .panels(let panels, isSecond: false)
         where isFused
-            ? panels.layout.format == format && !panels.layout.hasMinima
+            ? panels.layout.format == format && panels.layout.isRotated
             : keeps(panels.layout.format.bits, as: format):
             if let weight = PackedMatrix(panels, compute: compute) { return weight }
         default: break

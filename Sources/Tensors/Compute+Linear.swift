@@ -95,7 +95,7 @@ extension Compute {
             return withExtendedLifetime((panels, bias, scale)) {}
         }
         let kernel = panels.format.bits == 8 ? kernels.pointee.gemm_q8 : kernels.pointee.gemm_q4
-        withQuantised(x, group: group) { rows, pitch in
+        withQuantised(x, group: group, isRotated: panels.layout.isRotated) { rows, pitch in
             var call = call
             call.quantised = rows
             run(kernel, call, pitch: pitch)
@@ -105,13 +105,13 @@ extension Compute {
 
     /// x as integers, for as long as `body` runs.
     private func withQuantised(
-        _ x: Matrix, group: Int, _ body: (_ rows: UnsafeRawPointer, _ pitch: Int) -> Void
+        _ x: Matrix, group: Int, isRotated: Bool, _ body: (_ rows: UnsafeRawPointer, _ pitch: Int) -> Void
     ) {
         let pitch = kernels.pointee.quantised_pitch(x.columns, group)
         withScratch(x.rows * pitch) { block in
             let call = fv_quantise(
                 x: x.pointer, x_stride: x.rowStride, rows: x.rows, inputs: x.columns, group: group,
-                target: block)
+                is_rotated: isRotated ? 1 : 0, target: block)
             let kernel = kernels.pointee.quantise
             if x.rows < 8 {
                 // Less work than waking a thread.
@@ -172,6 +172,7 @@ extension Compute {
         precondition(
             x.columns == expand.inputs && expand.outputs == project.inputs && y.columns == project.outputs
                 && x.rows == y.rows && expand.panels.format == project.panels.format
+                && expand.panels.layout.isRotated == project.panels.layout.isRotated
                 && !expand.panels.layout.hasMinima && !project.panels.layout.hasMinima,
             "shapes or formats do not agree")
         precondition(
@@ -227,7 +228,8 @@ extension Compute {
             a: x.pointer, a_stride: x.rowStride, rows: x.rows, inputs: expand.inputs, hidden: expand.outputs,
             outputs: project.outputs, expand: expand.panels.base, expand_bias: expandBias?.pointer,
             project: project.panels.base, project_bias: projectBias?.pointer, scale: scale?.pointer,
-            y: y.pointer, y_stride: y.rowStride, scratch: nil, group: expand.panels.format.group ?? 0)
+            y: y.pointer, y_stride: y.rowStride, scratch: nil, group: expand.panels.format.group ?? 0,
+            is_rotated: expand.panels.layout.isRotated ? 1 : 0)
         let table = kernels.pointee
         let (kernel, step, bytes): (@convention(c) (UnsafePointer<fv_ffn>) -> Void, Int, Int)
         switch expand.panels.format {

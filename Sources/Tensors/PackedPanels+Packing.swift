@@ -7,7 +7,7 @@ extension PackedPanels {
         let cut = try Cut(
             PanelLayout(
                 outputs: source.shape[0], inputs: source.shape[1], isGated: second != nil, format: format,
-                hasMinima: false, for: compute))
+                hasMinima: false, isRotated: format.group != nil, for: compute))
         guard let sourceType = source.dataType.kernelType, let base = source.bytes.baseAddress,
             let target = cut.storage.mutableBytes.baseAddress
         else {
@@ -45,7 +45,7 @@ extension PackedPanels {
         let cut = try Cut(
             PanelLayout(
                 outputs: source.outputs, inputs: source.inputs, isGated: second != nil,
-                format: source.format, hasMinima: true, for: compute))
+                format: source.format, hasMinima: true, isRotated: false, for: compute))
         guard let target = cut.storage.mutableBytes.baseAddress else { throw .allocationFailed(bytes: 0) }
         let other = second ?? source
         let pack = fv_integers_pack(

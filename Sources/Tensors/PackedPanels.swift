@@ -63,7 +63,8 @@ package struct PackedPanels: Sendable {
             guard let target = target.baseAddress else { return }
             var call = fv_quantised_unpack(
                 packed: base, bits: Int32(format.bits), group: group, has_minima: layout.hasMinima ? 1 : 0,
-                is_gated: layout.isGated ? 1 : 0, outputs: layout.outputs, inputs: layout.inputs,
+                is_gated: layout.isGated ? 1 : 0, is_rotated: layout.isRotated ? 1 : 0,
+                outputs: layout.outputs, inputs: layout.inputs,
                 panel_width: layout.panelWidth, weight_zero: Int32(layout.weightZero),
                 part: isSecond ? 1 : 0, target: target)
             fv_quantised_unpack(&call)

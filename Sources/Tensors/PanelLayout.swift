@@ -9,6 +9,9 @@ package struct PanelLayout: Sendable, Hashable {
     package let format: WeightFormat
     /// Groups have minima: w = scale · q + minimum.
     package let hasMinima: Bool
+    /// Inputs are spread over each other, in the weights as in what they are multiplied with
+    /// (`CKernels/include/fv_quantised.h`).
+    package let isRotated: Bool
     /// Outputs per panel.
     package let panelWidth: Int
     /// Largest integer of an 8-bit weight: 63 or 127.
@@ -22,7 +25,8 @@ package struct PanelLayout: Sendable, Hashable {
     /// Integers, as a file describes them.
     /// - Returns: nil when there can be no such panels.
     package init?(
-        outputs: Int, inputs: Int, isGated: Bool, format: WeightFormat, hasMinima: Bool, panelWidth: Int,
+        outputs: Int, inputs: Int, isGated: Bool, format: WeightFormat, hasMinima: Bool, isRotated: Bool,
+        panelWidth: Int,
         weightLimit: Int, weightZero: Int
     ) {
         guard let group = format.group, WeightFormat.groups.contains(group), outputs > 0, inputs > 0,
@@ -31,13 +35,15 @@ package struct PanelLayout: Sendable, Hashable {
         else { return nil }
         self.init(
             outputs: outputs, inputs: inputs, isGated: isGated, format: format, hasMinima: hasMinima,
-            panelWidth: panelWidth, weightLimit: weightLimit, weightZero: weightZero, instructionSet: nil)
+            isRotated: isRotated, panelWidth: panelWidth, weightLimit: weightLimit, weightZero: weightZero,
+            instructionSet: nil)
     }
 
     /// As the kernels of `compute` read them.
     /// - Throws: `TensorError.allocationFailed` for more bytes than can be counted.
     init(
-        outputs: Int, inputs: Int, isGated: Bool, format: WeightFormat, hasMinima: Bool, for compute: Compute
+        outputs: Int, inputs: Int, isGated: Bool, format: WeightFormat, hasMinima: Bool, isRotated: Bool,
+        for compute: Compute
     ) throws(TensorError) {
         if let group = format.group {
             precondition(WeightFormat.groups.contains(group), "groups of \(group) are not possible")
@@ -46,7 +52,7 @@ package struct PanelLayout: Sendable, Hashable {
         guard
             let layout = PanelLayout(
                 outputs: outputs, inputs: inputs, isGated: isGated, format: format, hasMinima: hasMinima,
-                panelWidth: table.panel_width, weightLimit: Int(table.weight_limit),
+                isRotated: isRotated, panelWidth: table.panel_width, weightLimit: Int(table.weight_limit),
                 weightZero: Int(table.weight_zero),
                 instructionSet: format.group == nil ? compute.instructionSet : nil)
         else { throw .allocationFailed(bytes: Int.max) }
@@ -55,7 +61,8 @@ package struct PanelLayout: Sendable, Hashable {
 
     /// - Returns: nil for more bytes than can be counted.
     private init?(
-        outputs: Int, inputs: Int, isGated: Bool, format: WeightFormat, hasMinima: Bool, panelWidth: Int,
+        outputs: Int, inputs: Int, isGated: Bool, format: WeightFormat, hasMinima: Bool, isRotated: Bool,
+        panelWidth: Int,
         weightLimit: Int, weightZero: Int, instructionSet: InstructionSet?
     ) {
         self.outputs = outputs
@@ -63,6 +70,7 @@ package struct PanelLayout: Sendable, Hashable {
         self.isGated = isGated
         self.format = format
         self.hasMinima = hasMinima
+        self.isRotated = isRotated
         self.panelWidth = panelWidth
         self.weightLimit = weightLimit
         self.weightZero = weightZero

@@ -50,7 +50,8 @@ package struct WeightsSeen: Sendable, Hashable {
             packed: stored.base,
             bits: Int32(layout.format.bits),
             group: layout.format.group ?? 32, has_minima: layout.hasMinima ? 1 : 0,
-            is_gated: layout.isGated ? 1 : 0, outputs: layout.outputs, inputs: layout.inputs,
+            is_gated: layout.isGated ? 1 : 0, is_rotated: layout.isRotated ? 1 : 0, outputs: layout.outputs,
+            inputs: layout.inputs,
             panel_width: layout.panelWidth, weight_zero: Int32(layout.weightZero), part: 0, target: unused)
         let perPanel = layout.isGated ? layout.panelWidth / 2 : layout.panelWidth
         let count = (layout.outputs + perPanel - 1) / perPanel

@@ -110,6 +110,29 @@ import Testing
         #expect(cosines.allSatisfy { $0 >= (keeps ? 0.99 : 0.98) }, "\(cosines)")
     }
 
+    @Test("of before inputs were rotated are read as what they are")
+    func unrotated() throws {
+        let (packed, panels) = try Self.quantise("tiny-hf", .int8)
+        let url = packed.url.appending(path: "model.safetensors")
+        let file = try SafetensorsFile(contentsOf: url)
+        let name = "decoder.layers.0.attention.query.weight"
+        let rotated = try #require(panels[name]).values()
+        var metadata = file.metadata
+        for (key, text) in metadata { metadata[key] = text.replacingOccurrences(of: " rotated=1", with: "") }
+        try SafetensorsWriter.write(
+            file.tensors.map { ($0.name, try file.tensor($0)) }, metadata: metadata, alignment: 64, to: url)
+        let checkpoint = try Checkpoint(directory: packed.url)
+        let stored = try checkpoint.weights.tensor(name, shape: rotated.shape)
+        // The same bytes are other numbers then.
+        #expect(try stored.floats() != rotated.floats())
+        let recorder = PanelRecorder()
+        _ = try VisionLanguageNetwork(
+            checkpoint.weights, configuration: checkpoint.configuration, precision: .int8,
+            compute: Compute(threads: 2), recorder: recorder)
+        #expect(try #require(recorder.panels[name]).layout.isRotated == false)
+        #expect(try #require(recorder.panels[name]).values().floats() == stored.floats())
+    }
+
     @Test("that are damaged are refused by name")
     func damaged() throws {
         let (packed, _) = try Self.quantise("tiny-hf", .int8)
@@ -133,7 +156,7 @@ import Testing
             "bits=8 group=128 minima=0 shape=9223372036854775807x9223372036854775807",
             "bits=8 group=128 minima=0 shape=4294967296x4294967296", "bits=8 group=128 minima=0 shape=1x1x1",
             good.replacingOccurrences(of: "bits=8", with: "bits=4"),
-            good.replacingOccurrences(of: "minima=0", with: "minima=1"),
+            good.replacingOccurrences(of: "minima=0", with: "minima=1"), good + " rotated=0",
         ] {
             try refuses({ $0[name] = bad }, name)
         }
@@ -143,6 +166,8 @@ import Testing
         try refuses({ $0[name] = good + " shape=1x1" }, "contradict")
         try refuses({ $0[name] = good + " surprise=1" }, "surprise=1")
         try refuses({ $0[name] = good.replacingOccurrences(of: "minima=0", with: "minima=2") }, "minima is 2")
+        try refuses(
+            { $0[name] = good.replacingOccurrences(of: "rotated=1", with: "rotated=2") }, "rotated is 2")
         try refuses({ $0["precision"] = "int4" }, "bits=8")
         try refuses({ $0["precision"] = "int4" }, "precision int4")
         try refuses({ $0["precision"] = "float32" }, "float32")

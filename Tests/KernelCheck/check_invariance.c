@@ -55,7 +55,7 @@ static void multiply(struct product *p, size_t first, size_t rows, size_t panels
     part.y += first * part.y_stride;
     part.rows = rows;
     if (p->integers) {
-        const struct fv_quantise q = {part.a, part.a_stride, rows, part.inputs, group, p->integers};
+        const struct fv_quantise q = {part.a, part.a_stride, rows, part.inputs, group, is_rotated, p->integers};
         t->quantise(&q);
         part.quantised = p->integers;
     }
@@ -78,7 +78,7 @@ enum { TYPES = 5 };
 static void check_product_rows(const struct fv_kernels *t, size_t rows, size_t inputs, size_t outputs) {
     float *a = rows_of(rows * inputs, 1), *w = numbers(outputs * inputs, 1), *up = numbers(outputs * inputs, 1);
     float *bias = numbers(outputs, 1), *scale = numbers(outputs, 1), *start = numbers(rows * outputs, 1);
-    group = (size_t)32 << below(4);
+    group = (size_t)32 << below(4), is_rotated = (int)below(2);
     for (int index = 0; index < TYPES; index++) {
         const int epilogue = (int)below(3);
         struct product p = product(t, types[index], a, rows, inputs, w, epilogue == FV_GATED ? up : 0, outputs);
@@ -109,7 +109,7 @@ static void check_product_rows(const struct fv_kernels *t, size_t rows, size_t i
 
 // A feed-forward network: rows in parts, and the two products that it is.
 static void check_ffn_rows(const struct fv_kernels *t, size_t inputs, size_t hidden, size_t outputs) {
-    group = (size_t)32 << below(4);
+    group = (size_t)32 << below(4), is_rotated = (int)below(2);
     for (int index = 0; index < TYPES; index++) {
         const int type = types[index];
         if (type == INT4 || type == EXACT) continue;
@@ -131,6 +131,7 @@ static void check_ffn_rows(const struct fv_kernels *t, size_t inputs, size_t hid
         struct fv_ffn f = {
             .a_stride = inputs, .inputs = inputs, .hidden = hidden, .outputs = outputs, .expand = expand.g.panels,
             .expand_bias = b1, .project = project.g.panels, .project_bias = b2, .y_stride = outputs, .group = group,
+            .is_rotated = is_rotated,
             .scratch = block(
                 type == INT8 ? t->ffn_q8_scratch(inputs, hidden, outputs, group)
                              : t->ffn_scratch(inputs, hidden, outputs)),
@@ -360,7 +361,7 @@ static void check_row_operations(const struct fv_kernels *t, size_t columns, siz
 static void check_products(const struct fv_kernels *t, size_t rows, size_t inputs, size_t outputs) {
     float *a = rows_of(rows * inputs, 1), *w = numbers(outputs * inputs, 1), *up = numbers(outputs * inputs, 1);
     float *clean = guarded(rows * outputs, 0), *dirty = guarded(rows * outputs, 0), *plain = guarded(rows * outputs, 0);
-    group = (size_t)32 << below(4);
+    group = (size_t)32 << below(4), is_rotated = (int)below(2);
     for (int index = 0; index < TYPES * 2; index++) {
         const int type = types[index / 2], gated = index % 2;
         struct product p = product(t, type, a, rows, inputs, w, gated ? up : 0, outputs);

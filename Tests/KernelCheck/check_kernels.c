@@ -23,7 +23,7 @@ static void check_gemm(const struct fv_kernels *t, size_t rows, size_t inputs, s
         if (variant == 7) g.epilogue = FV_GATED;
         if (variant == 8) g.activation = FV_COARSE_GELU;
         static const int types[] = {FV_FLOAT32, FV_BFLOAT16, INT8, INT4, EXACT};
-        group = (size_t)32 << below(4);
+        group = (size_t)32 << below(4), is_rotated = (int)below(2);
         for (int index = 0; index < 5; index++) {
             const int type = types[index];
             const float *fill = g.epilogue == FV_ADD ? start : 0, *second = variant == 7 ? up : 0;
@@ -46,7 +46,7 @@ static void check_ffn(const struct fv_kernels *t, size_t rows, size_t inputs, si
     float *b1 = numbers(hidden, 1), *b2 = numbers(outputs, 1), *scale = numbers(outputs, 1);
     float *start = numbers(rows * outputs, 1);
     static const int types[] = {FV_FLOAT32, FV_BFLOAT16, INT8};
-    group = (size_t)32 << below(4);
+    group = (size_t)32 << below(4), is_rotated = (int)below(2);
     for (int index = 0; index < 3; index++) {
         const int type = types[index];
         float *results[2];
@@ -65,7 +65,7 @@ static void check_ffn(const struct fv_kernels *t, size_t rows, size_t inputs, si
                 .scratch = block(
                     integers ? table->ffn_q8_scratch(inputs, hidden, outputs, group)
                              : table->ffn_scratch(inputs, hidden, outputs)),
-                .group = group,
+                .group = group, .is_rotated = is_rotated,
             };
             for (size_t row = 0; row < rows; row += step) {
                 f.a = a + row * inputs;

@@ -112,6 +112,7 @@ void compare(
 }
 
 size_t group;
+int is_rotated;
 int weight_limit;
 
 static void *packed_integers(
@@ -169,7 +170,7 @@ void run_gemm(const struct fv_kernels *t, struct fv_gemm g, const float *w, cons
         g.group = group;
         pitch = t->quantised_pitch(g.inputs, group);
         integers = edge(g.rows * pitch);
-        const struct fv_quantise q = {g.a, g.a_stride, g.rows, g.inputs, group, integers};
+        const struct fv_quantise q = {g.a, g.a_stride, g.rows, g.inputs, group, is_rotated, integers};
         t->quantise(&q);
     }
     for (size_t row = 0; row < g.rows; row += t->row_block) {

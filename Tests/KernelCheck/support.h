@@ -14,6 +14,8 @@ extern uint64_t state;
 extern int failures, checks;
 /// Inputs per group of the quantised check that runs.
 extern size_t group;
+/// Whether its inputs are.
+extern int is_rotated;
 /// Of the table that is checked: the reference takes the same integers.
 extern int weight_limit;
 

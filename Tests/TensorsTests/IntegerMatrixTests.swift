@@ -140,7 +140,7 @@ import Testing
         ) -> PanelLayout? {
             PanelLayout(
                 outputs: outputs, inputs: inputs, isGated: false, format: format, hasMinima: false,
-                panelWidth: width, weightLimit: limit, weightZero: zero ?? limit + 1)
+                isRotated: false, panelWidth: width, weightLimit: limit, weightZero: zero ?? limit + 1)
         }
         let good = try #require(layout(width: width))
         let storage = try Storage(byteCount: good.byteCount + 64)

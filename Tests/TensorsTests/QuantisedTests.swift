@@ -30,7 +30,29 @@ import Testing
         return [.int8(group: group), .int4(group: group)]
     }
 
-    /// Weights [outputs, inputs] that a format holds exactly.
+    /// Rows of `inputs` numbers times a Hadamard matrix, by its definition: entry (i, j) is −1 to the power of the ones that
+    /// i and j have in common. Blocks of 64 numbers of each group, or of 32 where there are no more; what is left stays.
+    static func rotated(_ x: [Float], inputs: Int, group: Int) -> [Float] {
+        var result = x
+        for row in stride(from: 0, to: x.count, by: inputs) {
+            for first in stride(from: 0, to: inputs, by: group) {
+                let end = min(first + group, inputs)
+                var at = first
+                while end - at >= 32 {
+                    let block = group >= 64 && end - at >= 64 ? 64 : 32
+                    for i in 0..<block {
+                        result[row + at + i] = (0..<block).reduce(0) { sum, j in
+                            sum + (i & j).nonzeroBitCount.signed * x[row + at + j]
+                        }
+                    }
+                    at += block
+                }
+            }
+        }
+        return result
+    }
+
+    /// Weights [outputs, inputs] that a format holds exactly: integers, rotated back.
     static func exact(
         _ s: Shape, _ format: WeightFormat, _ compute: Compute, _ random: inout Random
     ) throws -> [Float] {
@@ -52,7 +74,7 @@ import Testing
                 weights[output * s.inputs + place] = scale * Float(top)
             }
         }
-        return weights
+        return rotated(weights, inputs: s.inputs, group: group)
     }
 
     static func product(_ x: [Float], _ w: [Float], _ s: Shape) -> [Sum] {
@@ -220,6 +242,27 @@ import Testing
         #expect(normalisedError(output.values, others) < 6e-4, "seed \(random.seed)")
     }
 
+    /// The numbers beside a large one would be lost in its steps if they were not spread over each other.
+    @Test("a channel a hundred times as large as the others costs their products little")
+    func largeChannel() throws {
+        var random = Random()
+        let s = Shape(rows: 16, inputs: 512, outputs: 64)
+        var x = random.floats(s.rows * s.inputs)
+        var w = random.floats(s.outputs * s.inputs)
+        // As networks have it, such a channel counts as much as any other.
+        for row in 0..<s.rows { x[row * s.inputs + 70] *= 100 }
+        for output in 0..<s.outputs { w[output * s.inputs + 70] /= 100 }
+        let expected = Self.product(x, w, s)
+        for set in InstructionSet.available {
+            let compute = try Compute(threads: 1, instructionSet: set)
+            let packed = try PackedMatrix(
+                Tensor(w, shape: [s.outputs, s.inputs]), format: .int8(group: 128), compute: compute)
+            let output = Guarded(s.rows, s.outputs)
+            compute.linear(Guarded(s.rows, s.inputs, values: x).matrix, packed, into: output.matrix)
+            #expect(normalisedError(output.values, expected) < 8e-3, "\(set) seed \(random.seed)")
+        }
+    }
+
     @Test("zeros stay zeros, and what is not finite shows")
     func specialValues() throws {
         var random = Random()
@@ -250,4 +293,9 @@ import Testing
             }
         }
     }
+}
+
+extension Int {
+    /// 1 for an even number, −1 for an odd one.
+    fileprivate var signed: Float { isMultiple(of: 2) ? 1 : -1 }
 }

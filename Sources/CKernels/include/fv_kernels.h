@@ -61,13 +61,15 @@ struct fv_gemm {
     int has_minima;
 };
 
-/// Rows of x as integers of −127 … 127 with a scale and a sum per group, `quantised_pitch` bytes each.
+/// Rows of x as integers of −127 … 127 with a scale and a sum per group, `quantised_pitch` bytes each, for products with
+/// matrices that are rotated or not (fv_quantised.h).
 struct fv_quantise {
     const float *_Nonnull x;
     size_t x_stride;
     size_t rows;
     size_t inputs;
     size_t group;
+    int is_rotated;
     void *_Nonnull target;
 };
 
@@ -91,8 +93,9 @@ struct fv_ffn {
     float *_Nonnull y;
     size_t y_stride;
     void *_Nullable scratch;
-    /// For quantised panels only: inputs per group, which divides 256.
+    /// For quantised panels only: inputs per group, which divides 256, and whether both matrices are rotated.
     size_t group;
+    int is_rotated;
 };
 
 /// Depthwise k×k convolution, NHWC, zero padding k/2: 2 · k² per output number.

@@ -11,6 +11,9 @@
 /// Inputs per 32-bit lane: what `vpdpbusd`, or `vpmaddubsw` with `vpmaddwd`, multiply and add at once.
 enum { FV_QUANTUM_STEP = 4 };
 
+/// Inputs that are rotated together.
+enum { FV_ROTATED_BLOCK = 64 };
+
 /// Inputs of the largest group.
 enum { FV_LARGEST_GROUP = 256 };
 
@@ -29,6 +32,11 @@ enum { FV_LARGEST_GROUP = 256 };
 ///     step, 4 bits:  byte (j, i) = q[j][k+i] | q[j][k+4+i] << 4, i < 4             4 · nr bytes, 8 inputs
 ///
 /// Groups are multiples of 32 inputs.
+///
+/// Rotated matrices: one step for a group loses all small numbers beside a large one, in activations above all, so a
+/// group's inputs are spread over each other first, weights and activations alike: both are multiplied with a Hadamard
+/// matrix H (entries ±1, H·H = n·1, so W·x = (W·H/n)·(H·x); the idea of QuaRot, arXiv 2404.00456). Blocks of
+/// FV_ROTATED_BLOCK inputs, or half of that where a group has no more or no more are left; fewer stay as they are.
 /// Bytes that the first `inputs` inputs of a panel take: whole groups, or all inputs.
 size_t fv_quantised_panel_bytes(
     size_t inputs, size_t group, int bits, int has_minima, size_t nr);
@@ -51,7 +59,7 @@ struct fv_quantised_pack {
     float *_Nonnull scratch;
 };
 
-/// Quantises and packs a range of panels, symmetrically (no minima). 8 bits: the largest weight of a group
+/// Quantises and packs a range of panels, symmetrically (no minima) and rotated. 8 bits: the largest weight of a group
 /// becomes ±weight_limit. 4 bits: of several scales the one with the smallest squared error.
 /// `seen` as in fv_pack.h.
 void fv_quantised_pack_panels(const struct fv_quantised_pack *_Nonnull pack, struct fv_seen *_Nonnull seen);
@@ -101,6 +109,7 @@ struct fv_quantised_unpack {
     size_t group;
     int has_minima;
     int is_gated;
+    int is_rotated;
     size_t outputs;
     size_t inputs;
     size_t panel_width;

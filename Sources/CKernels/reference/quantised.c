@@ -26,24 +26,30 @@ size_t fv_quantised_pitch_scalar(size_t inputs, size_t group) {
     return value_bytes(inputs) + (inputs + group - 1) / group * sizeof(struct group);
 }
 
-static void quantise_row(const float *x, size_t inputs, size_t group, char *row) {
+static void quantise_row(const float *x, size_t inputs, size_t group, int is_rotated, char *row) {
     int8_t *values = (int8_t *)row;
     struct group *groups = (struct group *)(row + value_bytes(inputs));
     for (size_t k = inputs; k < value_bytes(inputs); k++) values[k] = 0;
+    float rotated[FV_LARGEST_GROUP];
     for (size_t first = 0; first < inputs; first += group) {
-        const size_t end = inputs - first < group ? inputs : first + group;
+        const size_t count = inputs - first < group ? inputs - first : group;
+        memcpy(rotated, x + first, count * 4);
+        for (size_t k = 0, block; is_rotated && k < count; k += block) {
+            block = fv_rotated_block(count - k, group);
+            fv_rotate(rotated + k, block);
+        }
         float top = 0;
-        for (size_t k = first; k < end; k++) {
-            const float size = __builtin_fabsf(x[k]);
+        for (size_t k = 0; k < count; k++) {
+            const float size = __builtin_fabsf(rotated[k]);
             if (size > top || size != size) top = size; // NaN stays
         }
         const float factor = fv_quantising_factor(top);
         struct group *g = groups++;
         *g = (struct group){fv_quantised_scale(top), 0};
-        for (size_t k = first; k < end; k++) {
-            const float q = __builtin_rintf(x[k] * factor);
-            values[k] = (int8_t)(q > LIMIT ? LIMIT : q > -LIMIT ? q : -LIMIT); // also for NaN
-            g->sum += values[k];
+        for (size_t k = 0; k < count; k++) {
+            const float q = __builtin_rintf(rotated[k] * factor);
+            values[first + k] = (int8_t)(q > LIMIT ? LIMIT : q > -LIMIT ? q : -LIMIT); // also for NaN
+            g->sum += values[first + k];
         }
     }
 }
@@ -51,7 +57,7 @@ static void quantise_row(const float *x, size_t inputs, size_t group, char *row)
 void fv_quantise_scalar(const struct fv_quantise *q) {
     const size_t pitch = fv_quantised_pitch_scalar(q->inputs, q->group);
     for (size_t row = 0; row < q->rows; row++) {
-        quantise_row(q->x + row * q->x_stride, q->inputs, q->group, (char *)q->target + row * pitch);
+        quantise_row(q->x + row * q->x_stride, q->inputs, q->group, q->is_rotated, (char *)q->target + row * pitch);
     }
 }
 
@@ -104,14 +110,14 @@ void fv_ffn_q8_scalar(const struct fv_ffn *f) {
     float *hidden = (float *)(row + pitch);
     char *middle = (char *)(hidden + f->hidden);
     for (size_t i = 0; i < f->rows; i++) {
-        quantise_row(f->a + i * f->a_stride, f->inputs, f->group, row);
+        quantise_row(f->a + i * f->a_stride, f->inputs, f->group, f->is_rotated, row);
         const struct fv_gemm expand = {
             .a = f->a, .quantised = row, .rows = 1, .inputs = f->inputs, .panels = f->expand,
             .panel_count = (f->hidden + NR - 1) / NR, .outputs = f->hidden, .y = hidden, .group = f->group,
             .bias = f->expand_bias, .epilogue = FV_STORE, .activation = FV_COARSE_GELU,
         };
         gemm(&expand, 8);
-        quantise_row(hidden, f->hidden, f->group, middle);
+        quantise_row(hidden, f->hidden, f->group, f->is_rotated, middle);
         const struct fv_gemm project = {
             .a = f->a, .quantised = middle, .rows = 1, .inputs = f->hidden, .panels = f->project,
             .panel_count = (f->outputs + NR - 1) / NR, .outputs = f->outputs, .y = f->y + i * f->y_stride,

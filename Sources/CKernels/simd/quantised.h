@@ -11,6 +11,8 @@
 // Activations are −127 … 127. A weight of "8 bits" has WEIGHT_LIMIT as its largest size, which the vector file sets
 // to what its multiplication of unsigned with signed bytes takes without overflow.
 
+#include "rotation.h"
+
 enum { STEP = FV_QUANTUM_STEP };
 
 struct q_group {
@@ -39,12 +41,16 @@ static size_t FV_NAME(quantised_pitch)(size_t inputs, size_t group) {
     return (q_value_bytes(inputs) + (inputs + group - 1) / group * sizeof(struct q_group) + 63) / 64 * 64;
 }
 
-// Integers of one group, and zeros after them up to 4·W.
-INLINE struct q_group quantise_group(const float *x, size_t count, int8_t *target) {
-    const size_t whole = count / W * W, rest = count - whole;
+INLINE VI largest_sizes(const float *x, size_t count) {
+    const size_t whole = count / W * W;
     VI largest = vi_zero();
     for (size_t i = 0; i < whole; i += W) largest = vi_max(largest, v_size_bits(v_load(x + i)));
-    if (rest) largest = vi_max(largest, v_size_bits(v_load_part(x + whole, rest)));
+    return count > whole ? vi_max(largest, v_size_bits(v_load_part(x + whole, count - whole))) : largest;
+}
+
+// Integers of one group, and zeros after them up to 4·W.
+INLINE struct q_group quantise_group(const float *x, size_t count, VI largest, int8_t *target) {
+    const size_t rest = count % W;
     const int32_t bits = vi_largest(largest);
     float top;
     __builtin_memcpy(&top, &bits, 4);
@@ -63,18 +69,25 @@ INLINE struct q_group quantise_group(const float *x, size_t count, int8_t *targe
     return (struct q_group){fv_quantised_scale(top), vi_sum(sums)};
 }
 
-static void quantise_row(const float *x, size_t inputs, size_t group, char *row) {
+static void quantise_row(const float *x, size_t inputs, size_t group, int is_rotated, char *row) {
     int8_t *values = (int8_t *)row;
     struct q_group *groups = (struct q_group *)(row + q_value_bytes(inputs));
+    _Alignas(64) float rotated[FV_LARGEST_GROUP];
     for (size_t k = 0; k < inputs; k += group) {
-        *groups++ = quantise_group(x + k, inputs - k < group ? inputs - k : group, values + k);
+        const size_t count = inputs - k < group ? inputs - k : group;
+        if (is_rotated) {
+            const VI largest = rotate_group(x + k, count, group, rotated);
+            *groups++ = quantise_group(rotated, count, largest, values + k);
+        } else {
+            *groups++ = quantise_group(x + k, count, largest_sizes(x + k, count), values + k);
+        }
     }
 }
 
 static void FV_NAME(quantise)(const struct fv_quantise *q) {
     const size_t pitch = FV_NAME(quantised_pitch)(q->inputs, q->group);
     for (size_t row = 0; row < q->rows; row++) {
-        quantise_row(q->x + row * q->x_stride, q->inputs, q->group, (char *)q->target + row * pitch);
+        quantise_row(q->x + row * q->x_stride, q->inputs, q->group, q->is_rotated, (char *)q->target + row * pitch);
     }
 }
 
@@ -280,7 +293,7 @@ INLINE void ffn_quantised(const struct fv_ffn *f, q_tile_function *tile_function
     char *a = f->scratch, *middle = a + tiles * tile_rows * pitch;
     float *hidden = (float *)(middle + tiles * tile_rows * middle_pitch), *sums = hidden + tiles * tile_rows * HIDDEN_Q;
     for (size_t row = 0; row < f->rows; row++) {
-        quantise_row(f->a + row * f->a_stride, f->inputs, f->group, a + row * pitch);
+        quantise_row(f->a + row * f->a_stride, f->inputs, f->group, f->is_rotated, a + row * pitch);
     }
     const struct fv_gemm output = {
         .a = f->a, .panels = f->project, .outputs = f->outputs, .y = f->y, .y_stride = f->y_stride,
@@ -305,7 +318,7 @@ INLINE void ffn_quantised(const struct fv_ffn *f, q_tile_function *tile_function
             }
         }
         for (size_t row = 0; row < f->rows; row++) {
-            quantise_row(hidden + row * HIDDEN_Q, depth, f->group, middle + row * middle_pitch);
+            quantise_row(hidden + row * HIDDEN_Q, depth, f->group, f->is_rotated, middle + row * middle_pitch);
         }
         const size_t offset = q_panel_bytes(h, f->group, 8, 0);
         for (size_t panel = 0; panel < panels; panel++) {

@@ -11,6 +11,10 @@
 #undef _mm512_dpbusd_epi32
 #undef _mm512_madd_epi16
 #undef _mm512_cvtps_pd
+#undef _mm512_permute_ps
+#undef _mm512_shuffle_f32x4
+#define _mm512_permute_ps gap_permute_ps
+#define _mm512_shuffle_f32x4 gap_shuffle_f32x4
 #define _mm512_cvtps_pd gap_cvtps_pd
 #define _mm512_cvtepi32_ps gap_cvtepi32_ps
 #define _mm512_cvtepu8_epi16 gap_cvtepu8_epi16
@@ -34,6 +38,20 @@ static inline void gap_mask_storeu_ps(float *p, __mmask16 mask, __m512 x) {
     for (int i = 0; i < 16; i++) {
         if (mask >> i & 1) p[i] = lanes[i];
     }
+}
+// Within each four lanes; and four lanes at once, the lower two fours from a, the upper ones from b.
+static inline __m512 gap_permute_ps(__m512 x, int control) {
+    float from[16], to[16];
+    _mm512_storeu_ps(from, x);
+    for (int i = 0; i < 16; i++) to[i] = from[i / 4 * 4 + (control >> i % 4 * 2 & 3)];
+    return _mm512_loadu_ps(to);
+}
+static inline __m512 gap_shuffle_f32x4(__m512 a, __m512 b, int control) {
+    float from[2][16], to[16];
+    _mm512_storeu_ps(from[0], a);
+    _mm512_storeu_ps(from[1], b);
+    for (int i = 0; i < 16; i++) to[i] = from[i / 8][(control >> i / 4 * 2 & 3) * 4 + i % 4];
+    return _mm512_loadu_ps(to);
 }
 // Nearest even; what does not fit becomes the smallest integer.
 static inline __m512i gap_cvtps_epi32(__m512 x) {

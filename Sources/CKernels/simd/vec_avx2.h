@@ -87,6 +87,13 @@ INLINE void v_interleave(V a, V b, V *low, V *high) {
     *high = _mm256_permute2f128_ps(even, odd, 0x31);
 }
 
+// Numbers that are 1, 2, 4 … W/2 apart replaced by their sum and their difference, stage by stage.
+INLINE V v_rotate(V x) {
+    x = _mm256_fmadd_ps(x, _mm256_setr_ps(1, -1, 1, -1, 1, -1, 1, -1), _mm256_permute_ps(x, 0xB1));
+    x = _mm256_fmadd_ps(x, _mm256_setr_ps(1, 1, -1, -1, 1, 1, -1, -1), _mm256_permute_ps(x, 0x4E));
+    return _mm256_fmadd_ps(x, _mm256_setr_ps(1, 1, 1, 1, -1, -1, -1, -1), _mm256_permute2f128_ps(x, x, 0x01));
+}
+
 // Bit i is set where x[i] > bound[i], so not for NaN.
 INLINE uint32_t v_above(V x, V bound) {
     return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(x, bound, _CMP_GT_OQ));

@@ -85,6 +85,15 @@ INLINE void v_interleave(V a, V b, V *low, V *high) {
     *high = _mm512_permutex2var_ps(a, second, b);
 }
 
+// 1 where bit i of `minus` is not set, else −1.
+INLINE V v_signs(__mmask16 minus) { return _mm512_mask_blend_ps(minus, _mm512_set1_ps(1), _mm512_set1_ps(-1)); }
+INLINE V v_rotate(V x) {
+    x = _mm512_fmadd_ps(x, v_signs(0xAAAA), _mm512_permute_ps(x, 0xB1));
+    x = _mm512_fmadd_ps(x, v_signs(0xCCCC), _mm512_permute_ps(x, 0x4E));
+    x = _mm512_fmadd_ps(x, v_signs(0xF0F0), _mm512_shuffle_f32x4(x, x, 0xB1));
+    return _mm512_fmadd_ps(x, v_signs(0xFF00), _mm512_shuffle_f32x4(x, x, 0x4E));
+}
+
 INLINE uint32_t v_above(V x, V bound) { return _mm512_cmp_ps_mask(x, bound, _CMP_GT_OQ); }
 typedef struct {
     __m512i half[2];

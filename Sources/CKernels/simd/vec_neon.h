@@ -81,6 +81,18 @@ INLINE float32x4_t exp2_half(float32x4_t n) {
 }
 FV_UNARY(v_exp2, V, exp2_half, V)
 
+INLINE float32x4_t rotate_half(float32x4_t x) {
+    static const uint32_t odd[4] = {0, ~0u, 0, ~0u}, upper[4] = {0, 0, ~0u, ~0u};
+    const float32x4_t one = vrev64q_f32(x);
+    x = vbslq_f32(vld1q_u32(odd), vsubq_f32(one, x), vaddq_f32(x, one));
+    const float32x4_t two = vextq_f32(x, x, 2);
+    return vbslq_f32(vld1q_u32(upper), vsubq_f32(two, x), vaddq_f32(x, two));
+}
+INLINE V v_rotate(V x) {
+    const float32x4_t low = rotate_half(x.val[0]), high = rotate_half(x.val[1]);
+    return (V){{vaddq_f32(low, high), vsubq_f32(low, high)}};
+}
+
 INLINE VI v_load_words(const void *p) {
     const uint8_t *bytes = p; // panels of integers are aligned to bytes only
     return (VI){{vreinterpretq_s32_u8(vld1q_u8(bytes)), vreinterpretq_s32_u8(vld1q_u8(bytes + 16))}};

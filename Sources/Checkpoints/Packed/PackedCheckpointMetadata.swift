@@ -10,7 +10,7 @@ internal import Tensors
 /// ```
 /// "format": "fastvlm-packed", "version": "1", "precision": "int4", "panel_width": "16", "weight_limit": "63",
 /// "weight_zero": "64",
-/// "fastvlm.decoder.layers.0.attention.query.weight": "bits=4 group=64 minima=0 shape=896x896"
+/// "fastvlm.decoder.layers.0.attention.query.weight": "bits=4 group=64 minima=0 rotated=1 shape=896x896"
 /// ```
 struct PackedCheckpointMetadata: Sendable {
     static let namePrefix = "fastvlm."
@@ -70,6 +70,7 @@ struct PackedCheckpointMetadata: Sendable {
     /// The metadata of a packed tensor.
     static func description(_ layout: PanelLayout, shape: [Int]) -> String {
         "bits=\(layout.format.bits) group=\(layout.format.group ?? 0) minima=\(layout.hasMinima ? 1 : 0) "
+            + "rotated=\(layout.isRotated ? 1 : 0) "
             + "shape=\(shape.map(String.init).joined(separator: "x"))"
     }
 
@@ -97,7 +98,7 @@ struct PackedCheckpointMetadata: Sendable {
         var fields: [Substring: Substring] = [:]
         for field in text.split(separator: " ") {
             let parts = field.split(separator: "=", maxSplits: 1)
-            guard parts.count == 2, ["bits", "group", "minima", "shape"].contains(parts[0]) else {
+            guard parts.count == 2, ["bits", "group", "minima", "rotated", "shape"].contains(parts[0]) else {
                 throw invalid("\"\(field)\" in \"\(text)\" means nothing")
             }
             if let other = fields.updateValue(parts[1], forKey: parts[0]), other != parts[1] {
@@ -112,6 +113,10 @@ struct PackedCheckpointMetadata: Sendable {
         guard fields["minima"] == "0" || fields["minima"] == "1" else {
             throw invalid("minima is \(fields["minima"] ?? "missing") in \"\(text)\", expected 0 or 1")
         }
+        // Files of before there was such a thing say nothing of it.
+        guard [nil, "0", "1"].contains(fields["rotated"]) else {
+            throw invalid("rotated is \(fields["rotated"] ?? "") in \"\(text)\", expected 0 or 1")
+        }
         let shape = (fields["shape"] ?? "").split(separator: "x").map { Int($0) ?? 0 }
         let isPair = name.hasSuffix(Self.pair)
         guard let group = fields["group"].flatMap({ Int($0) }), shape.count == 2 || shape.count == 4,
@@ -119,8 +124,8 @@ struct PackedCheckpointMetadata: Sendable {
             let layout = PanelLayout(
                 outputs: shape[0], inputs: shape[1], isGated: isPair,
                 format: fields["bits"] == "4" ? .int4(group: group) : .int8(group: group),
-                hasMinima: fields["minima"] == "1", panelWidth: panelWidth, weightLimit: weightLimit,
-                weightZero: weightZero)
+                hasMinima: fields["minima"] == "1", isRotated: fields["rotated"] == "1",
+                panelWidth: panelWidth, weightLimit: weightLimit, weightZero: weightZero)
         else { throw invalid("cannot be packed as \"\(text)\"") }
         guard stored.dataType == .uint8, stored.byteCount == layout.byteCount else {
             throw invalid(
