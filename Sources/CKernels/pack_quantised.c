@@ -51,34 +51,68 @@ static void see(struct fv_seen *seen, size_t output, float scale, float minimum,
     if (filled && seen->filled <= output) seen->filled = output + 1;
 }
 
+// The integers of a group with a scale, each rounding error divided among the weights after it in its block as the factors
+// say. w: [count] from the group's first input on, with `after` more weights behind it in its last block.
+static void quantise_with_feedback(
+    float *w, size_t count, size_t after, size_t first, float scale, int low, int high, const float *factors,
+    int8_t *q) {
+    enum { BLOCK = FV_FEEDBACK_BLOCK };
+    const float inverse = scale != 0 ? 1 / scale : 0;
+    for (size_t k = 0; k < count; k++) {
+        const size_t at = (first + k) % BLOCK, left = count + after - k, end = BLOCK - at < left ? BLOCK - at : left;
+        const float *row = factors + ((first + k) / BLOCK * BLOCK + at) * BLOCK + at;
+        float x = w[k] * inverse;
+        x = x < (float)high ? x : (float)high;
+        x = x > (float)low ? x : (float)low; // low for NaN
+        q[k] = (int8_t)__builtin_rintf(x);
+        const float error = (w[k] - scale * (float)q[k]) / row[0];
+        for (size_t i = 1; i < end; i++) w[k + i] -= error * row[i];
+    }
+}
+
 void fv_quantised_pack_panels(const struct fv_quantised_pack *p, struct fv_seen *seen) {
     const size_t nr = p->kernels->panel_width, half = p->second ? nr / 2 : nr;
     const int limit = p->kernels->weight_limit, zero = p->bits == 8 ? p->kernels->weight_zero : 8;
+    const int low = p->bits == 8 ? -limit : -8, high = p->bits == 8 ? limit : 7;
     const size_t bytes = fv_quantised_panel_bytes(p->inputs, p->group, p->bits, 0, nr);
     const size_t width = p->source_type == FV_FLOAT32 ? 4 : 2, unit = p->bits == 8 ? STEP : 2 * STEP;
+    // Whole groups and whole blocks.
+    const size_t stretch = p->group < FV_FEEDBACK_BLOCK ? FV_FEEDBACK_BLOCK : p->group;
     float *w = p->scratch;
-    int8_t *q = (int8_t *)(p->scratch + p->group);
+    int8_t *q = (int8_t *)(p->scratch + FV_LARGEST_GROUP);
     for (size_t panel = p->first_panel; panel < p->first_panel + p->panel_count; panel++) {
-        char *base = (char *)p->packed + panel * bytes;
-        for (size_t k = 0; k < p->inputs; k += p->group) {
-            const size_t count = p->inputs - k < p->group ? p->inputs - k : p->group;
-            const size_t padded = (count + unit - 1) / unit * unit;
+        char *start = (char *)p->packed + panel * bytes;
+        for (size_t k = 0; k < p->inputs; k += stretch) {
+            const size_t all = p->inputs - k < stretch ? p->inputs - k : stretch;
             for (size_t j = 0; j < nr; j++) {
                 const size_t output = panel * half + j % half;
-                float scale = 0;
-                memset(q, 0, padded);
-                if (output < p->outputs) {
+                const int is_there = output < p->outputs;
+                if (is_there) {
                     const char *source = j < half ? p->source : p->second;
                     fv_convert(
-                        source + (output * p->inputs + k) * width, p->source_type, w, FV_FLOAT32, count);
-                    rotate_weights(w, count, p->group);
-                    scale = p->kernels->quantise_weights(w, count, p->bits, limit, q);
-                    see(seen + (j >= half), output, scale, 0, scale != 0);
+                        source + (output * p->inputs + k) * width, p->source_type, w, FV_FLOAT32, all);
+                    for (size_t g = 0; g < all; g += p->group) {
+                        rotate_weights(w + g, all - g < p->group ? all - g : p->group, p->group);
+                    }
                 }
-                memcpy(base + 4 * j, &scale, 4);
-                place(q, padded, p->bits, zero, nr, (unsigned char *)base + 4 * nr + j * STEP);
+                for (size_t g = 0; g < all; g += p->group) {
+                    const size_t count = all - g < p->group ? all - g : p->group;
+                    const size_t padded = (count + unit - 1) / unit * unit;
+                    char *base = start + fv_quantised_panel_bytes(k + g, p->group, p->bits, 0, nr);
+                    float scale = 0;
+                    memset(q, 0, padded);
+                    if (is_there) {
+                        scale = p->kernels->quantise_weights(w + g, count, p->bits, limit, q);
+                        if (p->feedback) {
+                            quantise_with_feedback(
+                                w + g, count, all - g - count, k + g, scale, low, high, p->feedback, q);
+                        }
+                        see(seen + (j >= half), output, scale, 0, scale != 0);
+                    }
+                    memcpy(base + 4 * j, &scale, 4);
+                    place(q, padded, p->bits, zero, nr, (unsigned char *)base + 4 * nr + j * STEP);
+                }
             }
-            base += 4 * nr + padded * nr * STEP / unit;
         }
     }
 }

@@ -93,6 +93,11 @@ public struct CheckpointReport: Sendable, Hashable, Codable, CustomStringConvert
     public let sampling: Sampling?
     /// Stored tensors that nothing uses.
     public let ignoredTensors: [String]
+    /// Bits that 8-bit weights of a quantised checkpoint really have: 7 where it was written on a processor without VNNI.
+    /// nil for other checkpoints.
+    public let bitsOfInt8: Int?
+    /// What rounding changed in the decoder of a quantised checkpoint, most first.
+    public let quantizationErrors: [QuantizationError]
     /// Values assumed, contradictions that change nothing, and what else is worth a look.
     public let remarks: [String]
 
@@ -142,6 +147,8 @@ public struct CheckpointReport: Sendable, Hashable, Codable, CustomStringConvert
         tiedEmbeddings = configuration.text.tiedEmbeddings
         ignoredTensors = inspection.ignoredTensors
         endOfSequenceIDs = configuration.endOfSequenceIDs
+        bitsOfInt8 = inspection.packing?.bitsOfInt8
+        quantizationErrors = QuantizationError.sorted(inspection.packing?.errors ?? [:])
         var remarks = inspection.oddities.map(\.description)
         switch sampling {
         case .success(let defaults):
@@ -187,6 +194,12 @@ public struct CheckpointReport: Sendable, Hashable, Codable, CustomStringConvert
                 + (endOfSequenceIDs.isEmpty
                     ? "no end token" : "ends at \(endOfSequenceIDs.map(String.init).joined(separator: ", "))")
                 + (sampling?.summary ?? ""))
+        if let bitsOfInt8 {
+            lines.append("integers     8-bit weights have \(bitsOfInt8) bits")
+        }
+        if let summary = QuantizationError.summary(quantizationErrors) {
+            lines.append("rounding     changes " + summary)
+        }
         if !ignoredTensors.isEmpty { lines.append("unused       \(ignoredTensors.count) stored tensors") }
         lines += remarks.map { "note         \($0)" }
         return lines.joined(separator: "\n")

@@ -21,7 +21,7 @@ public struct ModelSource: Sendable, Hashable {
     let place: Place
 
     /// A checkpoint folder in one of the published layouts (Apple, Hugging Face, MLX), or written by
-    /// ``VisionLanguageModel/quantize(_:to:precision:threads:progress:)``. `models--org--name` of a Hugging Face cache
+    /// ``VisionLanguageModel/quantize(_:to:precision:calibration:threads:progress:)``. `models--org--name` of a Hugging Face cache
     /// stands for the snapshot that its `refs/main` names.
     ///
     /// The weight files are mapped, not copied. While a model loads, its files must not be written to: a change is found

@@ -13,13 +13,15 @@ package struct VisionLanguageNetwork: Sendable {
 
     /// Packs every weight of a checkpoint.
     /// - Parameters:
-    ///   - recorder: told every matrix of integers
+    ///   - recorder: receives every packed matrix
+    ///   - feedback: how rounding errors of the decoder's integers are made up for, by canonical name
     ///   - progress: told the fraction done, 0...1; may throw to stop loading
     /// - Throws: `CheckpointError` naming the tensor that is missing, has the wrong shape or holds NaN or infinity;
     ///   `TensorError`.
     package init(
         _ source: any WeightSource, configuration: ModelConfiguration, precision: Precision,
-        compute: Compute, recorder: PanelRecorder? = nil, progress: (Double) throws -> Void = { _ in }
+        compute: Compute, recorder: PanelRecorder? = nil, feedback: [String: ErrorFeedback] = [:],
+        progress: (Double) throws -> Void = { _ in }
     ) throws {
         let findings = LoadFindings()
         let loader = WeightLoader(
@@ -36,7 +38,7 @@ package struct VisionLanguageNetwork: Sendable {
         decoder = try Decoder(
             WeightLoader(
                 source, format: precision.textFormat, compute: compute, recorder: recorder,
-                findings: findings),
+                findings: findings, feedback: feedback),
             configuration: configuration.text,
             maximumPositions: configuration.maximumSequenceLength
         ) { fraction in
@@ -74,7 +76,7 @@ extension Precision {
     }
 
     /// The decoder, which is read whole for every token.
-    var textFormat: WeightFormat {
+    package var textFormat: WeightFormat {
         switch self {
         case .float32: .float32
         case .bfloat16: .bfloat16

@@ -23,16 +23,18 @@ extension WeightSource {
     }
 }
 
-/// Collects the integer weights that loading packs, for whoever stores them.
+/// Collects the weights that loading packs, for whoever stores integers or watches products.
 package final class PanelRecorder: Sendable {
     private let found = Mutex<[String: PackedPanels]>([:])
 
     package init() {}
 
-    /// By canonical name of the matrix, or of the first of a gated pair.
-    package var panels: [String: PackedPanels] { found.withLock { $0 } }
+    /// All packed weights, by canonical name of the matrix, or of the first of a gated pair.
+    package var all: [String: PackedPanels] { found.withLock { $0 } }
+    /// Those that can be stored.
+    package var panels: [String: PackedPanels] { all.filter { $0.value.isStorable } }
 
-    func record(_ name: String, _ panels: PackedPanels?) {
+    func record(_ name: String, _ panels: PackedPanels) {
         found.withLock { $0[name] = panels }
     }
 }
@@ -69,17 +71,20 @@ package struct WeightLoader: Sendable {
     package let compute: Compute
     private let recorder: PanelRecorder?
     private let findings: LoadFindings?
+    /// Of products whose integers are chosen by it, by canonical name.
+    private let feedback: [String: ErrorFeedback]
     private var prefix = ""
 
     package init(
         _ source: any WeightSource, format: WeightFormat, compute: Compute, recorder: PanelRecorder? = nil,
-        findings: LoadFindings? = nil
+        findings: LoadFindings? = nil, feedback: [String: ErrorFeedback] = [:]
     ) {
         self.source = source
         self.format = format
         self.compute = compute
         self.recorder = recorder
         self.findings = findings
+        self.feedback = feedback
     }
 
     /// How small matrices are stored that many numbers depend on: never as integers.
@@ -141,14 +146,16 @@ package struct WeightLoader: Sendable {
     /// A linear layer `name.weight` [outputs, inputs], with `name.bias` [outputs] when the checkpoint has one.
     /// - Parameters:
     ///   - isSensitive: see ``sensitiveFormat``.
+    ///   - format: nil for the loader's own
     ///   - isFused: see ``matrix(_:shape:format:isFused:recordedAs:)``.
     package func linear(
-        _ name: String, outputs: Int, inputs: Int, isSensitive: Bool = false, isFused: Bool = false
+        _ name: String, outputs: Int, inputs: Int, isSensitive: Bool = false, format: WeightFormat? = nil,
+        isFused: Bool = false
     ) throws -> Linear {
         Linear(
             weight: try matrix(
                 name + ".weight", shape: [outputs, inputs],
-                format: isSensitive ? sensitiveFormat : format, isFused: isFused),
+                format: isSensitive ? sensitiveFormat : format ?? self.format, isFused: isFused),
             bias: contains(name + ".bias") ? try vector(name + ".bias", count: outputs) : nil)
     }
 
@@ -171,7 +178,7 @@ package struct WeightLoader: Sendable {
         let shape = [outputs, inputs]
         let weight = try packedGated(gate, up, shape: shape)
         for (seen, name) in zip(weight.seen, [gate, up]) { try check(seen, of: name) }
-        recorder?.record(prefix + gate, weight.storable)
+        recorder?.record(prefix + gate, weight.panels)
         return weight
     }
 
@@ -186,7 +193,8 @@ package struct WeightLoader: Sendable {
         default: break
         }
         return try PackedGatedMatrix(
-            gate: tensor(gate, shape: shape), up: tensor(up, shape: shape), format: format, compute: compute)
+            gate: tensor(gate, shape: shape), up: tensor(up, shape: shape), format: format,
+            feedback: feedback[prefix + gate], compute: compute)
     }
 
     /// A matrix [outputs, inputs] (further extents are 1) in a format.
@@ -202,7 +210,7 @@ package struct WeightLoader: Sendable {
     ) throws -> PackedMatrix {
         let weight = try packed(name, shape: shape, format: format, isFused: isFused)
         try check(weight.seen, of: name)
-        recorder?.record(prefix + (other ?? name), weight.storable)
+        recorder?.record(prefix + (other ?? name), weight.panels)
         return weight
     }
 
@@ -211,7 +219,8 @@ package struct WeightLoader: Sendable {
     ) throws -> PackedMatrix {
         switch try source.matrix(prefix + name, shape: shape) {
         case .numbers(let values):
-            return try PackedMatrix(values, format: format, compute: compute)
+            return try PackedMatrix(
+                values, format: format, feedback: feedback[prefix + name], compute: compute)
         case .integers(let weight)
         where !isFused && keepsIntegers(weight.bits, as: format):
             return try PackedMatrix(weight, compute: compute)

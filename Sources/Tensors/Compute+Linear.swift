@@ -64,6 +64,7 @@ extension Compute {
     ) {
         precondition(x.columns == inputs && y.columns == outputs && x.rows == y.rows, "shapes do not agree")
         precondition(panels.layout.fits(self), "weights packed for another instruction set")
+        observer?.observe(x, panels)
         let isGated = epilogue == FV_GATED
         measured(
             isGated ? .gatedLinear : .linear, "\(x.rows) × \(inputs) → \(outputs)",

@@ -46,6 +46,8 @@ package struct Compute: @unchecked Sendable {
     let kernels: UnsafePointer<fv_kernels>
     /// Where operations write down what they took; nil outside of benchmarks.
     package private(set) var log: OperationLog?
+    /// Whom products show their inputs; nil except while a checkpoint is quantised.
+    package private(set) var observer: InputObserver?
     /// Where operations put what all threads read, such as quantised activations.
     private let scratch = SharedScratch()
     /// Raised when the system had no memory for an operation.
@@ -98,6 +100,13 @@ package struct Compute: @unchecked Sendable {
     package func recording(to log: OperationLog?) -> Compute {
         var copy = self
         copy.log = log
+        return copy
+    }
+
+    /// The same kernels and threads, with the inputs of products shown to `observer`.
+    package func observed(by observer: InputObserver?) -> Compute {
+        var copy = self
+        copy.observer = observer
         return copy
     }
 

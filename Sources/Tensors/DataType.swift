@@ -48,6 +48,11 @@ package enum WeightFormat: Sendable, Hashable {
         }
     }
 
+    /// 8 bits in place of 4, in the same groups.
+    package var finer: WeightFormat {
+        if case .int4(let group) = self { .int8(group: group) } else { self }
+    }
+
     package var bits: Int {
         switch self {
         case .float32: 32

@@ -5,16 +5,19 @@ internal import CKernels
 package struct PackedMatrix: Sendable {
     package var outputs: Int { panels.layout.outputs }
     package var inputs: Int { panels.layout.inputs }
-    let panels: PackedPanels
+    package let panels: PackedPanels
 
     /// - Parameters:
     ///   - weight: [outputs, inputs] (further dimensions of extent 1 are ignored), float32, float16 or
     ///     bfloat16. Pages of a mapped file are released once they are packed.
     ///   - format: how the packed weights are stored.
+    ///   - feedback: how rounding errors of integers are made up for; nil to round each weight by itself
     /// - Throws: `TensorError.unexpectedShape` or `.allocationFailed`.
-    package init(_ weight: Tensor, format: WeightFormat, compute: Compute) throws(TensorError) {
+    package init(
+        _ weight: Tensor, format: WeightFormat, feedback: ErrorFeedback? = nil, compute: Compute
+    ) throws(TensorError) {
         _ = try Self.extents(weight, what: "linear weight")
-        panels = try PackedPanels(weight, nil, format: format, compute: compute)
+        panels = try PackedPanels(weight, nil, format: format, feedback: feedback, compute: compute)
     }
 
     /// Takes over integers as somebody else quantised them, groups and all.
@@ -56,20 +59,23 @@ package struct PackedGatedMatrix: Sendable {
     /// Outputs of each of the two.
     package var outputs: Int { panels.layout.outputs }
     package var inputs: Int { panels.layout.inputs }
-    let panels: PackedPanels
+    package let panels: PackedPanels
 
     /// - Parameters:
     ///   - gate: [outputs, inputs].
     ///   - up: of the same shape and type.
+    ///   - feedback: as for ``PackedMatrix``
     /// - Throws: `TensorError.unexpectedShape` or `.allocationFailed`.
-    package init(gate: Tensor, up: Tensor, format: WeightFormat, compute: Compute) throws(TensorError) {
+    package init(
+        gate: Tensor, up: Tensor, format: WeightFormat, feedback: ErrorFeedback? = nil, compute: Compute
+    ) throws(TensorError) {
         _ = try PackedMatrix.extents(gate, what: "gate weight")
         guard up.shape == gate.shape, up.dataType == gate.dataType else {
             throw .unexpectedShape(
                 what: "up weight", expected: "\(gate.dataType.rawValue) \(gate.shape)",
                 got: "\(up.dataType.rawValue) \(up.shape)")
         }
-        panels = try PackedPanels(gate, up, format: format, compute: compute)
+        panels = try PackedPanels(gate, up, format: format, feedback: feedback, compute: compute)
     }
 
     /// Takes over integers as somebody else quantised them.

@@ -3,7 +3,12 @@ internal import Synchronization
 
 extension PackedPanels {
     /// Packs one matrix, or the two of a gated pair.
-    init(_ source: Tensor, _ second: Tensor?, format: WeightFormat, compute: Compute) throws(TensorError) {
+    init(
+        _ source: Tensor, _ second: Tensor?, format: WeightFormat, feedback: ErrorFeedback? = nil,
+        compute: Compute
+    ) throws(TensorError) {
+        precondition(
+            feedback?.fits(format, inputs: source.shape[1]) ?? true, "feedback for other weights")
         let cut = try Cut(
             PanelLayout(
                 outputs: source.shape[0], inputs: source.shape[1], isGated: second != nil, format: format,
@@ -16,12 +21,16 @@ extension PackedPanels {
         }
         let seen: [WeightsSeen]
         if let group = format.group {
+            let factors = try feedback.map { (feedback) throws(TensorError) in
+                try Tensor(feedback.factors, shape: [feedback.factors.count])
+            }
             let pack = fv_quantised_pack(
                 source: base, second: second?.bytes.baseAddress, source_type: sourceType,
                 bits: Int32(format.bits), group: group, outputs: source.shape[0], inputs: source.shape[1],
                 kernels: compute.kernels, first_panel: 0, panel_count: 0, packed: target,
-                scratch: cut.storage.floats)
-            seen = try cut.run(pack, on: compute, scratchBytes: 2 * group * 4) { part, scratch, seen in
+                scratch: cut.storage.floats,
+                feedback: factors?.bytes.baseAddress?.assumingMemoryBound(to: Float.self))
+            seen = try cut.run(pack, on: compute, scratchBytes: FV_PACK_SCRATCH * 4) { part, scratch, seen in
                 part.scratch = scratch.assumingMemoryBound(to: Float.self)
                 fv_quantised_pack_panels(&part, seen)
             }

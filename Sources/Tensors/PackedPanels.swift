@@ -42,6 +42,8 @@ package struct PackedPanels: Sendable {
     }
 
     var format: WeightFormat { layout.format }
+    /// Whether they can be stored, as integers can.
+    package var isStorable: Bool { format.group != nil }
     var byteCount: Int { layout.byteCount }
 
     /// Start of panel 0. Valid while the panels live.

@@ -12,7 +12,7 @@ public enum Precision: String, Sendable, Hashable, CaseIterable, Codable, Coding
     /// Weights in 8 bits (7 on processors without VNNI), quantised while loading; activations are quantised just before a
     /// product. About half the memory of `bfloat16`, a faster first token, twice the tokens per second.
     case int8
-    /// The decoder's layers in 4 bits, all else as with `int8`: less memory again and faster decoding, at a small loss of
+    /// The decoder's layers in 4 bits, keys and values where heads share them and all else as with `int8`: less memory again and faster decoding, at a small loss of
     /// quality.
     case int4
 }

@@ -4,13 +4,14 @@ import Testing
 
 @Suite("fastvlm quantize and bench")
 struct QuantizeTests {
-    @Test("A quantised checkpoint answers as --precision does, and is loaded as what it is")
+    @Test(
+        "A checkpoint quantised without calibration answers as --precision does, and is loaded as what it is")
     func quantise() throws {
         try Program.inFolder { folder in
             for precision in ["int8", "int4"] {
                 let target = folder.appending(path: precision).path
                 let made = try Program.run(
-                    ["quantize", Program.model, "-o", target, "--precision", precision])
+                    ["quantize", Program.model, "-o", target, "--precision", precision, "--no-calibration"])
                 #expect(made.status == 0 && made.text.isEmpty, "\(made.errors)")
                 #expect(made.errors.contains("packed, \(precision)"))
                 let question = ["describe", Program.image, "What is this?", "--max-tokens", "6", "--json"]
@@ -32,6 +33,49 @@ struct QuantizeTests {
         }
         let wrong = try Program.run(["quantize", Program.model, "-o", "x", "--precision", "float32"])
         #expect(wrong.status == 64)
+    }
+
+    @Test(
+        "Calibration makes errors smaller, whatever it is done with, is the same in every run, and is reported"
+    )
+    func calibrated() throws {
+        try Program.inFolder { folder in
+            let words = folder.appending(path: "words.txt")
+            try Data("A helicopter. How many eggs are there? Three.".utf8).write(to: words)
+            func largest(_ name: String, _ arguments: [String]) throws -> [Double] {
+                let target = folder.appending(path: name).path
+                let made = try Program.run(
+                    ["quantize", Program.model, "-o", target, "--precision", "int4"] + arguments)
+                #expect(made.status == 0 && made.errors.contains("rounding changes"), "\(made.errors)")
+                let inspected = try Program.run(["inspect", target, "--json"])
+                let report = try #require(
+                    try JSONSerialization.jsonObject(with: Data(inspected.text.utf8)) as? [String: Any])
+                #expect(report["bits_of_int8"] as? Int == 7 || report["bits_of_int8"] as? Int == 8)
+                let errors = try #require(report["quantization_errors"] as? [[String: Any]])
+                #expect(errors.count > 10)
+                let text = try Program.run(["inspect", target]).text
+                #expect(text.contains("rounding     changes"), "\(text)")
+                return try errors.map { try #require($0["relative_error"] as? Double) }
+            }
+            let plain = try largest("plain", ["--no-calibration"])
+            let random = try largest("random", [])
+            let again = try largest("again", ["-t", "1"])
+            #expect(random == again)
+            let first = try Data(contentsOf: folder.appending(path: "random/model.safetensors"))
+            #expect(try Data(contentsOf: folder.appending(path: "again/model.safetensors")) == first)
+            let own = try largest("own", ["--calibrate", words.path, "--calibrate", Program.image])
+            #expect(own != random)
+            for errors in [random, own] {
+                #expect(errors.reduce(0, +) < plain.reduce(0, +), "\(errors.prefix(3)) \(plain.prefix(3))")
+            }
+            let empty = folder.appending(path: "empty")
+            try FileManager.default.createDirectory(at: empty, withIntermediateDirectories: false)
+            for (bad, mention) in [(empty.path, "no text and no image"), (empty.path + "x", "no such file")] {
+                let outcome = try Program.run(
+                    ["quantize", Program.model, "-o", empty.path + "-out", "--calibrate", bad])
+                #expect(outcome.status == 65 && outcome.errors.contains(mention), "\(outcome.errors)")
+            }
+        }
     }
 
     @Test(

@@ -118,7 +118,7 @@ int weight_limit;
 static void *packed_integers(
     const struct fv_kernels *t, const float *w, const float *second, size_t outputs, size_t inputs, int bits) {
     const size_t per = second ? t->panel_width / 2 : t->panel_width, panels = (outputs + per - 1) / per;
-    float scratch[512];
+    float scratch[FV_PACK_SCRATCH];
     // The same integers for both: vectorised sums may choose another scale for 4 bits. Tests/TensorsTests checks that.
     static struct fv_kernels mixed;
     mixed = *t;

@@ -17,6 +17,11 @@ enum { FV_ROTATED_BLOCK = 64 };
 /// Inputs of the largest group.
 enum { FV_LARGEST_GROUP = 256 };
 
+/// Inputs whose rounding errors make up for each other.
+enum { FV_FEEDBACK_BLOCK = 64 };
+
+enum { FV_PACK_SCRATCH = 2 * FV_LARGEST_GROUP };
+
 /// Weights of W [outputs, inputs] as integers of 8 or 4 bits in groups of `group` inputs, packed into panels of nr
 /// outputs:
 ///
@@ -55,14 +60,24 @@ struct fv_quantised_pack {
     size_t first_panel;
     size_t panel_count;
     void *_Nonnull packed;
-    /// Room for two groups of float32 numbers.
+    /// Room for FV_PACK_SCRATCH float32 numbers.
     float *_Nonnull scratch;
+    /// Null, or what fv_feedback_factors made: rounding errors are then made up for by the weights that follow.
+    const float *_Nullable feedback;
 };
 
 /// Quantises and packs a range of panels, symmetrically (no minima) and rotated. 8 bits: the largest weight of a group
 /// becomes ±weight_limit. 4 bits: of several scales the one with the smallest squared error.
 /// `seen` as in fv_pack.h.
 void fv_quantised_pack_panels(const struct fv_quantised_pack *_Nonnull pack, struct fv_seen *_Nonnull seen);
+
+/// What quantising a block of weights in ascending order needs to know of its inputs, after GPTQ (arXiv 2210.17323): the
+/// upper Cholesky factor of the inverse of H, how rotated inputs vary together, with its diagonal made larger by the share
+/// `damping`. H is that of independent inputs: what rotating makes of their moments says as much as all of it (decision 65).
+/// moments: [count], mean squares of the inputs before they are rotated; where all are 0 there is no feedback.
+/// factors: [FV_FEEDBACK_BLOCK][FV_FEEDBACK_BLOCK]
+void fv_feedback_factors(
+    const float *_Nonnull moments, size_t count, size_t group, double damping, float *_Nonnull factors);
 
 /// Integers that somebody else quantised: w[j][k] = scale[j][k / group] · q[j][k] + bias[j][k / group], q unsigned.
 ///

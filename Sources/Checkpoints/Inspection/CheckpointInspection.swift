@@ -18,6 +18,14 @@ package struct CheckpointInspection: Sendable {
         package let bytes: Int
     }
 
+    /// What a packed checkpoint says of its integers.
+    package struct Packing: Sendable, Equatable {
+        /// Bits that 8-bit weights really have: 7 where they were packed for kernels that add two products in 16 bits.
+        package let bitsOfInt8: Int
+        /// What rounding changes of a matrix' products, as a share of their size, by canonical name.
+        package let errors: [String: Double]
+    }
+
     package let layout: CheckpointLayout
     package let configuration: ModelConfiguration
     /// Names of the weight files.
@@ -35,6 +43,8 @@ package struct CheckpointInspection: Sendable {
     package let cacheBytesPerToken: [Precision: Int]
     /// Stored tensors that are passed over; see ``Checkpoint``.
     package let ignoredTensors: [String]
+    /// Of packed weights; nil of others.
+    package let packing: Packing?
     /// Values assumed, contradictions that change nothing, and what else is worth a look.
     package let oddities: [CheckpointRemark]
 
@@ -62,6 +72,7 @@ extension Checkpoint {
             weightBytes: [.float32: weightBytes(.float32), .bfloat16: weightBytes(.bfloat16)],
             cacheBytesPerToken: [.float32: cached * 4, .bfloat16: cached * 2],
             ignoredTensors: catalog.tensors.keys.filter { !used.contains($0) }.sorted(),
+            packing: try PackedCheckpointMetadata(catalog)?.packing,
             oddities: remarks + oddities(types: Set(types.keys)))
     }
 

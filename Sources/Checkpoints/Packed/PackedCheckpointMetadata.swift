@@ -68,10 +68,23 @@ struct PackedCheckpointMetadata: Sendable {
     }
 
     /// The metadata of a packed tensor.
-    static func description(_ layout: PanelLayout, shape: [Int]) -> String {
+    /// - Parameter error: what rounding changes of its products, as a share of their size
+    static func description(_ layout: PanelLayout, shape: [Int], error: Double?) -> String {
         "bits=\(layout.format.bits) group=\(layout.format.group ?? 0) minima=\(layout.hasMinima ? 1 : 0) "
             + "rotated=\(layout.isRotated ? 1 : 0) "
             + "shape=\(shape.map(String.init).joined(separator: "x"))"
+            + (error.map { " error=\(Double(Int($0 * 1e6)) / 1e6)" } ?? "")
+    }
+
+    var packing: CheckpointInspection.Packing {
+        var errors: [String: Double] = [:]
+        for (name, text) in descriptions where name.hasPrefix(Self.namePrefix) {
+            for field in text.split(separator: " ") where field.hasPrefix("error=") {
+                errors[String(name.dropFirst(Self.namePrefix.count))] = Double(
+                    field.dropFirst("error=".count))
+            }
+        }
+        return .init(bitsOfInt8: weightLimit == 127 ? 8 : 7, errors: errors)
     }
 
     /// The metadata of a file.
@@ -98,7 +111,9 @@ struct PackedCheckpointMetadata: Sendable {
         var fields: [Substring: Substring] = [:]
         for field in text.split(separator: " ") {
             let parts = field.split(separator: "=", maxSplits: 1)
-            guard parts.count == 2, ["bits", "group", "minima", "rotated", "shape"].contains(parts[0]) else {
+            guard parts.count == 2,
+                ["bits", "group", "minima", "rotated", "shape", "error"].contains(parts[0])
+            else {
                 throw invalid("\"\(field)\" in \"\(text)\" means nothing")
             }
             if let other = fields.updateValue(parts[1], forKey: parts[0]), other != parts[1] {
@@ -106,8 +121,11 @@ struct PackedCheckpointMetadata: Sendable {
                     "\(parts[0])=\(other) and \(parts[0])=\(parts[1]) contradict each other in \"\(text)\"")
             }
         }
-        // An int4 checkpoint has 8 bits elsewhere, but its decoder's layers are what it is named after.
-        if precision == .int4, name.hasPrefix("decoder.layers."), fields["bits"] == "8" {
+        // An int4 checkpoint has 8 bits elsewhere, and where heads share keys and values, but its decoder's layers are what
+        // it is named after.
+        if precision == .int4, name.hasPrefix("decoder.layers."), fields["bits"] == "8",
+            !name.hasSuffix("attention.key.weight"), !name.hasSuffix("attention.value.weight")
+        {
             throw invalid("bits=8 in \"\(text)\" contradicts the file's precision int4")
         }
         guard fields["minima"] == "0" || fields["minima"] == "1" else {

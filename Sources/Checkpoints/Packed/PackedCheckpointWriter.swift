@@ -30,12 +30,13 @@ package struct PackedCheckpointWriter {
         }
     }
 
+    /// - Parameter errors: what rounding changes, by name; stored beside the panels
     /// - Throws: `CheckpointError.output`; the folder removes what was written when it is let go of.
     package func write(
-        _ panels: [String: PackedPanels], precision: Precision, to folder: OutputFolder,
-        isCancelled: @escaping () -> Bool = { false }
+        _ panels: [String: PackedPanels], precision: Precision, errors: [String: Double] = [:],
+        to folder: OutputFolder, isCancelled: @escaping () -> Bool = { false }
     ) throws(CheckpointError) {
-        try writeFiles(panels, precision: precision, to: folder, isCancelled)
+        try writeFiles(panels, precision: precision, errors: errors, to: folder, isCancelled)
         try CheckpointError.wrapping { () throws(OutputError) in try folder.finish() }
     }
 
@@ -50,8 +51,8 @@ package struct PackedCheckpointWriter {
     }
 
     private func writeFiles(
-        _ panels: [String: PackedPanels], precision: Precision, to folder: OutputFolder,
-        _ isCancelled: @escaping () -> Bool
+        _ panels: [String: PackedPanels], precision: Precision, errors: [String: Double],
+        to folder: OutputFolder, _ isCancelled: @escaping () -> Bool
     ) throws(CheckpointError) {
         var metadata: [String: String] = [:]
         var tensors: [(String, Tensor)] = []
@@ -67,7 +68,8 @@ package struct PackedCheckpointWriter {
             var stored = source?.name ?? name
             if layout.isGated { stored = PackedCheckpointMetadata.pairName(gate: stored) }
             stored = PackedCheckpointMetadata.namePrefix + stored
-            metadata[stored] = PackedCheckpointMetadata.description(layout, shape: shape)
+            metadata[stored] = PackedCheckpointMetadata.description(
+                layout, shape: shape, error: errors[name])
             let bytes = try CheckpointError.wrapping { () throws(TensorError) in try panels.tensor() }
             tensors.append((stored, bytes))
             written.insert(name)

@@ -23,8 +23,10 @@ package struct DecoderLayer: Sendable {
         inputNorm = try loader.vector("input_norm.weight", count: hidden)
         let attention = loader.part("attention")
         query = try attention.linear("query", outputs: queries, inputs: hidden)
-        key = try attention.linear("key", outputs: keys, inputs: hidden)
-        value = try attention.linear("value", outputs: keys, inputs: hidden)
+        // Where several heads share keys and values these are small, and much depends on them.
+        let format = keys < queries ? attention.format.finer : attention.format
+        key = try attention.linear("key", outputs: keys, inputs: hidden, format: format)
+        value = try attention.linear("value", outputs: keys, inputs: hidden, format: format)
         output = try attention.linear("output", outputs: hidden, inputs: queries)
         postNorm = try loader.vector("post_norm.weight", count: hidden)
         let mlp = loader.part("mlp")
