@@ -68,30 +68,89 @@ package struct Calibration {
         return (0..<mostTexts).map { Prompt(ids: pieces[$0 * pieces.count / mostTexts]) }
     }
 
+    /// Layer by layer, so that only one is in memory.
+    /// - Parameter progress: receives the fraction done; may throw to end it
     /// - Returns: by canonical name of a matrix, or of the first of a gated pair
     /// - Throws: what loading throws, `TensorError`.
     package func moments(
         _ prompts: [Prompt], progress: (Double) throws -> Void = { _ in }
     ) throws -> [String: InputMoments] {
+        let text = configuration.text
+        let workspace = Workspace()
+        let loader = WeightLoader(source, format: .bfloat16, compute: compute)
+        let states = try embedded(prompts, loader.part("decoder"), workspace)
+        let rotary = try RotaryTable(
+            headDimension: text.headDimension, theta: Double(text.ropeTheta),
+            positions: states.map(\.rows).max() ?? 1)
+        var result: [String: InputMoments] = [:]
+        for number in 0..<text.layers {
+            let found = try moments(ofLayer: number, states, rotary, workspace)
+            result.merge(found) { $1 }
+            try progress(Double(number + 1) / Double(text.layers + 1))
+        }
+        let norm = try loader.part("decoder").vector("norm.weight", count: text.hiddenSize)
+        let scores = InputMoments(inputs: text.hiddenSize)
+        for state in states {
+            compute.rmsNorm(state, weight: norm, epsilon: text.rmsNormEpsilon, into: state)
+            scores.add(state)
+        }
+        // Whichever of the two is multiplied with.
+        for name in ["decoder.embedding.weight", "decoder.output.weight"] { result[name] = scores }
+        return result
+    }
+
+    /// What the first layer reads: [positions, hidden] of each prompt that has some.
+    private func embedded(
+        _ prompts: [Prompt], _ loader: WeightLoader, _ workspace: Workspace
+    ) throws -> [Matrix] {
+        let text = configuration.text
+        let table = try loader.embedding(
+            "embedding.weight", rows: text.vocabularySize, channels: text.hiddenSize, isPacked: true)
+        return try prompts.compactMap { prompt in
+            let visual = prompt.visualTokens.count
+            let positions = visual + prompt.ids.count
+            guard positions > 0 else { return nil }
+            let x = try workspace.matrix(positions, text.hiddenSize)
+            for (row, token) in prompt.visualTokens.enumerated() {
+                for (column, value) in token.enumerated() { x[row, column] = value }
+            }
+            if !prompt.ids.isEmpty {
+                compute.gather(prompt.ids, from: table, into: x.rows(visual..<positions))
+            }
+            return x
+        }
+    }
+
+    /// Takes the states through a layer, and shows the inputs of its products.
+    private func moments(
+        ofLayer number: Int, _ states: [Matrix], _ rotary: RotaryTable, _ workspace: Workspace
+    ) throws -> [String: InputMoments] {
+        let text = configuration.text
         let recorder = PanelRecorder()
-        let longest = prompts.map { $0.visualTokens.count + $0.ids.count }.max() ?? 1
-        let decoder = try Decoder(
-            WeightLoader(source, format: .bfloat16, compute: compute, recorder: recorder),
-            configuration: configuration.text, maximumPositions: longest
-        ) { try progress($0 / 2) }
+        let layer = try DecoderLayer(
+            WeightLoader(source, format: .bfloat16, compute: compute, recorder: recorder)
+                .part("decoder").part("layers.\(number)"), configuration: text)
         let packed = recorder.all
         var found: [String: InputMoments] = [:]
         for (name, panels) in packed where name == inputs(of: name) {
             found[name] = InputMoments(inputs: panels.layout.inputs)
         }
-        let observer = InputObserver(packed.compactMap { name, panels in found[name].map { (panels, $0) } })
-        try run(decoder, prompts, on: compute.observed(by: observer)) { try progress(0.5 + $0 / 2) }
+        let observing = compute.observed(
+            by: InputObserver(packed.compactMap { name, panels in found[name].map { (panels, $0) } }))
+        let shape = KeyValueShape(
+            layers: 1, width: text.keyValueHeads * text.headDimension, isBFloat16: true)
+        for state in states {
+            let cache = KeyValueCache(shape)
+            try cache.reserve(state.rows)
+            let batch = DecoderBatch()
+            batch.append(cache, positions: state.rows, wanted: 0)
+            try layer(
+                state, batch: batch, index: 0, rotary: rotary, workspace: workspace, on: observing)
+        }
+        try compute.checkCancellation()
         // The observer knows the weights by their addresses only.
         withExtendedLifetime(packed) {}
-        return Dictionary(
-            uniqueKeysWithValues: packed.keys.compactMap { name in
-                found[inputs(of: name)].map { (name, $0) }
-            })
+        return packed.reduce(into: [:]) { $0[$1.key] = found[inputs(of: $1.key)] }
     }
 
     /// What rounding changes of each matrix of the decoder's layers, as a share of its results' size.
@@ -119,34 +178,5 @@ package struct Calibration {
             return name.dropLast(other.count) + "attention.query.weight"
         }
         return name
-    }
-
-    private func run(
-        _ decoder: Decoder, _ prompts: [Prompt], on compute: Compute, progress: (Double) throws -> Void
-    ) throws {
-        let workspace = Workspace()
-        for (index, prompt) in prompts.enumerated() {
-            let visual = prompt.visualTokens.count
-            let positions = visual + prompt.ids.count
-            guard positions > 0 else { continue }
-            let mark = workspace.mark()
-            defer { workspace.release(to: mark) }
-            let embeddings = try workspace.matrix(positions, configuration.text.hiddenSize)
-            for (row, token) in prompt.visualTokens.enumerated() {
-                for (column, value) in token.enumerated() { embeddings[row, column] = value }
-            }
-            if !prompt.ids.isEmpty {
-                decoder.embed(prompt.ids, into: embeddings.rows(visual..<positions), on: compute)
-            }
-            let cache = decoder.makeCache()
-            try cache.reserve(positions)
-            let batch = DecoderBatch()
-            // All rows are wanted, else most would not go through the last layer; of their scores one each is enough.
-            batch.append(cache, positions: positions, wanted: positions)
-            try decoder.forward(
-                embeddings, batch: batch, logits: workspace.matrix(positions, 1), workspace: workspace,
-                on: compute)
-            try progress(Double(index + 1) / Double(prompts.count))
-        }
     }
 }

@@ -16,7 +16,7 @@ package final class InputMoments: Sendable {
     }
 
     /// - Parameter x: [rows, inputs]
-    func add(_ x: Matrix) {
+    package func add(_ x: Matrix) {
         precondition(x.columns == inputs, "rows of another length")
         sums.withLock { sums in
             for row in 0..<x.rows {
