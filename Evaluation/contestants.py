@@ -5,6 +5,8 @@ The latter two have `logits(ids)` -> float32 [len(ids), vocabulary], nothing bef
 """
 
 import json
+import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-PRECISIONS = ("float32", "bfloat16", "int8", "int4")
+PRECISIONS = ("float32", "bfloat16", "int8", "int8-quantized", "int4", "int4-quantized")
 LLAMA_KINDS = ("float32", "q8_0", "q4_k_m", "q4_0")
 
 
@@ -53,10 +55,13 @@ class Transformers:
 
 
 class Ours:
-    """`fastvlm logits`, a process."""
+    """`fastvlm logits`, a process; of a precision while loading, or of a folder that `fastvlm quantize` wrote."""
 
-    def __init__(self, program: Path, folder: Path, precision: str, threads: int):
-        self.name = f"fastvlm {precision}"
+    def __init__(self, program: Path, folder: Path, kind: str, threads: int):
+        self.name = f"fastvlm {kind.replace('-', ', ')}"
+        precision = kind.removesuffix("-quantized")
+        if kind != precision:
+            folder = quantized_folder(program, folder, precision)
         command = [program, "logits", "--model", folder, "--precision", precision, "--threads", str(threads)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.ready = json.loads(self.line())
@@ -148,6 +153,28 @@ class Llama:
         self.library.llama_batch_free(self.batch)
         self.library.llama_free(self.context)
         self.library.llama_model_free(self.model)
+
+
+def quantized_folder(program: Path, folder: Path, precision: str) -> Path:
+    """Made anew every time: it is the program's doing that is measured."""
+    target = folder.with_name(f"{folder.name}-{precision}")
+    shutil.rmtree(target, ignore_errors=True)
+    subprocess.run([program, "quantize", folder, "-o", target, "--precision", precision, "--quiet"], check=True)
+    return target
+
+
+def packed_bits(folder: Path) -> float:
+    """Bits per weight of a quantised folder's packed matrices of the decoder, scales included."""
+    with open(folder / "model.safetensors", "rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    size = weights = 0
+    for name, text in header["__metadata__"].items():
+        if name.startswith("fastvlm.decoder.") and name in header:
+            first, end = header[name]["data_offsets"]
+            shape = dict(field.split("=") for field in text.split())["shape"].split("x")
+            size += end - first
+            weights += math.prod(map(int, shape)) * (2 if "gate_up" in name else 1)
+    return 8 * size / weights
 
 
 def llama_file(base: Path, kind: str, threads: int) -> Path:

@@ -11,11 +11,12 @@ a text, 512 tokens each with nothing before them:
 And of 50 prompts, answered greedily: how many answers of 128 tokens (or to their end) are the same, and by how much
 float32 prefers its own token at the first one that differs (the largest such margin: a small one is a tie).
 
-Ends with status 1 if float32 or bfloat16 is further off than its floor.
+Ends with status 1 if a precision is further off than its floor, or 4 bits than llama.cpp's Q4_0.
 """
 
 import argparse
 import json
+import math
 import sys
 import time
 from pathlib import Path
@@ -27,7 +28,14 @@ import real_checkpoint
 ROOT = Path(__file__).resolve().parents[1]
 WINDOW, WINDOWS, TOKENS = 512, 40, 128
 # Perplexity ÷ float32, mean KL, largest margin of a difference: beyond these the run fails.
-FLOORS = {"float32": (1.0001, 1e-6, 0.001), "bfloat16": (1.003, 1e-3, 0.25)}
+FLOORS = {
+    "float32": (1.0001, 1e-6, 0.001),
+    "bfloat16": (1.003, 1e-3, 0.25),
+    "int8": (1.01, 6e-3, math.inf),
+    "int8-quantized": (1.01, 6e-3, math.inf),
+}
+# 4 bits are held against llama.cpp's, where it is measured: perplexity within this factor, and no more divergence.
+RIVAL, RIVAL_FACTOR = "q4_0", 1.005
 
 
 class Divergence:
@@ -83,9 +91,14 @@ def agreement(truth: list[list[int]], scores: list[np.ndarray], answers: list[li
 
 
 def competitors(options, folder: Path):
-    """Name, bits per weight (of llama.cpp's files), the contestant; one is open at a time."""
-    for precision in options.precisions:
-        yield precision, None, contestants.Ours(options.program, folder, precision, options.threads)
+    """Name, bits per weight (of files), the contestant; one is open at a time."""
+    for kind in options.precisions:
+        contestant = contestants.Ours(options.program, folder, kind, options.threads)
+        bits = None
+        if kind.endswith("-quantized"):
+            precision = kind.removesuffix("-quantized")
+            bits = contestants.packed_bits(folder.with_name(f"{folder.name}-{precision}"))
+        yield kind, bits, contestant
     try:
         import llama_cpp
     except (ImportError, RuntimeError) as error:
@@ -170,6 +183,14 @@ def failures(results: list[dict]) -> list[str]:
             for name, floor in limits
             if row[name] > floor
         ]
+    rivals = {row["variant"]: row for row in results if row["kind"] == RIVAL}
+    for row in results:
+        rival = rivals.get(row["variant"])
+        if not row["kind"].startswith("int4") or rival is None:
+            continue
+        for name, factor in (("ratio", RIVAL_FACTOR), ("meanDivergence", 1)):
+            if row[name] > rival[name] * factor:
+                found.append(f"{row['variant']} {row['kind']}: {name} {row[name]:.6g}, {RIVAL} {rival[name]:.6g}")
     return found
 
 
