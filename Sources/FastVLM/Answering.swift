@@ -38,10 +38,10 @@ struct Answering: Sendable {
         cancellation: Cancellation, entry: RequestJournal.Entry,
         emit: @escaping @Sendable (AnswerEvent) -> Void
     ) async throws -> Answer {
-        try preparation.limits.requests.enter()
+        let admission = try preparation.limits.admit(bytes: turn.bytes)
         entry.count(preparation.limits)
         defer {
-            preparation.limits.requests.leave()
+            admission.leave()
             entry.count(preparation.limits)
         }
         // Longer ones are beyond what clocks can count.
@@ -50,7 +50,9 @@ struct Answering: Sendable {
         }
         let prepared = try await within(deadline) {
             try await place.granted()
-            return try await preparation.prepare(turn, in: conversation) { emit(.queued(position: $0)) }
+            return try await preparation.prepare(turn, in: conversation, admission: admission) {
+                emit(.queued(position: $0))
+            }
         } late: {
             preparation.release($0)
         }

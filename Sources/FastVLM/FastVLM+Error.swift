@@ -74,7 +74,8 @@ public struct FastVLMError: Error, Sendable, Hashable, CustomStringConvertible {
 
         // MARK: The machine
 
-        /// As many requests wait as may (``LoadOptions/maximumWaiting``); ask again later.
+        /// As many requests wait as may (``LoadOptions/maximumWaiting``), or they hold as many bytes as they may
+        /// (``LoadOptions/requestBytes``, of which this one takes ``FastVLMError/needed``); ask again later.
         public static let overloaded = Code(rawValue: "overloaded")
         /// ``FastVLMError/needed`` bytes could not be had.
         public static let outOfMemory = Code(rawValue: "outOfMemory")

@@ -46,9 +46,11 @@ struct ImagePreparation: Sendable {
     }
 
     /// The bytes of an image's file, within the limits.
+    /// - Parameter received: told how many bytes a pipe has given, as they come; what it throws ends the reading
     /// - Throws: `ImageInputError`; `CancellationError` once the flag is raised, also while a pipe has nothing to give.
     func read(
-        _ source: ImageSource, durations: inout Durations, cancellation: Cancellation
+        _ source: ImageSource, durations: inout Durations, cancellation: Cancellation,
+        received: (Int) throws -> Void = { _ in }
     ) throws -> ImageBytes {
         let clock = ContinuousClock()
         let start = clock.now
@@ -56,8 +58,13 @@ struct ImagePreparation: Sendable {
         switch source.content {
         case .file(let url):
             let file = try localFile(url, what: "an image", code: .unreadableImage)
-            guard let bytes = try ImageFile(path: file.path).read(limits: limits, cancellation: cancellation)
-            else { throw CancellationError() }
+            var refusal: (any Error)?
+            let bytes = try ImageFile(path: file.path).read(limits: limits, cancellation: cancellation) {
+                do { try received($0) } catch { refusal = error }
+                return refusal == nil
+            }
+            if let refusal { throw refusal }
+            guard let bytes else { throw CancellationError() }
             return ImageBytes(data: bytes)
         case .data(let data): return ImageBytes(data: data)
         case .pixels(let width, let height, let rgb):

@@ -3,7 +3,7 @@ extension LoadOptions: Codable {
         case precision, threads, imageSize, geometry, adapters, template, contextLength, appliesOrientation
         case background, usesReferenceDepth, allowsTruncatedImages, ignoresColorProfiles, maximumPixels
         case maximumSide, maximumFileBytes, maximumImageBytes, imageFormats, rememberedImages
-        case rememberedImageBytes, keyValueBytes, maximumRunning, maximumWaiting
+        case rememberedImageBytes, keyValueBytes, maximumRunning, maximumWaiting, requestBytes
     }
 
     /// Reads what ``encode(to:)`` writes, or a part of it: missing options keep their defaults. What is not data
@@ -40,6 +40,7 @@ extension LoadOptions: Codable {
         try reader.read(.keyValueBytes, into: &keyValueBytes)
         try reader.read(.maximumRunning, into: &maximumRunning)
         try reader.read(.maximumWaiting, into: &maximumWaiting)
+        try reader.read(.requestBytes, into: &requestBytes)
     }
 
     public func encode(to encoder: any Encoder) throws {
@@ -66,6 +67,7 @@ extension LoadOptions: Codable {
         try container.encode(keyValueBytes, forKey: .keyValueBytes)
         try container.encode(maximumRunning, forKey: .maximumRunning)
         try container.encode(maximumWaiting, forKey: .maximumWaiting)
+        try container.encode(requestBytes, forKey: .requestBytes)
     }
 }
 

@@ -157,9 +157,14 @@ public struct LoadOptions: Sendable {
     /// Most requests that are worked on at once. More of them answer more tokens per second in total, each of them fewer.
     public var maximumRunning = 8
     /// Most requests that wait beside them; further ones get an error with the code `overloaded` at once. A request that
-    /// waits has not decoded its images yet; it holds the bytes of its files, 256 MiB for all requests together. Bytes that
-    /// the caller gives (`.data`) and pipes do not count.
+    /// waits has not decoded its images yet; it holds what it brought, see ``requestBytes``.
     public var maximumWaiting = 256
+    /// Most bytes that requests bring which are not finished, all of them together: text of messages, images as `.data` and
+    /// `.pixels`, what pipes give, and files, of which each counts as a mebibyte at least. A request that brings more than
+    /// is left gets an error with the code `overloaded` at once; its files wait until there is room. One that is larger
+    /// than all of it is taken when no other holds any. The files of one request are read whatever the others have given,
+    /// so that nobody waits for ever.
+    public var requestBytes = 256 << 20
     /// Images that the first questions will be about, at most eight: they are decoded and brought to size while the
     /// weights load, which ends when both are ready, and wait in memory until they are asked about or
     /// ``VisionLanguageModel/forget()`` is called. What is wrong with one is told by the question.
@@ -184,6 +189,7 @@ public struct LoadOptions: Sendable {
         try Self.check(threads: threads)
         for (name, value, least) in [
             ("maximumRunning", maximumRunning, 1), ("maximumWaiting", maximumWaiting, 1),
+            ("requestBytes", requestBytes, 1),
             ("keyValueBytes", keyValueBytes, 0), ("maximumPixels", maximumPixels, 1),
             ("maximumSide", maximumSide, 1), ("maximumFileBytes", maximumFileBytes, 1),
             ("maximumImageBytes", maximumImageBytes, 1), ("rememberedImages", rememberedImages, 0),

@@ -45,7 +45,7 @@ final class RequestJournal: Sendable {
         /// How many requests wait and are worked on.
         func count(_ limits: PreparationLimits) {
             let running = limits.running.taken
-            metrics?.record(waiting: max(limits.requests.current - running, 0), running: running)
+            metrics?.record(waiting: max(limits.current - running, 0), running: running)
         }
 
         func end(_ answer: Answer) {

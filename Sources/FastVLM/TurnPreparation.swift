@@ -33,6 +33,7 @@ struct PreparedTurn: Sendable {
     /// Refers to images by their place in `images`, in which none is twice.
     var prompt: Prompt
     var options: GenerationOptions
+    let admission: PreparationLimits.Admission
     var images: [TurnImage] = []
     var durations = ImagePreparation.Durations()
     /// Time that the preparation took, without waiting for other requests.
@@ -61,61 +62,6 @@ struct TurnImage: Sendable {
     let content: GenerationRequest.Image
     /// What is worth knowing about its file.
     let remarks: [String]
-}
-
-/// What requests that are not finished may have at once. Each is claimed once per request, in the order of the
-/// declarations, so that no two requests can wait for each other.
-struct PreparationLimits: Sendable {
-    /// Requests that wait or are worked on.
-    let requests: RequestCounter
-    /// Bytes of image files that were read.
-    let files = WeightedSemaphore(256 << 20)
-    /// Requests that are worked on. Those that wait have the bytes of their image files only.
-    let running: WeightedSemaphore
-    /// Bytes of pictures that are decoded, and of pixels.
-    let pixels = WeightedSemaphore(1 << 30)
-    /// Requests whose images are being decoded.
-    let decodings = WeightedSemaphore(ProcessInfo.processInfo.activeProcessorCount)
-
-    /// A file that is open takes more than its bytes.
-    static let leastFile = 1 << 20
-
-    /// - Parameters:
-    ///   - running: requests that are worked on at once
-    ///   - waiting: requests that may wait beside them
-    init(running: Int, waiting: Int) {
-        self.running = WeightedSemaphore(running)
-        requests = RequestCounter(running: running, waiting: waiting)
-    }
-}
-
-/// Counts requests up to a bound.
-final class RequestCounter: Sendable {
-    private let most: Int
-    private let waiting: Int
-    private let count = Mutex(0)
-
-    init(running: Int, waiting: Int) {
-        let (sum, overflow) = running.addingReportingOverflow(waiting)
-        most = overflow ? Int.max : sum
-        self.waiting = waiting
-    }
-
-    /// - Throws: `FastVLMError` with the code `overloaded` when there are as many as there may be.
-    func enter() throws {
-        try count.withLock { count in
-            guard count < most else {
-                throw FastVLMError(
-                    .overloaded, "too many requests wait already (\(waiting)); try again later",
-                    limit: waiting)
-            }
-            count += 1
-        }
-    }
-
-    func leave() { count.withLock { $0 -= 1 } }
-
-    var current: Int { count.withLock { $0 } }
 }
 
 /// Prepares turns beside the engine: many at once, within limits. Cancelling the calling task ends it, also while it
@@ -147,13 +93,17 @@ final class TurnPreparation: Sendable {
     /// Reads and decodes what a turn needs, and waits until it may be worked on. To be followed by ``release(_:)``.
     /// - Parameters:
     ///   - conversation: must be at rest until the turn is over
+    ///   - admission: of the request; what the turn itself gives is counted already
     ///   - queued: receives the turn's place among those that wait to be worked on, 1 for the next one
     func prepare(
-        _ turn: Turn, in conversation: Conversation, queued: @escaping @Sendable (Int) -> Void = { _ in }
+        _ turn: Turn, in conversation: Conversation, admission: PreparationLimits.Admission,
+        queued: @escaping @Sendable (Int) -> Void = { _ in }
     ) async throws -> PreparedTurn {
         let clock = ContinuousClock()
         let start = clock.now
-        let messages = (conversation.hasAnswered ? [] : conversation.history) + (try turn.messages())
+        let history = conversation.hasAnswered ? [] : conversation.history
+        try admission.bring(history.reduce(0) { $0 + $1.bytes })
+        let messages = history + (try turn.messages())
         // A megabyte of text takes a tenth of a second.
         let bytes = messages.reduce(turn.options.system?.utf8.count ?? 0) { $0 + $1.textBytes }
         let prompt =
@@ -169,7 +119,7 @@ final class TurnPreparation: Sendable {
         try request.validate()
         try checkContext(
             prompt, before: conversation.positions(tokensPerImage: network.tokensPerImage))
-        var prepared = PreparedTurn(prompt: prompt, options: turn.options)
+        var prepared = PreparedTurn(prompt: prompt, options: turn.options, admission: admission)
         let planned = clock.now - start
         do {
             if sources.isEmpty {
@@ -185,11 +135,11 @@ final class TurnPreparation: Sendable {
         return prepared
     }
 
-    /// A conversation that ends with an answer, its images as of ``prepare(_:in:queued:)``. To be followed by
+    /// A conversation that ends with an answer, its images as of ``prepare(_:in:admission:queued:)``. To be followed by
     /// ``release(_:)``.
     /// - Returns: the whole conversation, and the position at which the answer begins.
     func prepareAnswered(
-        _ messages: [Message], _ options: GenerationOptions
+        _ messages: [Message], _ options: GenerationOptions, admission: PreparationLimits.Admission
     ) async throws -> (turn: PreparedTurn, first: Int) {
         let (prompt, whole) = try await offTaskThreads { [template, tokenizer] _ in
             let pieces = try template.renderAnswered(Message.turns(messages, system: options.system))
@@ -199,7 +149,7 @@ final class TurnPreparation: Sendable {
             return (try prompt(pieces.prompt), try prompt(pieces.whole))
         }
         try checkContext(whole, before: 0)
-        var prepared = PreparedTurn(prompt: whole, options: options)
+        var prepared = PreparedTurn(prompt: whole, options: options, admission: admission)
         let sources = messages.flatMap(\.images)
         do {
             if sources.isEmpty {
@@ -217,9 +167,10 @@ final class TurnPreparation: Sendable {
     /// Pixels of an image that is not part of a turn.
     /// - Parameter isEncoded: whether the engine will work on it, for which it waits
     func pixels(
-        of source: ImageSource, isEncoded: Bool
+        of source: ImageSource, isEncoded: Bool, admission: PreparationLimits.Admission
     ) async throws -> (pixels: PreparedPixels, durations: ImagePreparation.Durations, turn: PreparedTurn) {
-        var prepared = PreparedTurn(prompt: Prompt(elements: []), options: GenerationOptions())
+        var prepared = PreparedTurn(
+            prompt: Prompt(elements: []), options: GenerationOptions(), admission: admission)
         do {
             let files = try await read([source], for: &prepared)
             if isEncoded { try await awaitTurn(&prepared) { _ in } }
@@ -354,7 +305,7 @@ final class TurnPreparation: Sendable {
         return (images, places)
     }
 
-    /// The bytes of files, in order.
+    /// The bytes of images, in order: files and pipes are read, and counted among what requests bring.
     private func read(
         _ sources: [ImageSource], for prepared: inout PreparedTurn
     ) async throws -> [ImageBytes] {
@@ -364,6 +315,7 @@ final class TurnPreparation: Sendable {
                 try images.read($0, durations: &prepared.durations, cancellation: Cancellation())
             }
         }
+        let admission = prepared.admission
         // A file server may be slow to answer even this.
         let most = images.limits.fileBytes
         let size = try await onOwnThread { _ in
@@ -372,13 +324,17 @@ final class TurnPreparation: Sendable {
                 $0 + ($1.fileBytes.map { min(max($0, PreparationLimits.leastFile), most) } ?? 0)
             }
         }
-        let claim = limits.files.join(size)
-        prepared.claims.append(claim)
-        try await claim.granted()
+        if size > 0 {
+            let claim = limits.bytes.join(size)
+            prepared.claims.append(claim)
+            try await claim.granted()
+        }
         let (files, durations) = try await onOwnThread { cancellation in
             var durations = ImagePreparation.Durations()
             let files = try sources.map {
-                try images.read($0, durations: &durations, cancellation: cancellation)
+                try images.read($0, durations: &durations, cancellation: cancellation) { count in
+                    try admission.bring(count)
+                }
             }
             return (files, durations)
         }

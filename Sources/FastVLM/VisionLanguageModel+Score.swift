@@ -12,8 +12,8 @@ extension VisionLanguageModel {
     /// - Throws: `FastVLMError` with the code `contextExceeded` for a text that does not fit; see
     ///   ``score(windowsOf:length:stride:progress:)``. `CancellationError`.
     public func score(_ text: String) async throws -> TextScore {
-        try preparation.limits.requests.enter()
-        defer { preparation.limits.requests.leave() }
+        let admission = try preparation.limits.admit(bytes: text.utf8.count)
+        defer { admission.leave() }
         let ids = try await ids(of: text)
         return try await scored { [actor] cancellation in
             try await actor.score(
@@ -38,9 +38,11 @@ extension VisionLanguageModel {
         messages: [Message], options: GenerationOptions = GenerationOptions()
     ) async throws -> TextScore {
         try await scored { [actor, preparation] cancellation in
-            try preparation.limits.requests.enter()
-            defer { preparation.limits.requests.leave() }
-            let (turn, first) = try await preparation.prepareAnswered(messages, options)
+            let given = messages.reduce(options.system?.utf8.count ?? 0) { $0 + $1.bytes }
+            let admission = try preparation.limits.admit(bytes: given)
+            defer { admission.leave() }
+            let (turn, first) = try await preparation.prepareAnswered(
+                messages, options, admission: admission)
             defer { preparation.release(turn) }
             var images: [Tensor] = []
             for image in turn.images {
@@ -83,6 +85,8 @@ extension VisionLanguageModel {
                 .invalidOption, "the stride must be between 1 and \(length - 1), got \(stride)",
                 option: "stride")
         }
+        let admission = try preparation.limits.admit(bytes: text.utf8.count)
+        defer { admission.leave() }
         let ids = try await ids(of: text)
         return try await scored { [actor] cancellation in
             var scores: [TokenScore] = []

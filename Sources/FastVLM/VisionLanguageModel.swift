@@ -53,7 +53,9 @@ public final class VisionLanguageModel: Sendable {
         preparation = TurnPreparation(
             images: loaded.preparation, template: loaded.template, tokenizer: loaded.tokenizer,
             network: loaded.network, memory: memory,
-            limits: PreparationLimits(running: options.maximumRunning, waiting: options.maximumWaiting),
+            limits: PreparationLimits(
+                running: options.maximumRunning, waiting: options.maximumWaiting,
+                bytes: options.requestBytes),
             expected: loaded.prepared)
         actor = InferenceActor(
             engine: GenerationEngine(
@@ -170,9 +172,10 @@ public final class VisionLanguageModel: Sendable {
         _ image: ImageSource, _ actor: InferenceActor, _ preparation: TurnPreparation,
         _ cancellation: Cancellation
     ) async throws -> ImageFeatures {
-        try preparation.limits.requests.enter()
-        defer { preparation.limits.requests.leave() }
-        let (pixels, durations, turn) = try await preparation.pixels(of: image, isEncoded: true)
+        let admission = try preparation.limits.admit(bytes: image.givenBytes)
+        defer { admission.leave() }
+        let (pixels, durations, turn) = try await preparation.pixels(
+            of: image, isEncoded: true, admission: admission)
         defer { preparation.release(turn) }
         let output = try await actor.encode(pixels.pixels, cancellation: cancellation)
         return ImageFeatures(output, of: pixels, durations: durations)
@@ -183,16 +186,23 @@ public final class VisionLanguageModel: Sendable {
     /// ```swift
     /// try await model.check(.file(url))
     /// ```
-    /// - Throws: `FastVLMError` of kind `image`; `CancellationError`.
+    /// - Throws: `FastVLMError` of kind `image`, or with the code `overloaded`; `CancellationError`.
     public func check(_ image: ImageSource) async throws {
         let checked: AsyncThrowingStream<Void, any Error> = abandonable { [preparation] _, yield in
-            let (_, _, turn) = try await preparation.pixels(of: image, isEncoded: false)
-            preparation.release(turn)
+            try await Self.check(image, preparation)
             yield(())
         }
         for try await _ in checked { return }
         // The stream ends without a word only when this task was cancelled.
         throw CancellationError()
+    }
+
+    private static func check(_ image: ImageSource, _ preparation: TurnPreparation) async throws {
+        let admission = try preparation.limits.admit(bytes: image.givenBytes)
+        defer { admission.leave() }
+        let (_, _, turn) = try await preparation.pixels(
+            of: image, isEncoded: false, admission: admission)
+        preparation.release(turn)
     }
 
     // MARK: - Loading

@@ -3,7 +3,8 @@ internal import Synchronization
 /// Shares out an amount of something (bytes, processors, a turn) in the order in which it is asked for.
 ///
 /// Whoever asks for more than there is gets all of it, once nobody else has any. Nobody may wait for a second claim
-/// on the same semaphore while holding a first one: two of them could wait for each other for ever.
+/// on the same semaphore while holding one that was waited for: two of them could wait for each other for ever. What
+/// was taken without waiting holds nobody up for ever: one claim that waits is granted beside it, however much it is.
 final class WeightedSemaphore: Sendable {
     private struct Waiting {
         let id: Int
@@ -19,14 +20,26 @@ final class WeightedSemaphore: Sendable {
         var line: [Waiting] = []
         /// Amounts by id.
         var granted: [Int: Int] = [:]
+        /// Of those, the ones that came from the line and are not 0.
+        var fromLine: Set<Int> = []
+
+        mutating func newID() -> Int {
+            defer { nextID += 1 }
+            return nextID
+        }
+
+        mutating func grant(_ id: Int, _ amount: Int) {
+            free -= amount
+            granted[id] = amount
+        }
 
         /// Grants what can be granted from the head of the line.
         mutating func admit() -> [CheckedContinuation<Void, any Error>] {
             var admitted: [CheckedContinuation<Void, any Error>] = []
-            while let first = line.first, first.amount <= free {
+            while let first = line.first, first.amount <= free || fromLine.isEmpty {
                 line.removeFirst()
-                free -= first.amount
-                granted[first.id] = first.amount
+                grant(first.id, first.amount)
+                if first.amount > 0 { fromLine.insert(first.id) }
                 if let continuation = first.continuation { admitted.append(continuation) }
             }
             return admitted
@@ -55,6 +68,9 @@ final class WeightedSemaphore: Sendable {
         /// - Throws: `CancellationError` when the task is cancelled before that; the place in the line is then given up.
         func granted() async throws { try await semaphore.wait(id) }
 
+        /// Takes more of it at once, where there is as much or nobody else has any.
+        func grow(by amount: Int) -> Bool { semaphore.grow(id, by: amount) }
+
         /// Gives back what goes beyond an amount.
         func reduce(to amount: Int) { semaphore.reduce(id, to: amount) }
 
@@ -82,8 +98,7 @@ final class WeightedSemaphore: Sendable {
     ///   is one to wait in. Must not use the semaphore.
     func join(_ amount: Int = 1, moved: (@Sendable (Int) -> Void)? = nil) -> Claim {
         let id = state.withLock { state in
-            let id = state.nextID
-            state.nextID += 1
+            let id = state.newID()
             state.line.append(Waiting(id: id, amount: min(max(amount, 0), total), moved: moved))
             // Whoever could be granted before has been: only the new one may be, and it does not wait yet.
             _ = state.admit()
@@ -91,6 +106,30 @@ final class WeightedSemaphore: Sendable {
             return id
         }
         return Claim(semaphore: self, id: id)
+    }
+
+    /// Takes an amount at once and past the line; more than there is counts as all of it.
+    /// - Returns: nil where there is not as much.
+    func take(_ amount: Int) -> Claim? {
+        state.withLock { state -> Claim? in
+            let amount = min(max(amount, 0), total)
+            guard amount == 0 || amount <= state.free else { return nil }
+            let id = state.newID()
+            state.grant(id, amount)
+            return Claim(semaphore: self, id: id)
+        }
+    }
+
+    private func grow(_ id: Int, by amount: Int) -> Bool {
+        state.withLock { state in
+            guard amount > 0 else { return true }
+            guard let had = state.granted[id], amount <= state.free || had == total - state.free else {
+                return false
+            }
+            state.free -= amount
+            state.granted[id] = had + amount
+            return true
+        }
     }
 
     private func wait(_ id: Int) async throws {
@@ -141,6 +180,7 @@ final class WeightedSemaphore: Sendable {
         let admitted: [CheckedContinuation<Void, any Error>] = state.withLock { state in
             guard let had = state.granted.removeValue(forKey: id) else { return [] }
             state.free += had
+            state.fromLine.remove(id)
             return state.admitAndTell()
         }
         for continuation in admitted { continuation.resume() }

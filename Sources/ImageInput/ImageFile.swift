@@ -18,15 +18,18 @@ package struct ImageFile: Sendable {
     /// Everything up to the end, never more than the limit allows.
     ///
     /// Waits for the writer of a pipe, and looks at `cancellation` several times a second meanwhile.
-    /// - Returns: nil once cancelled.
+    /// - Parameter received: told how many bytes a pipe or device has given, as they come; false ends the reading
+    /// - Returns: nil once cancelled, or ended by `received`.
     package func read(
-        limits: ImageLimits = .standard, cancellation: Cancellation = Cancellation()
+        limits: ImageLimits = .standard, cancellation: Cancellation = Cancellation(),
+        received: (Int) -> Bool = { _ in true }
     ) throws(ImageInputError) -> Data? {
         // Without O_NONBLOCK the call would wait for a pipe's writer, and nothing could end that.
         let descriptor = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
         guard descriptor >= 0 else { throw unreadable() }
         defer { close(descriptor) }
         var bytes = Data()
+        let size = size
         if let size {
             guard size <= limits.fileBytes else {
                 throw .fileTooLarge(bytes: size, limit: limits.fileBytes)
@@ -47,6 +50,7 @@ package struct ImageFile: Sendable {
             guard count <= limits.fileBytes - bytes.count else {
                 throw .fileTooLarge(bytes: size, limit: limits.fileBytes)
             }
+            if size == nil, !received(count) { return nil }
             bytes.append(contentsOf: UnsafeRawBufferPointer(rebasing: part[..<count]))
         }
         return nil

@@ -1,4 +1,3 @@
-import Dispatch
 import Foundation
 import TestSupport
 import Testing
@@ -19,28 +18,6 @@ struct ConcurrencyTests {
     private let image = ImageSource.file(Fixture.url("models/images/image-0.png"))
     /// So many tokens that an answer takes seconds.
     private let endless = 8000
-
-    /// Runs `body` while an answer is being generated that goes on only afterwards, since it holds the engine's thread.
-    private func whileAnswering(_ model: VisionLanguageModel, _ body: () async throws -> Void) async throws {
-        let gate = DispatchSemaphore(value: 0)
-        let (begun, begin) = AsyncStream.makeStream(of: Void.self)
-        let turn = Turn(content: .question("Go on.", images: []), options: options(endless))
-        let stream = model.chat().answer(turn) { event in
-            guard case .progress = event else { return event }
-            begin.finish()
-            gate.wait()
-            gate.signal()
-            return event
-        }
-        let task = Task { for try await _ in stream {} }
-        for await _ in begun {}
-        let result: Result<Void, any Error>
-        do { result = .success(try await body()) } catch { result = .failure(error) }
-        task.cancel()
-        gate.signal()
-        try? await task.value
-        try result.get()
-    }
 
     @Test("Where as many requests wait as may wait, further ones are refused at once")
     func overloaded() async throws {

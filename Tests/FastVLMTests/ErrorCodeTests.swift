@@ -110,7 +110,7 @@ struct ErrorCodeTests {
             ("threads", { $0.threads = 0 }), ("imageSize", { $0.imageSize = 65 }),
             ("contextLength", { $0.contextLength = 1 << 40 }), ("template", { $0.template = "none" }),
             ("maximumRunning", { $0.maximumRunning = 0 }), ("maximumWaiting", { $0.maximumWaiting = 0 }),
-            ("keyValueBytes", { $0.keyValueBytes = -1 }),
+            ("keyValueBytes", { $0.keyValueBytes = -1 }), ("requestBytes", { $0.requestBytes = 0 }),
         ]
         for (name, change) in loads {
             var options = LoadOptions()

@@ -16,29 +16,6 @@ struct PreparationTests {
     private func bytes(_ number: Int) throws -> Data { try Fixture.data("models/images/image-\(number).png") }
     private func image(_ number: Int) throws -> ImageSource { .data(try bytes(number)) }
 
-    private struct NoPipe: Error {}
-
-    /// A named pipe as long as `body` runs; it gets its writer, if ever, by ``fill(_:with:)``.
-    private func withPipe<Result>(_ body: (ImageSource, URL) async throws -> Result) async throws -> Result {
-        let url = FileManager.default.temporaryDirectory.appending(path: "fastvlm-pipe-\(UUID())")
-        guard mkfifo(url.path, 0o600) == 0 else { throw NoPipe() }
-        defer { try? FileManager.default.removeItem(at: url) }
-        return try await body(.file(url), url)
-    }
-
-    /// Opens a pipe for writing, which waits for its reader, and closes it behind the bytes.
-    private func fill(_ pipe: URL, with bytes: Data) {
-        let thread = Thread {
-            guard let handle = try? FileHandle(forWritingTo: pipe) else { return }
-            // In two parts, so that the reader sees the pipe empty in between.
-            try? handle.write(contentsOf: bytes.prefix(100))
-            Thread.sleep(forTimeInterval: 0.25)
-            try? handle.write(contentsOf: bytes.dropFirst(100))
-            try? handle.close()
-        }
-        thread.start()
-    }
-
     @Test(
         "A pipe without a writer holds up nobody else, and is given up the moment its question is cancelled")
     func hangingPipe() async throws {

@@ -54,6 +54,28 @@ struct WeightedSemaphoreTests {
         #expect(semaphore.free == 3)
     }
 
+    @Test("What is taken without waiting goes past the line, and lets one of the line through beside it")
+    func taken() async throws {
+        let semaphore = WeightedSemaphore(10)
+        let given = try #require(semaphore.take(6))
+        #expect(semaphore.take(5) == nil && semaphore.taken == 6)
+        // Nobody of the line has any, so that the first one of it is granted; the second one waits.
+        let (first, second) = (semaphore.join(7), semaphore.join(1))
+        try await first.granted()
+        #expect(semaphore.taken == 13 && semaphore.waiting == 1)
+        let nothing = try #require(semaphore.take(0))
+        #expect(semaphore.take(1) == nil && !given.grow(by: 1) && given.grow(by: 0))
+        given.release()
+        try await second.granted()
+        #expect(semaphore.free == 2)
+        for claim in [first, second, nothing] { claim.release() }
+        // Alone, more than there is.
+        let all = try #require(semaphore.take(1 << 40))
+        #expect(semaphore.free == 0 && all.grow(by: 5) && semaphore.take(1) == nil)
+        all.release()
+        #expect(semaphore.free == 10)
+    }
+
     @Test("Whoever is cancelled leaves the line at once, and those behind move up")
     func cancellation() async throws {
         let semaphore = WeightedSemaphore(2)
