@@ -25,7 +25,7 @@ public enum AnswerEvent: Sendable, Hashable {
     }
 
     /// The request waits for others (``LoadOptions/maximumRunning``); 1 is the next one that is worked on. Comes whenever
-    /// that changes, and not at all where nobody has to wait.
+    /// that changes, upwards too where a request of a higher priority overtakes it, and not at all where nobody has to wait.
     case queued(position: Int)
     /// The fraction of a stage that is done, 0...1. Several images are encoded one after the other.
     case progress(Stage, fraction: Double)

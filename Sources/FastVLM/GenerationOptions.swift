@@ -31,9 +31,10 @@ public struct GenerationOptions: Sendable, Hashable {
     /// Longest time from the question to the end of the answer, waiting included; afterwards the request ends with an
     /// error of the code `deadlineExceeded`. nil sets no limit.
     public var timeLimit: Duration?
-    /// Of requests that are worked on at the same time, those of a higher priority go first: their prompts and images
-    /// before others', and they keep their keys and values where memory is short. Requests that wait are taken in the order
-    /// in which they came.
+    /// Requests of a higher priority go first: where they wait, and of those that are worked on at the same time their
+    /// prompts and images before others', and they keep their keys and values where memory is short. Equals go in the order
+    /// in which they came. Once 16 others have gone before the request that has waited longest, it is that one's turn, so
+    /// that nobody waits for ever.
     public var priority = 0
     /// Number of alternatives to report with each token's log-probability; nil reports none.
     public var logProbabilities: Int?

@@ -194,7 +194,7 @@ final class TurnPreparation: Sendable {
     private func awaitTurn(
         _ prepared: inout PreparedTurn, _ queued: @escaping @Sendable (Int) -> Void
     ) async throws {
-        let place = limits.running.join(moved: queued)
+        let place = limits.running.join(priority: prepared.options.priority, moved: queued)
         prepared.claims.append(place)
         try await place.granted()
     }
@@ -325,7 +325,7 @@ final class TurnPreparation: Sendable {
             }
         }
         if size > 0 {
-            let claim = limits.bytes.join(size)
+            let claim = limits.bytes.join(size, priority: prepared.options.priority)
             prepared.claims.append(claim)
             try await claim.granted()
         }
@@ -354,10 +354,11 @@ final class TurnPreparation: Sendable {
         if !missing.isEmpty {
             let pixelBytes = missing.count * images.pixelBytes
             let largest = try missing.map { try images.decodingBytes($0) }.max() ?? 0
-            let memory = limits.pixels.join(pixelBytes + largest)
+            let memory = limits.pixels.join(
+                pixelBytes + largest, priority: prepared.options.priority)
             prepared.claims.append(memory)
             try await memory.granted()
-            let turn = limits.decodings.join()
+            let turn = limits.decodings.join(priority: prepared.options.priority)
             defer { turn.release() }
             try await turn.granted()
             let durations: ImagePreparation.Durations

@@ -32,7 +32,8 @@ extension VisionLanguageModel {
     /// ```
     /// - Parameters:
     ///   - messages: perhaps the system's turn, then user and assistant in turn, assistant last
-    ///   - options: only its `system` counts, where the messages do not begin with a system's turn
+    ///   - options: only its `system` counts, where the messages do not begin with a system's turn, and its `priority`
+    ///     while it waits
     /// - Throws: `FastVLMError`, `CancellationError`.
     public func score(
         messages: [Message], options: GenerationOptions = GenerationOptions()

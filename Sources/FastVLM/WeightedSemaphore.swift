@@ -1,6 +1,7 @@
 internal import Synchronization
 
-/// Shares out an amount of something (bytes, processors, a turn) in the order in which it is asked for.
+/// Shares out an amount of something (bytes, processors, a turn) by priority, and in the order in which it is asked for
+/// (``LineOrder``).
 ///
 /// Whoever asks for more than there is gets all of it, once nobody else has any. Nobody may wait for a second claim
 /// on the same semaphore while holding one that was waited for: two of them could wait for each other for ever. What
@@ -9,15 +10,19 @@ final class WeightedSemaphore: Sendable {
     private struct Waiting {
         let id: Int
         let amount: Int
+        let priority: Int
         var continuation: CheckedContinuation<Void, any Error>?
         /// Receives its place in the line, from 1, whenever that changes.
         var moved: (@Sendable (Int) -> Void)?
+        var told: Int?
     }
 
     private struct State {
         var free: Int
         var nextID = 0
+        /// In the order in which they came.
         var line: [Waiting] = []
+        var order = LineOrder()
         /// Amounts by id.
         var granted: [Int: Int] = [:]
         /// Of those, the ones that came from the line and are not 0.
@@ -33,29 +38,36 @@ final class WeightedSemaphore: Sendable {
             granted[id] = amount
         }
 
-        /// Grants what can be granted from the head of the line.
+        /// Grants what can be granted, as long as it is the turn of one that can have its amount.
         mutating func admit() -> [CheckedContinuation<Void, any Error>] {
             var admitted: [CheckedContinuation<Void, any Error>] = []
-            while let first = line.first, first.amount <= free || fromLine.isEmpty {
-                line.removeFirst()
-                grant(first.id, first.amount)
-                if first.amount > 0 { fromLine.insert(first.id) }
-                if let continuation = first.continuation { admitted.append(continuation) }
+            while let place = order.next(line.lazy.map(\.priority)) {
+                let next = line[place]
+                guard next.amount <= free || fromLine.isEmpty else { break }
+                line.remove(at: place)
+                order.serve(place)
+                grant(next.id, next.amount)
+                if next.amount > 0 { fromLine.insert(next.id) }
+                if let continuation = next.continuation { admitted.append(continuation) }
             }
             return admitted
         }
 
         mutating func admitAndTell() -> [CheckedContinuation<Void, any Error>] {
-            let before = line.count
             let admitted = admit()
-            if line.count != before { tell() }
+            tell()
             return admitted
         }
 
-        /// Tells whoever waits from this place on where that is. Within the lock, so that nobody hears of two changes in
-        /// the wrong order.
-        func tell(from place: Int = 0) {
-            for (index, waiting) in line.enumerated().dropFirst(max(place, 0)) { waiting.moved?(index + 1) }
+        /// Tells those whose place has changed where it is. Within the lock, so that nobody hears of two changes in the
+        /// wrong order.
+        mutating func tell() {
+            guard line.contains(where: { $0.moved != nil }) else { return }
+            for (index, place) in order.all(line.map(\.priority)).enumerated()
+            where line[place].told != index + 1 {
+                line[place].told = index + 1
+                line[place].moved?(index + 1)
+            }
         }
     }
 
@@ -93,16 +105,20 @@ final class WeightedSemaphore: Sendable {
     /// How many wait.
     var waiting: Int { state.withLock { $0.line.count } }
 
-    /// Joins the line at once, so that the order of calls is the order of grants.
-    /// - Parameter moved: receives the place in the line, 1 for the next one, at once and whenever it changes, if there
-    ///   is one to wait in. Must not use the semaphore.
-    func join(_ amount: Int = 1, moved: (@Sendable (Int) -> Void)? = nil) -> Claim {
+    /// Joins the line at once, so that among equals the order of calls is the order of grants.
+    /// - Parameters:
+    ///   - priority: higher goes first
+    ///   - moved: receives the place in the line, 1 for the next one, at once and whenever it changes, if there is one to
+    ///     wait in. Must not use the semaphore.
+    func join(
+        _ amount: Int = 1, priority: Int = 0, moved: (@Sendable (Int) -> Void)? = nil
+    ) -> Claim {
         let id = state.withLock { state in
             let id = state.newID()
-            state.line.append(Waiting(id: id, amount: min(max(amount, 0), total), moved: moved))
+            state.line.append(
+                Waiting(id: id, amount: min(max(amount, 0), total), priority: priority, moved: moved))
             // Whoever could be granted before has been: only the new one may be, and it does not wait yet.
-            _ = state.admit()
-            state.tell(from: state.line.count - 1)
+            _ = state.admitAndTell()
             return id
         }
         return Claim(semaphore: self, id: id)
@@ -156,10 +172,7 @@ final class WeightedSemaphore: Sendable {
         let (left, admitted): (Continuation?, [Continuation]) = state.withLock { state in
             guard let place = state.line.firstIndex(where: { $0.id == id }) else { return (nil, []) }
             let left = state.line.remove(at: place).continuation
-            let before = state.line.count
-            let admitted = state.admit()
-            state.tell(from: state.line.count == before ? place : 0)
-            return (left, admitted)
+            return (left, state.admitAndTell())
         }
         left?.resume(throwing: CancellationError())
         for continuation in admitted { continuation.resume() }
