@@ -148,6 +148,60 @@ struct CancellationTests {
         try await task.value
     }
 
+    /// Moments of a turn while it is worked on.
+    enum Moment: CaseIterable { case encoding, prefilling, decoding, lastToken }
+
+    @Test(
+        "At any moment of its work: the conversation has what was said until then", arguments: Moment.allCases
+    )
+    func moments(moment: Moment) async throws {
+        let model = try await load { $0.rememberedImages = 0 }
+        let (same, disturbed) = try await conversations(model)
+        let other = ImageSource.file(Fixture.url("models/images/image-1.png"))
+        let tokens = Mutex(0)
+        let (left, hasLeft) = (DispatchSemaphore(value: 0), Flag())
+        let reader = Mutex<Task<Void, any Error>?>(nil)
+        let turn = Turn(content: .question("Go on.", images: [other]), options: options(6))
+        // Called on the engine's thread, which goes on when the reader has left: the step that runs is the last one.
+        @Sendable func watch(_ event: AnswerEvent) -> AnswerEvent {
+            if case .token = event { tokens.withLock { $0 += 1 } }
+            let isNow =
+                switch (moment, event) {
+                case (.encoding, .progress(.encode, _)), (.prefilling, .progress(.prefill, _)): true
+                case (.decoding, .token): tokens.withLock { $0 } == 3
+                case (.lastToken, .token): tokens.withLock { $0 } == 6
+                default: false
+                }
+            if isNow, !hasLeft.isRaised {
+                hasLeft.raise()
+                reader.withLock { $0?.cancel() }
+                if left.wait(timeout: .now() + 60) == .timedOut { Issue.record("nobody left") }
+            }
+            return event
+        }
+        reader.withLock { reader in
+            let stream = disturbed.answer(turn, watch)
+            reader = Task {
+                defer { left.signal() }
+                for try await _ in stream {}
+            }
+        }
+        _ = try? await reader.withLock { $0 }?.value
+        let got = try await disturbed.answer("And now?", options: options(12))
+        let kept = tokens.withLock { $0 }
+        #expect(hasLeft.isRaised)
+        switch moment {
+        case .encoding: #expect(kept == 0)
+        // The step that was running may have chosen a token.
+        case .prefilling: #expect(kept <= 1)
+        case .decoding: #expect(kept == 3)
+        case .lastToken: #expect(kept == 6)
+        }
+        if kept > 0 { _ = try await same.answer("Go on.", images: [other], options: options(kept)) }
+        let expected = try await same.answer("And now?", options: options(12))
+        #expect(got.text == expected.text && got.usage.positions == expected.usage.positions)
+    }
+
     private final class Flag: Sendable {
         private let value = Mutex(false)
 
