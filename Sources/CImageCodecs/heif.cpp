@@ -135,7 +135,7 @@ fvc_status read_header(Reader *reader, const uint8_t *bytes, fvc_failure *failur
 {
     char reason[sizeof failure->text];
     if (!open_heif_library(reason, sizeof reason)) {
-        return fvc_fail(failure, FVC_UNSUPPORTED, 0, reason);
+        return fvc_fail(failure, FVC_NO_LIBRARY, 0, reason);
     }
     if (!register_heif_decoders()) {
         return fvc_fail(failure, FVC_UNSUPPORTED, 0, "this version of libheif does not take decoders");

@@ -45,26 +45,27 @@ const char heif_file[] = "libheif.so.1";
 const char de265_file[] = "libde265.so.0";
 const char dav1d_file[] = "libdav1d.so." FVC_TEXT(DAV1D_API_VERSION_MAJOR);
 
-bool fill_pointers()
+// Fills the pointers. Otherwise returns the Debian package of the first library that is missing.
+const char *fill_pointers()
 {
 #define FVC_FIND(name) library.find(name, #name);
     {
         Library library(de265_file);
         FVC_DE265_FUNCTIONS(FVC_FIND)
         if (!library.complete()) {
-            return false;
+            return "libde265-0";
         }
     }
     {
         Library library(dav1d_file);
         FVC_DAV1D_FUNCTIONS(FVC_FIND)
         if (!library.complete()) {
-            return false;
+            return "libdav1d" FVC_TEXT(DAV1D_API_VERSION_MAJOR);
         }
     }
     Library library(heif_file);
     FVC_HEIF_FUNCTIONS(FVC_FIND)
-    return library.complete();
+    return library.complete() ? nullptr : "libheif1";
 #undef FVC_FIND
 }
 
@@ -75,13 +76,13 @@ bool open_heif_library(char *reason, unsigned long capacity)
     static std::mutex mutex;
     static bool filled = false;
     std::lock_guard<std::mutex> lock(mutex);
+    const char *missing = filled ? nullptr : fill_pointers();
+    filled = missing == nullptr;
     if (!filled) {
-        filled = fill_pointers();
-    }
-    if (!filled) {
+        // The package first: the linker's text may be long.
         const char *text = dlerror();
-        std::snprintf(reason, capacity, "HEIC and AVIF need libheif, libde265 and dav1d: %s",
-                      text != nullptr ? text : "one of them cannot be opened");
+        std::snprintf(reason, capacity, "install the Debian package %s, or convert the image to JPEG or PNG (%s)",
+                      missing, text != nullptr ? text : "it cannot be opened");
     }
     return filled;
 }

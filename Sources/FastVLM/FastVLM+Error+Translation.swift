@@ -30,17 +30,22 @@ extension FastVLMError {
         switch error {
         case .unreadable: return FastVLMError(.unreadableImage, text)
         case .fileTooLarge(let bytes, let limit):
-            return FastVLMError(.imageTooLarge, text, needed: bytes, limit: limit)
+            return FastVLMError(
+                .imageTooLarge, text, needed: bytes, limit: limit, option: "maximumFileBytes")
         case .sideTooLong(_, let width, let height, let limit):
-            return FastVLMError(.imageTooLarge, text, needed: max(width, height), limit: limit)
+            return FastVLMError(
+                .imageTooLarge, text, needed: max(width, height), limit: limit, option: "maximumSide")
         case .tooManyPixels(_, let width, let height, let limit):
             let (pixels, overflow) = width.multipliedReportingOverflow(by: height)
-            return FastVLMError(.imageTooLarge, text, needed: overflow ? nil : pixels, limit: limit)
+            return FastVLMError(
+                .imageTooLarge, text, needed: overflow ? nil : pixels, limit: limit, option: "maximumPixels")
         case .tooMuchMemory(_, _, _, let bytes, let limit):
-            return FastVLMError(.imageTooLarge, text, needed: bytes, limit: limit)
+            return FastVLMError(
+                .imageTooLarge, text, needed: bytes, limit: limit, option: "maximumImageBytes")
         case .overLimit: return FastVLMError(.imageTooLarge, text)
         case .outOfMemory: return FastVLMError(.outOfMemory, text)
-        case .unsupportedFormat, .formatNotEnabled, .formatNotBuilt, .unknownFormat, .unsupportedVariant:
+        case .unsupportedFormat, .formatNotEnabled, .formatNotBuilt, .unknownFormat, .unsupportedVariant,
+            .missingLibrary:
             return FastVLMError(.unsupportedImage, text)
         case .empty, .truncated, .corrupt, .invalidImage: return FastVLMError(.invalidImage, text)
         // All but the image's sides are the checkpoint's.

@@ -49,8 +49,9 @@ public struct FastVLMError: Error, Sendable, Hashable, CustomStringConvertible {
 
         /// The file of an image cannot be opened or read.
         public static let unreadableImage = Code(rawValue: "unreadableImage")
-        /// An image is beyond the limits of bytes, sides, pixels or memory; ``FastVLMError/needed`` of
-        /// ``FastVLMError/limit``, where it can be counted.
+        /// An image is beyond a limit; ``FastVLMError/needed`` of ``FastVLMError/limit``, where it can be counted.
+        /// ``FastVLMError/option`` names the limit, and so what is counted: bytes of the file (`maximumFileBytes`) or of
+        /// decoding it (`maximumImageBytes`), pixels of the longer side (`maximumSide`) or all of them (`maximumPixels`).
         public static let imageTooLarge = Code(rawValue: "imageTooLarge")
         /// No image, or one of a format or variant that is not decoded or not allowed.
         public static let unsupportedImage = Code(rawValue: "unsupportedImage")
@@ -108,7 +109,7 @@ public struct FastVLMError: Error, Sendable, Hashable, CustomStringConvertible {
     /// How much of ``limit`` it would have taken: positions, bytes or pixels; nil where it is no matter of amounts.
     public let needed: Int?
     public let limit: Int?
-    /// The property of ``GenerationOptions`` or ``LoadOptions`` that is out of range.
+    /// The property of ``GenerationOptions`` or ``LoadOptions`` that is out of range, or the limit that was exceeded.
     public let option: String?
 
     /// - Parameter kind: nil takes the code's usual one

@@ -51,7 +51,8 @@ struct PreparationLimits: Sendable {
         FastVLMError(
             .overloaded,
             "the request brings \(brought) bytes, and others that are not finished hold \(bytes.taken) of "
-                + "at most \(mostBytes); try again later", needed: brought, limit: mostBytes)
+                + "at most \(mostBytes); try again later", needed: brought, limit: mostBytes,
+            option: "requestBytes")
     }
 
     /// A request that was let in, until it leaves.
@@ -90,7 +91,7 @@ private final class RequestCounter: Sendable {
             guard count < most else {
                 throw FastVLMError(
                     .overloaded, "too many requests wait already (\(waiting)); try again later",
-                    limit: waiting)
+                    limit: waiting, option: "maximumWaiting")
             }
             count += 1
         }

@@ -18,6 +18,8 @@ package enum ImageInputError: Error, Equatable, Sendable {
     case unknownFormat(start: String)
     /// A supported format in a variant that is not decoded.
     case unsupportedVariant(format: ImageFormat, detail: String)
+    /// The system lacks a library that decodes the format. `advice` is what to do about it.
+    case missingLibrary(format: ImageFormat, advice: String)
     /// The header names a side longer than `ImageLimits.side`; as in the next two, no format means pixels of no file.
     case sideTooLong(format: ImageFormat?, width: Int, height: Int, limit: Int)
     /// The header names more pixels than `ImageLimits.pixels`.
@@ -61,6 +63,8 @@ extension ImageInputError: CustomStringConvertible {
             "not an image: the content begins with \(start); pass an image, such as a JPEG or PNG file"
         case .unsupportedVariant(let format, let detail):
             "\(format) variant not supported: \(detail); save the image as an ordinary 8-bit \(format)"
+        case .missingLibrary(let format, let advice):
+            "this is \(format.imageName), and a system library that decodes \(format) is missing; \(advice)"
         case .sideTooLong, .tooManyPixels, .tooMuchMemory, .overLimit, .outOfMemory:
             sizeDescription
         case .truncated(let format, let offset, let fileBytes, let detail):

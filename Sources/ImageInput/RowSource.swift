@@ -153,6 +153,8 @@ final class CodecReader: RowSource {
             return .truncated(format: format, offset: at, fileBytes: fileBytes, detail: detail)
         case FVC_UNSUPPORTED:
             return .unsupportedVariant(format: format, detail: detail)
+        case FVC_NO_LIBRARY:
+            return .missingLibrary(format: format, advice: detail)
         case FVC_OVER_LIMIT:
             return .overLimit(format: format, detail: detail)
         case FVC_OUT_OF_MEMORY:

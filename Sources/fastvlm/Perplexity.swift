@@ -81,7 +81,13 @@ struct Perplexity: AsyncParsableCommand {
             var scores: [TextScore] = []
             if isLines {
                 for (index, line) in lines.enumerated() {
-                    let score = try await Self.score(line.content, loaded, folder)
+                    let score: TextScore
+                    do {
+                        score = try await Self.score(line.content, loaded, folder)
+                    } catch let error as FastVLMError {
+                        throw CommandFailure(
+                            ExitStatus(error.kind), "\(name), line \(line.number): \(error)")
+                    }
                     scores.append(score)
                     progress.update(Double(index + 1) / Double(lines.count))
                     if json { try Terminal.json(Report("line", line: line.number, [score])) }

@@ -50,9 +50,11 @@
         }
 
         @Test(
-            "HEIC and AVIF without one of their libraries are errors that name it",
-            arguments: ["libheif.so.1", "libde265.so.0", "libdav1d.so.6"])
-        func heif(library: String) throws {
+            "HEIC and AVIF without one of their libraries are errors that name it and the package that has it",
+            arguments: [
+                ("libheif.so.1", "libheif1"), ("libde265.so.0", "libde265-0"), ("libdav1d.so.6", "libdav1d6"),
+            ])
+        func heif(library: String, package: String) throws {
             for name in ["heic-alpha", "avif-alpha"] {
                 let data = try #require(try example(name))
                 try withBroken([library]) { folder, environment in
@@ -60,6 +62,8 @@
                     try data.write(to: image)
                     let outcome = try describe(image.path, environment)
                     #expect(outcome.status == 65 && outcome.errors.contains(library), "\(outcome.errors)")
+                    #expect(outcome.errors.contains("install the Debian package \(package),"))
+                    #expect(!outcome.errors.contains("8-bit"))
                     #expect(try describe(image.path, [:]).status == 0)
                 }
             }

@@ -72,12 +72,12 @@ struct ScoreCommandTests {
             #expect(tokens[3] == tokens[0] + tokens[1] + tokens[2] && tokens.allSatisfy { $0 > 2 })
             for (line, status) in [
                 ("no json", 64), (#"{"prompt": "x"}"#, 64), (#"{"text": "x", "answer": "y"}"#, 64),
-                (#"{"prompt": "x", "image": "none.png", "answer": "y"}"#, 65),
+                (#"{"prompt": "x", "image": "none.png", "answer": "y"}"#, 65), (#"{"text": ""}"#, 64),
             ] {
                 try Data("{\"text\": \"A cat sat.\"}\n\(line)\n".utf8).write(to: file)
                 let refused = try perplexity([file.path])
                 #expect(refused.status == status, "\(line)")
-                #expect(status == 65 || refused.errors.contains("line 2"), "\(refused.errors)")
+                #expect(refused.errors.contains("cases.jsonl, line 2: "), "\(refused.errors)")
             }
         }
     }

@@ -45,16 +45,18 @@ struct ImageSourceTests {
         let small = try await load { $0.maximumSide = max(width, height) - 1 }
         let few = try await load { $0.maximumPixels = width * height - 1 }
         let image = ImageSource.pixels(width: width, height: height, rgb: rgb)
-        let cases: [(VisionLanguageModel, ImageSource, FastVLMError.Code)] = [
-            (model, .pixels(width: width, height: height + 1, rgb: rgb), .invalidImage),
-            (model, .pixels(width: 0, height: 0, rgb: Data()), .invalidImage),
-            (model, .pixels(width: .max, height: 2, rgb: rgb), .invalidImage),
-            (model, .pixels(width: -width, height: -height, rgb: rgb), .invalidImage),
-            (small, image, .imageTooLarge), (few, image, .imageTooLarge),
+        let file = try await load { $0.maximumFileBytes = 100 }
+        let cases: [(VisionLanguageModel, ImageSource, FastVLMError.Code, limit: String?)] = [
+            (model, .pixels(width: width, height: height + 1, rgb: rgb), .invalidImage, nil),
+            (model, .pixels(width: 0, height: 0, rgb: Data()), .invalidImage, nil),
+            (model, .pixels(width: .max, height: 2, rgb: rgb), .invalidImage, nil),
+            (model, .pixels(width: -width, height: -height, rgb: rgb), .invalidImage, nil),
+            (small, image, .imageTooLarge, "maximumSide"), (few, image, .imageTooLarge, "maximumPixels"),
+            (file, .file(url), .imageTooLarge, "maximumFileBytes"),
         ]
-        for (model, image, code) in cases {
+        for (model, image, code, limit) in cases {
             let error = await #expect(throws: FastVLMError.self) { try await model.check(image) }
-            #expect(error?.code == code && error?.kind == .image)
+            #expect(error?.code == code && error?.kind == .image && error?.option == limit)
         }
     }
 

@@ -59,7 +59,7 @@ struct RequestBytesTests {
                     try await model.answer("What?", images: [image], options: options)
                 }
                 #expect(error?.code == .overloaded && error?.kind == .system)
-                #expect(error?.needed == 30_005 && error?.limit == 80_000)
+                #expect(error?.needed == 30_005 && error?.limit == 80_000 && error?.option == "requestBytes")
                 let message = Message.user("?", images: [image])
                 #expect(await code { _ = try await model.answer(messages: [message]) } == .overloaded)
                 #expect(await code { _ = try await model.encode(image) } == .overloaded)

@@ -356,6 +356,7 @@ struct HostileTests {
             .unsupportedFormat(name: "a PDF document", advice: "convert it"),
             .formatNotEnabled(.gif), .formatNotBuilt(.tiff),
             .unknownFormat(start: "00"), .unsupportedVariant(format: .jpeg, detail: "12 bits"),
+            .missingLibrary(format: .heic, advice: "install it"),
             .sideTooLong(format: .png, width: 1, height: 2, limit: 1),
             .tooManyPixels(format: .png, width: 1, height: 2, limit: 1),
             .tooMuchMemory(format: .webp, width: 1, height: 2, bytes: 3, limit: 2),

@@ -26,6 +26,7 @@ typedef enum {
     FVC_OVER_LIMIT = 4,     // legal, but built to be expensive
     FVC_OUT_OF_MEMORY = 5,  // the codec's own working memory could not be had
     FVC_MISMATCH = 6,       // the caller asked for more rows than are left
+    FVC_NO_LIBRARY = 7,     // a shared library is missing, or of another version
 } fvc_status;
 
 typedef struct {
