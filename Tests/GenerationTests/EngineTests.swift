@@ -39,8 +39,10 @@ struct EngineTests {
     }
 
     /// Answers of requests that are added at the given steps.
+    /// - Parameter piece: told of every piece, with the place of its request
     private func run(
-        _ requests: [GenerationRequest], on engine: GenerationEngine, at steps: (Int) -> Int
+        _ requests: [GenerationRequest], on engine: GenerationEngine,
+        piece: @escaping (Int, GeneratedPiece) -> Void = { _, _ in }, at steps: (Int) -> Int
     ) throws -> [[Int]] {
         var answers = requests.map { _ in [Int]() }
         var left = requests.count
@@ -48,6 +50,7 @@ struct EngineTests {
         while left > 0 {
             for (index, request) in requests.enumerated() where steps(index) == step {
                 try engine.add(request, cancellation: Cancellation()) { event in
+                    if case .piece(let new) = event { piece(index, new) }
                     guard case .finished(let outcome, let error) = event else { return }
                     #expect(error == nil)
                     answers[index] = outcome.ids
@@ -76,6 +79,35 @@ struct EngineTests {
         #expect(
             try run(requests, on: engine(model)) { ($0 * 5) % 11 } == alone, "\(set) \(precision), one by one"
         )
+    }
+
+    /// What a step chose, and with which bits. Kernels that no machine here has are not in `combinations`: for them,
+    /// `make verify-avx512` and `verify-neon` check that every row has the same bits alone and among others
+    /// (KernelCheck/check_invariance.c), which is what this rests on; whole answers do not run there.
+    @Test(
+        "Answers in company have the same probabilities, bit for bit, on any threads", arguments: combinations
+    )
+    func companyOnThreads(set: InstructionSet, precision: Precision) throws {
+        var expected: (ids: [[Int]], bits: [[UInt64]])?
+        for threads in [2, 1, 3, 5] {
+            let model = try TinyModel(
+                "tiny-hf", precision: precision, instructionSet: set, threads: threads)
+            var requests = try requests(model)
+            for index in requests.indices { requests[index].probabilities = 3 }
+            for arrival: (Int) -> Int in [{ _ in 0 }, { ($0 * 5) % 11 }] {
+                var bits = requests.map { _ in [UInt64]() }
+                let ids = try run(
+                    requests, on: engine(model),
+                    piece: { index, piece in
+                        let chosen = [piece.probability].compactMap { $0 } + piece.alternatives
+                        bits[index] += chosen.map { UInt64(Double($0.logProbability).bitPattern) }
+                    }, at: arrival)
+                let first = expected ?? (ids, bits)
+                expected = first
+                #expect(ids == first.ids && bits == first.bits, "\(set) \(precision), \(threads) threads")
+                #expect(bits.allSatisfy { $0.count > 12 })
+            }
+        }
     }
 
     @Test("A short question is answered while a long answer goes on")
