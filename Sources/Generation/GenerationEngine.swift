@@ -14,6 +14,8 @@ package final class GenerationEngine {
     package let pool: BlockPool
     /// Visual tokens that are remembered elsewhere, by the identity of their image.
     package var rememberedTokens: (Int) -> Tensor? = { _ in nil }
+    /// Called before the rows of a step are computed; what it throws is the step's failure, as where memory is short.
+    package var willCompute: () throws -> Void = {}
     let baseCompute: Compute
     /// For what belongs to several sequences; made anew when there was no memory.
     private var compute: Compute
@@ -318,6 +320,7 @@ package final class GenerationEngine {
     private func runBatch() throws {
         let mark = workspace.mark()
         defer { workspace.release(to: mark) }
+        try willCompute()
         let start = clock.now
         for sequence in stepped where sequence.outcome.began == nil { sequence.outcome.began = start }
         let rows = try workspace.matrix(batch.rows, network.configuration.text.hiddenSize)

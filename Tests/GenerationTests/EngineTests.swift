@@ -176,6 +176,39 @@ struct EngineTests {
         #expect(try run(long, on: engine(model, keyValueBytes: 0)) { _ in 0 } == expected)
     }
 
+    @Test("Where steps fail from some moment on, every one of them ends somebody, also when blocks are short")
+    func failingSteps() throws {
+        let model = try TinyModel("tiny-hf", precision: .int8)
+        let requests = try requests(model)
+        let alone = try requests.map { try engine(model, keyValueBytes: 0).generate($0).ids }
+        for blocks in [4, 9, 13] {
+            for moment in 0..<60 {
+                let engine = engine(
+                    model, keyValueBytes: blocks * model.network.decoder.keyValueShape.bytesPerBlock)
+                var computed = 0
+                engine.willCompute = {
+                    computed += 1
+                    if computed > moment { throw TensorError.allocationFailed(bytes: 1) }
+                }
+                var ended = 0
+                for (index, request) in requests.enumerated() {
+                    try engine.add(request, cancellation: Cancellation()) { event in
+                        guard case .finished(let outcome, let error) = event else { return }
+                        ended += 1
+                        // Who failed has the beginning of its answer.
+                        #expect(outcome.ids == Array(alone[index].prefix(outcome.ids.count)))
+                        #expect(error == nil ? outcome.ids == alone[index] : error is TensorError)
+                    }
+                }
+                for _ in 0..<500 where engine.step() {}
+                #expect(ended == requests.count && computed <= moment + requests.count)
+                // Nobody's blocks are left behind, and the engine goes on.
+                engine.willCompute = {}
+                #expect(try engine.generate(requests[0]).ids == alone[0], "\(blocks) blocks, step \(moment)")
+            }
+        }
+    }
+
     @Test("An image whose cached positions are pushed out before they are used is encoded after all")
     func evictedImage() throws {
         let model = try TinyModel("tiny-hf", precision: .int8)
