@@ -38,9 +38,6 @@ package struct PackedMatrix: Sendable {
     /// What packing saw, or a look at panels that are used where they stand.
     package var seen: WeightsSeen? { panels.seen.first }
 
-    /// The panels, where they can be stored; nil for floating-point numbers.
-    package var storable: PackedPanels? { panels.format.group == nil ? nil : panels }
-
     static func extents(_ weight: Tensor, what: String) throws(TensorError) -> (Int, Int) {
         guard weight.shape.count >= 2, weight.shape.dropFirst(2).allSatisfy({ $0 == 1 }), weight.count > 0,
             weight.dataType.isFloatingPoint
@@ -99,9 +96,6 @@ package struct PackedGatedMatrix: Sendable {
 
     /// What packing, or a look at panels that are used where they stand, saw of the gate and of the other matrix.
     package var seen: [WeightsSeen] { panels.seen }
-
-    /// The panels, where they can be stored; nil for floating-point numbers.
-    package var storable: PackedPanels? { panels.format.group == nil ? nil : panels }
 }
 
 extension Storage {

@@ -74,9 +74,9 @@ import Testing
                 "\(set) groups of \(group) seed \(random.seed)")
             #expect(output.isIntact && product.isIntact)
             // And come back as the numbers they stand for.
-            let stored = try #require(packed.storable)
+            let stored = packed.panels
             #expect(difference(try stored.values().floats(), one.values) < 1e-5)
-            let both = try #require(pair.storable)
+            let both = pair.panels
             #expect(difference(try both.values().floats(), one.values) < 1e-5)
             #expect(difference(try both.values(isSecond: true).floats(), two.values) < 1e-5)
         }
@@ -117,7 +117,7 @@ import Testing
                 let values = try QuantisedTests.exact(s, format, compute, &random)
                 let packed = try PackedMatrix(
                     Tensor(values, shape: [s.outputs, s.inputs]), format: format, compute: compute)
-                let panels = try #require(packed.storable)
+                let panels = packed.panels
                 #expect(try panels.values().floats() == values, "\(set) \(format) seed \(random.seed)")
                 let again = try #require(PackedMatrix(panels, compute: compute))
                 let (one, two) = (Guarded(s.rows, s.outputs), Guarded(s.rows, s.outputs))
