@@ -88,7 +88,7 @@ bench: build peer-models ## Ours beside the peers, in turns, on this machine (an
 bench-library: setup ## Loading, first tokens and tokenizing through the library, under a benchmark package
 	swift package --package-path Benchmarks benchmark
 
-verify-avx512: ## Check the AVX-512 kernels and AMX through an emulation of their instructions (libsimde-dev)
+verify-avx512: ## Check the AVX-512, AVX-VNNI and AMX kernels through an emulation (libsimde-dev)
 	@[ -e /usr/include/simde ] || apt-get install -y -qq libsimde-dev
 	SIMDE=1 Tests/KernelCheck/run.sh $(SEED)
 

@@ -21,6 +21,8 @@ def prepare(options) -> face.Prepared:
     quantised = {"int8": "-int8"} if options.item == "encoder" else {"int8": "-int8", "int4": "-int4"}
     if options.precision not in ("float32", "bfloat16", *quantised):
         raise face.Skip(f"no {options.precision} {options.item}")
+    if options.precision == "bfloat16":
+        face.require_bfloat16(options)  # on AVX-512 without them OpenVINO emulates: 27 s for one encode
     name = "encoder" if options.item == "encoder" else "decoder"
     file = face.need(options.models / f"{name}{quantised.get(options.precision, '')}.xml")
     import openvino

@@ -12,6 +12,7 @@
 #define FV_TABLE fv_kernels_avx2
 #define FV_ISA FV_ISA_AVX2
 #define FV_HAS_DPBF16 0
+#define FV_HAS_VNNI 0
 #include "simd/vec_avx2.h"
 #include "simd/kernels.h"
 

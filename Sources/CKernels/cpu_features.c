@@ -59,21 +59,21 @@ unsigned fv_cpu_features(void) {
     if (c & bit_FMA) found |= FV_CPU_FMA;
     if (c & bit_F16C) found |= FV_CPU_F16C;
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return found;
-    const unsigned subleaves = a;
+    unsigned second = 0, unused; // of the second subleaf, its first register
+    if (a >= 1) __get_cpuid_count(7, 1, &second, &unused, &unused, &unused);
     if (b & bit_AVX2) found |= FV_CPU_AVX2;
     if (b & bit_BMI2) found |= FV_CPU_BMI2;
+    if (second & 1u << 4) found |= FV_CPU_AVXVNNI;
     if ((saved & 0xE6) == 0xE6) { // opmask, upper halves of zmm0–15, zmm16–31
         if (b & bit_AVX512F) found |= FV_CPU_AVX512F;
         if (b & bit_AVX512BW) found |= FV_CPU_AVX512BW;
         if (b & bit_AVX512VL) found |= FV_CPU_AVX512VL;
         if (b & bit_AVX512DQ) found |= FV_CPU_AVX512DQ;
         if (c & 1u << 11) found |= FV_CPU_AVX512VNNI;
-        if (subleaves >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 5)) {
-            found |= FV_CPU_AVX512BF16;
-        }
+        if (second & 1u << 5) found |= FV_CPU_AVX512BF16;
     }
     // Tile shapes and tiles
-    if ((saved & 0x60000) == 0x60000 && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & 1u << 24) && tiles_granted()) {
+    if ((saved & 0x60000) == 0x60000 && (d & 1u << 24) && tiles_granted()) {
         found |= FV_CPU_AMX_TILE;
         if (d & 1u << 22) found |= FV_CPU_AMX_BF16;
         if (d & 1u << 25) found |= FV_CPU_AMX_INT8;

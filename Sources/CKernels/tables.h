@@ -18,7 +18,9 @@
 extern const struct fv_kernels fv_kernels_scalar;
 #if defined(__x86_64__)
 extern const struct fv_kernels fv_kernels_avx2;
+extern const struct fv_kernels fv_kernels_avxvnni;
 extern const struct fv_kernels fv_kernels_avx512;
+extern const struct fv_kernels fv_kernels_avx512vnni;
 extern const struct fv_kernels fv_kernels_avx512bf16;
 extern const struct fv_kernels fv_kernels_avx512amx;
 #elif FV_HAS_NEON

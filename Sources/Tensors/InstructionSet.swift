@@ -4,7 +4,9 @@ internal import CKernels
 package enum InstructionSet: String, Sendable, Hashable, CaseIterable {
     case scalar
     case avx2
+    case avxvnni
     case avx512
+    case avx512vnni
     case avx512bf16
     case avx512amx
     case neon
@@ -18,7 +20,7 @@ package enum InstructionSet: String, Sendable, Hashable, CaseIterable {
     package var roundsInputs: Bool {
         switch self {
         case .avx512bf16, .avx512amx, .neonbf16: true
-        case .scalar, .avx2, .avx512, .neon, .neondot: false
+        case .scalar, .avx2, .avxvnni, .avx512, .avx512vnni, .neon, .neondot: false
         }
     }
 
@@ -29,7 +31,9 @@ package enum InstructionSet: String, Sendable, Hashable, CaseIterable {
         switch self {
         case .scalar: FV_ISA_SCALAR
         case .avx2: FV_ISA_AVX2
+        case .avxvnni: FV_ISA_AVXVNNI
         case .avx512: FV_ISA_AVX512
+        case .avx512vnni: FV_ISA_AVX512VNNI
         case .avx512bf16: FV_ISA_AVX512BF16
         case .avx512amx: FV_ISA_AVX512AMX
         case .neon: FV_ISA_NEON

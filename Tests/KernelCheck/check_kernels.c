@@ -257,12 +257,15 @@ int main(int count, char **words) {
     int failed = 0;
     state = seed;
 #if FV_SIMDE
+    check("avxvnni (emulated)", &fv_kernels_avxvnni), failed |= failures;
     check("avx512 (emulated)", &fv_kernels_avx512), failed |= failures;
+    check("avx512vnni (emulated)", &fv_kernels_avx512vnni), failed |= failures;
     check("avx512bf16 (emulated)", &fv_kernels_avx512bf16), failed |= failures;
     check("avx512amx (emulated)", &fv_kernels_avx512amx), failed |= failures;
 #else
     static const char *const names[] = {
-        "scalar", "avx2", "avx512", "avx512bf16", "avx512amx", "neon", "neondot", "neonbf16"};
+        "scalar",     "avx2",      "avxvnni", "avx512",  "avx512vnni",
+        "avx512bf16", "avx512amx", "neon",    "neondot", "neonbf16"};
     const char *best = names[0];
     for (int isa = FV_ISA_AVX2; isa <= FV_ISA_NEONBF16; isa++) {
         const struct fv_kernels *t = fv_kernels_for((enum fv_isa)isa);

@@ -3,7 +3,8 @@
 # the same rows in other company, and numbers that are not finite.
 #
 #   Tests/KernelCheck/run.sh [SEED]        what this processor can run
-#   SIMDE=1 Tests/KernelCheck/run.sh       the AVX-512 and AMX kernels, emulated (needs Debian's libsimde-dev)
+#   SIMDE=1 Tests/KernelCheck/run.sh       the AVX-512, AVX-VNNI and AMX kernels, emulated (needs Debian's
+#                                          libsimde-dev)
 #   NEON=1 Tests/KernelCheck/run.sh        the NEON kernels, cross-compiled and run by qemu-aarch64 as three
 #                                          processors (needs qemu-user and gcc-aarch64-linux-gnu, and a clang
 #                                          with an aarch64 back end, which Swift's has)
@@ -37,7 +38,7 @@ check_other_c() {
 
 if [ "${SIMDE:-0}" = 1 ]; then
     # -mavx2: SIMDe then builds each 512-bit operation from two 256-bit ones; -ffp-contract=off: as written.
-    ${CC:-clang} $flags -DFV_SIMDE=1 -mavx2 -mfma -mf16c $common "$kernels"/avx512*.c -lm -o "$work/check"
+    ${CC:-clang} $flags -DFV_SIMDE=1 -mavx2 -mfma -mf16c $common "$kernels"/avx512*.c "$kernels"/avxvnni.c -lm -o "$work/check"
     "$work/check" "$seed"
 elif [ "${NEON:-0}" = 1 ]; then
     aarch64="${CC:-clang} --target=aarch64-linux-gnu"
@@ -50,6 +51,12 @@ elif [ "${NEON:-0}" = 1 ]; then
         qemu-aarch64 -cpu "$model" "$work/check" "$seed" "${processor#* }"
     done
 else
+    # AVX-VNNI's one instruction is older in AVX-512's encoding, where it does the same: processors that have only that
+    # run those kernels with it, in this check alone.
+    if grep -q avx512_vnni /proc/cpuinfo && ! grep -q avx_vnni /proc/cpuinfo; then
+        echo "avxvnni in AVX-512's encoding"
+        flags="$flags -DFV_EVEX_VNNI=1"
+    fi
     ${CC:-clang} $flags $common "$kernels"/avx*.c "$kernels"/neon*.c $chosen -lm -o "$work/check"
     "$work/check" "$seed"
 fi

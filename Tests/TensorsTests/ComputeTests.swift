@@ -150,6 +150,17 @@ import Testing
             #expect(compute.instructionSet == set)
         }
         #expect(!Compute.processorDescription().isEmpty)
+        // Each needs what those have that stand before it in this list.
+        for (less, more) in [
+            (InstructionSet.avx2, InstructionSet.avxvnni), (.avx2, .avx512), (.avx512, .avx512vnni),
+            (.avx512vnni, .avx512bf16), (.avx512bf16, .avx512amx),
+        ] where InstructionSet.available.contains(more) {
+            #expect(InstructionSet.available.contains(less))
+        }
+        for set in [InstructionSet.avxvnni, .avx512vnni, .avx512bf16]
+        where InstructionSet.available.contains(set) {
+            #expect(try Compute(threads: 1, instructionSet: set).keepsIntegers(bits: 8), "\(set) has 7 bits")
+        }
         let compute = try Compute()
         #expect(compute.threads >= 1)
     }

@@ -8,12 +8,14 @@
 enum fv_isa {
     FV_ISA_SCALAR = 0,
     FV_ISA_AVX2 = 1,
-    FV_ISA_AVX512 = 2,
-    FV_ISA_AVX512BF16 = 3,
-    FV_ISA_AVX512AMX = 4,
-    FV_ISA_NEON = 5,
-    FV_ISA_NEONDOT = 6,
-    FV_ISA_NEONBF16 = 7,
+    FV_ISA_AVXVNNI = 2,
+    FV_ISA_AVX512 = 3,
+    FV_ISA_AVX512VNNI = 4,
+    FV_ISA_AVX512BF16 = 5,
+    FV_ISA_AVX512AMX = 6,
+    FV_ISA_NEON = 7,
+    FV_ISA_NEONDOT = 8,
+    FV_ISA_NEONBF16 = 9,
 };
 
 /// One bit per feature; a bit is set only when the processor has it *and* the system lets us use it: on x86 it saves
@@ -36,6 +38,7 @@ enum fv_cpu_feature {
     FV_CPU_DOTPROD = 1 << 14,
     FV_CPU_BF16 = 1 << 15,
     FV_CPU_I8MM = 1 << 16,
+    FV_CPU_AVXVNNI = 1 << 17,
 };
 
 /// The features of this processor as `fv_cpu_feature` bits; 0 on other architectures. Cheap enough to call

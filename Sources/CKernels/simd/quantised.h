@@ -25,7 +25,7 @@ enum {
     KQ = 2048,
     // Hidden columns per step of a feed-forward network; a multiple of every group size.
     HIDDEN_Q = 256,
-#if FV_HAS_VNNI
+#if FV_HAS_VNNI && MR == 12
     // 12 × 2 sums, 4 weights, 2 inputs and a mask are 31 of 32 registers.
     HAS_ROOM_FOR_NIBBLES = 1,
 #else

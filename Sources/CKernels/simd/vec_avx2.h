@@ -119,10 +119,6 @@ INLINE void vl_store(uint64_t *p, VL x) {
 }
 
 // Integers: 32-bit lanes of four activations or weights.
-// `vpmaddubsw` adds two products in 16 bits: 2 · 127 · 127 is the most that fits, so weights have 7 bits, 1 … 127.
-#define WEIGHT_LIMIT 63
-#define WEIGHT_ZERO 64
-
 INLINE V v_abs(V x) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x); }
 // Round to nearest even.
 INLINE VI v_integers(V x) { return _mm256_cvtps_epi32(x); }
@@ -158,11 +154,52 @@ INLINE VI vi_set_word(const char *p) {
     return _mm256_set1_epi32(word);
 }
 // Four weights of 4 bits for each of W outputs, and those of the next step.
-INLINE void vi_load_nibbles(const char *p, VI *low, VI *high) {
-    const VI bytes = v_load_words(p), mask = _mm256_set1_epi8(15);
-    *low = _mm256_and_si256(bytes, mask);
-    *high = _mm256_and_si256(_mm256_srli_epi16(bytes, 4), mask);
+#if FV_HAS_VNNI
+// The mask stays in memory: beside twelve sums, two weights and two inputs the compiler has no register for it.
+INLINE VI vi_low_nibbles(VI bytes) {
+    _Alignas(64) static const uint64_t mask[4] = {
+        0x0F0F0F0F0F0F0F0F, 0x0F0F0F0F0F0F0F0F, 0x0F0F0F0F0F0F0F0F, 0x0F0F0F0F0F0F0F0F};
+    VI nibbles;
+    __asm__("vpand %2, %1, %0" : "=x"(nibbles) : "x"(bytes), "m"(mask));
+    return nibbles;
 }
+#else
+INLINE VI vi_low_nibbles(VI bytes) { return _mm256_and_si256(bytes, _mm256_set1_epi8(15)); }
+#endif
+INLINE void vi_load_nibbles(const char *p, VI *low, VI *high) {
+    const VI bytes = v_load_words(p);
+    *low = vi_low_nibbles(bytes);
+    *high = vi_low_nibbles(_mm256_srli_epi16(bytes, 4));
+}
+#if FV_HAS_VNNI
+// `vpdpbusd` adds four products in 32 bits: nothing can overflow.
+#define WEIGHT_LIMIT 127
+#define WEIGHT_ZERO 128
+#if FV_SIMDE // the test build that emulates this one instruction
+INLINE VI vi_dpbusd(VI sum, VI w, VI x) {
+    int32_t sums[W];
+    uint8_t weights[4 * W];
+    int8_t inputs[4 * W];
+    _mm256_storeu_si256((VI *)sums, sum), _mm256_storeu_si256((VI *)weights, w), _mm256_storeu_si256((VI *)inputs, x);
+    for (size_t i = 0; i < 4 * W; i++) sums[i / 4] += weights[i] * inputs[i];
+    return _mm256_loadu_si256((const VI *)sums);
+}
+#elif FV_EVEX_VNNI // the test build for processors that have it in AVX-512's encoding only
+INLINE VI vi_dpbusd(VI sum, VI w, VI x) {
+    __asm__("%{evex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(w), "x"(x));
+    return sum;
+}
+#else
+INLINE VI vi_dpbusd(VI sum, VI w, VI x) { return _mm256_dpbusd_avx_epi32(sum, w, x); }
+#endif
+INLINE VI vi_dot(VI sum, VI x, VI w) { return vi_dpbusd(sum, w, x); }
+INLINE VI vi_dot_nibbles(VI sum, VI x, VI low, VI y, VI high) {
+    return vi_dpbusd(vi_dpbusd(sum, low, x), high, y);
+}
+#else
+// `vpmaddubsw` adds two products in 16 bits: 2 · 127 · 127 is the most that fits, so weights have 7 bits, 1 … 127.
+#define WEIGHT_LIMIT 63
+#define WEIGHT_ZERO 64
 // Neighbours added. The ones stay in memory: the micro-kernel needs all sixteen registers for other things, and
 // left to itself the compiler keeps them in one.
 INLINE VI vi_add_pairs(VI products) {
@@ -179,3 +216,4 @@ INLINE VI vi_dot_nibbles(VI sum, VI x, VI low, VI y, VI high) {
     const VI products = _mm256_add_epi16(_mm256_maddubs_epi16(low, x), _mm256_maddubs_epi16(high, y));
     return _mm256_add_epi32(sum, vi_add_pairs(products));
 }
+#endif
