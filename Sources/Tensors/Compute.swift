@@ -144,7 +144,8 @@ package struct Compute: @unchecked Sendable {
             (FV_CPU_AVXVNNI, "avxvnni"), (FV_CPU_AVX512F, "avx512f"), (FV_CPU_AVX512BW, "avx512bw"),
             (FV_CPU_AVX512VL, "avx512vl"), (FV_CPU_AVX512DQ, "avx512dq"),
             (FV_CPU_AVX512BF16, "avx512bf16"), (FV_CPU_AVX512VNNI, "avx512vnni"), (FV_CPU_AMX_TILE, "amx"),
-            (FV_CPU_AMX_BF16, "amx-bf16"), (FV_CPU_AMX_INT8, "amx-int8"), (FV_CPU_NEON, "neon"), (FV_CPU_DOTPROD, "dotprod"),
+            (FV_CPU_AMX_BF16, "amx-bf16"), (FV_CPU_AMX_INT8, "amx-int8"), (FV_CPU_NEON, "neon"),
+            (FV_CPU_DOTPROD, "dotprod"),
             (FV_CPU_BF16, "bf16"), (FV_CPU_I8MM, "i8mm"),
         ]
         let features = names.filter { found & $0.0.rawValue != 0 }.map(\.1)
