@@ -131,7 +131,7 @@ let package = Package(
             "FastVLMTests",
             [
                 "FastVLM", "FastVLMEmbedded", "Generation", "ImageInput", "SystemFiles", "Tokenization",
-                "Checkpoints", "Tensors",
+                "Checkpoints", "Models", "Tensors",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Metrics", package: "swift-metrics"),
                 .product(name: "MetricsTestKit", package: "swift-metrics"),

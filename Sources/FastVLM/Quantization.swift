@@ -99,8 +99,10 @@ extension VisionLanguageModel {
         // Nothing is asked of this network, so its table of rotary positions need not be long.
         configuration.maximumSequenceLength = 1
         let compute = try Compute(threads: threads)
+        // Inputs must be those of the weights that are rounded.
+        let weights = BalancedWeights(checkpoint.weights, configuration: checkpoint.configuration)
         let calibration = Calibration(
-            checkpoint.weights, configuration: checkpoint.configuration, compute: compute)
+            weights, configuration: checkpoint.configuration, compute: compute)
         var moments: [String: InputMoments] = [:]
         let all = prompts + (hasRandomTokens ? calibration.randomPrompts : [])
         if !all.isEmpty, calibration.isUseful {
@@ -108,15 +110,15 @@ extension VisionLanguageModel {
         }
         let recorder = PanelRecorder()
         _ = try VisionLanguageNetwork(
-            checkpoint.weights, configuration: configuration, precision: precision,
+            weights, configuration: configuration, precision: precision,
             compute: compute, recorder: recorder,
             feedback: moments.compactMapValues { $0.feedback(for: precision.textFormat) }
         ) { try progress(moments.isEmpty ? $0 : 0.5 + $0 / 2) }
         try checkpoint.checkUnchanged()
         let errors = try calibration.errors(of: recorder.panels, moments)
         try writer.write(
-            recorder.panels, precision: precision, errors: errors, to: folder,
-            isCancelled: { cancellation.isCancelled })
+            recorder.panels, changed: recorder.changedVectors, precision: precision, errors: errors,
+            to: folder, isCancelled: { cancellation.isCancelled })
         return QuantizationError.sorted(errors)
     }
 }

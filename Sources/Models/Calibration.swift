@@ -94,8 +94,8 @@ package struct Calibration {
             compute.rmsNorm(state, weight: norm, epsilon: text.rmsNormEpsilon, into: state)
             scores.add(state)
         }
-        // Whichever of the two is multiplied with.
-        for name in ["decoder.embedding.weight", "decoder.output.weight"] { result[name] = scores }
+        // Whichever of them is multiplied with.
+        for name in ["embedding", "output", "scores"] { result["decoder.\(name).weight"] = scores }
         return result
     }
 

@@ -24,6 +24,9 @@ package struct VisionLanguageNetwork: Sendable {
         progress: (Double) throws -> Void = { _ in }
     ) throws {
         let findings = LoadFindings()
+        let source: any WeightSource =
+            precision == .int8 || precision == .int4
+            ? BalancedWeights.balancing(source, configuration: configuration) : source
         let loader = WeightLoader(
             source, format: precision.visionFormat, compute: compute, recorder: recorder, findings: findings)
         self.configuration = configuration
@@ -43,6 +46,9 @@ package struct VisionLanguageNetwork: Sendable {
             maximumPositions: configuration.maximumSequenceLength
         ) { fraction in
             try progress(encoderShare + (1 - encoderShare) * fraction)
+        }
+        if let recorder, let balanced = source as? BalancedWeights {
+            recorder.record(changedVectors: try balanced.changedVectors())
         }
         remarks = findings.remarks
     }

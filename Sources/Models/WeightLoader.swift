@@ -26,6 +26,7 @@ extension WeightSource {
 /// Collects the weights that loading packs, for whoever stores integers or watches products.
 package final class PanelRecorder: Sendable {
     private let found = Mutex<[String: PackedPanels]>([:])
+    private let changed = Mutex<[String: Tensor]>([:])
 
     package init() {}
 
@@ -34,8 +35,15 @@ package final class PanelRecorder: Sendable {
     /// Those that can be stored.
     package var panels: [String: PackedPanels] { all.filter { $0.value.isStorable } }
 
+    /// Weights that are no matrices and differ from the checkpoint's, by canonical name (``BalancedWeights``).
+    package var changedVectors: [String: Tensor] { changed.withLock { $0 } }
+
     func record(_ name: String, _ panels: PackedPanels) {
         found.withLock { $0[name] = panels }
+    }
+
+    func record(changedVectors: [String: Tensor]) {
+        changed.withLock { $0 = changedVectors }
     }
 }
 
@@ -190,10 +198,13 @@ package struct WeightLoader: Sendable {
         case (.panels(let panels, isSecond: false), .panels(_, isSecond: true))
         where keeps(panels.layout.format.bits, as: format):
             if let weight = PackedGatedMatrix(panels, compute: compute) { return weight }
+        case (.numbers(let first), .numbers(let second)):
+            return try PackedGatedMatrix(
+                first, second, format: format, feedback: feedback[prefix + gate], compute: compute)
         default: break
         }
         return try PackedGatedMatrix(
-            gate: tensor(gate, shape: shape), up: tensor(up, shape: shape), format: format,
+            tensor(gate, shape: shape), tensor(up, shape: shape), format: format,
             feedback: feedback[prefix + gate], compute: compute)
     }
 
@@ -265,6 +276,18 @@ package struct WeightLoader: Sendable {
         let values = try tensor(name, shape: [count])
         try check(WeightsSeen(values, compute: compute), of: name, reportsZeros: false)
         return values
+    }
+}
+
+extension PackedGatedMatrix {
+    /// Two matrices of numbers, of one type or two: an adapter, or balancing, may have made one of them wider.
+    fileprivate init(
+        _ gate: Tensor, _ up: Tensor, format: WeightFormat, feedback: ErrorFeedback?, compute: Compute
+    ) throws {
+        let areAlike = gate.dataType == up.dataType
+        try self.init(
+            gate: areAlike ? gate : gate.widened(), up: areAlike ? up : up.widened(), format: format,
+            feedback: feedback, compute: compute)
     }
 }
 

@@ -10,13 +10,16 @@ package struct PackedCheckpointWriter {
 
     /// - Parameters:
     ///   - panels: by canonical name of the matrix, or of the first one of a gated pair
+    ///   - changed: other weights that are not written as the checkpoint has them, by canonical name
     ///   - precision: what they were packed for
     ///   - directory: must not exist, or be empty
     /// - Throws: `CheckpointError.output`, after which nothing is left behind.
     package func write(
-        _ panels: [String: PackedPanels], precision: Precision, to directory: URL
+        _ panels: [String: PackedPanels], changed: [String: Tensor] = [:], precision: Precision,
+        to directory: URL
     ) throws(CheckpointError) {
-        try write(panels, precision: precision, to: folder(directory, precision: precision))
+        try write(
+            panels, changed: changed, precision: precision, to: folder(directory, precision: precision))
     }
 
     /// The folder to be written, once everything that can be seen before the weights are packed is found in order:
@@ -33,10 +36,12 @@ package struct PackedCheckpointWriter {
     /// - Parameter errors: what rounding changes, by name; stored beside the panels
     /// - Throws: `CheckpointError.output`; the folder removes what was written when it is let go of.
     package func write(
-        _ panels: [String: PackedPanels], precision: Precision, errors: [String: Double] = [:],
-        to folder: OutputFolder, isCancelled: @escaping () -> Bool = { false }
+        _ panels: [String: PackedPanels], changed: [String: Tensor] = [:], precision: Precision,
+        errors: [String: Double] = [:], to folder: OutputFolder,
+        isCancelled: @escaping () -> Bool = { false }
     ) throws(CheckpointError) {
-        try writeFiles(panels, precision: precision, errors: errors, to: folder, isCancelled)
+        try writeFiles(
+            panels, changed: changed, precision: precision, errors: errors, to: folder, isCancelled)
         try CheckpointError.wrapping { () throws(OutputError) in try folder.finish() }
     }
 
@@ -51,7 +56,8 @@ package struct PackedCheckpointWriter {
     }
 
     private func writeFiles(
-        _ panels: [String: PackedPanels], precision: Precision, errors: [String: Double],
+        _ panels: [String: PackedPanels], changed: [String: Tensor], precision: Precision,
+        errors: [String: Double],
         to folder: OutputFolder, _ isCancelled: @escaping () -> Bool
     ) throws(CheckpointError) {
         var metadata: [String: String] = [:]
@@ -76,7 +82,7 @@ package struct PackedCheckpointWriter {
             if layout.isGated { written.insert(String(name.dropLast("gate.weight".count)) + "up.weight") }
         }
         for name in checkpoint.weights.names where !written.contains(name) {
-            for (stored, tensor) in try checkpoint.weights.storable(name) {
+            for (stored, tensor) in try checkpoint.weights.storable(name, changed: changed[name]) {
                 tensors.append((PackedCheckpointMetadata.namePrefix + stored, tensor))
             }
         }
@@ -124,7 +130,8 @@ extension CanonicalWeights {
     }
 
     /// What has to be stored for a weight: its values, or the three tensors of an affine quantisation.
-    func storable(_ name: String) throws(CheckpointError) -> [(String, Tensor)] {
+    /// - Parameter changed: values to store in place of the checkpoint's
+    func storable(_ name: String, changed: Tensor? = nil) throws(CheckpointError) -> [(String, Tensor)] {
         guard let entry = entries[name], let source = source(of: name) else { return [] }
         if case .dequantized(let matrix) = entry.recipe {
             let module = source.name.dropLast("weight".count)
@@ -134,7 +141,7 @@ extension CanonicalWeights {
                 ("\(module)biases", try catalog.tensor(matrix.biases)),
             ]
         }
-        let tensor = try tensor(name, shape: entry.shape)
+        let tensor = if let changed { changed } else { try self.tensor(name, shape: entry.shape) }
         let reshaped = try CheckpointError.wrapping { () throws(TensorError) in
             try tensor.reshaped(source.shape)
         }
