@@ -1,3 +1,4 @@
+internal import Dispatch
 internal import Synchronization
 
 /// Shares out an amount of something (bytes, processors, a turn) by priority, and in the order in which it is asked for
@@ -90,6 +91,8 @@ final class WeightedSemaphore: Sendable {
         func release() { semaphore.release(id) }
     }
 
+    private static let leaving = DispatchQueue(label: "fastvlm.leaving", qos: .userInitiated)
+
     private let total: Int
     private let state: Mutex<State>
 
@@ -162,7 +165,9 @@ final class WeightedSemaphore: Sendable {
                 if let result { continuation.resume(with: result) }
             }
         } onCancel: {
-            leaveLine(id)
+            // Whoever cancels holds locks of the task and of its reader, which telling others of their places may wait for
+            // with the semaphore's lock held. So this one is taken on another thread.
+            Self.leaving.async { self.leaveLine(id) }
         }
     }
 

@@ -110,6 +110,37 @@ struct WeightedSemaphoreTests {
         #expect(semaphore.free == 0)
     }
 
+    /// Telling takes the lock of the reader's task, and cancelling that task holds it.
+    @Test("Readers who are told their place and leave at the same time wait for nobody")
+    func toldAndLeaving() async throws {
+        let semaphore = WeightedSemaphore(2)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for worker in 0..<16 {
+                group.addTask {
+                    for round in 0..<400 {
+                        let stream: AsyncThrowingStream<Int, any Error> = abandonable { _, yield in
+                            let claim = semaphore.join { yield($0) }
+                            defer { claim.release() }
+                            try await claim.granted()
+                            for number in 0..<3 {
+                                await Task.yield()
+                                yield(-number)
+                            }
+                        }
+                        let reader = Task { for try await _ in stream {} }
+                        for _ in 0..<(worker + round) % 7 { await Task.yield() }
+                        if (worker + round) % 3 > 0 { reader.cancel() }
+                        try await reader.value
+                    }
+                }
+            }
+            try await group.waitForAll()
+        }
+        // Those that were cancelled give their claims back in their own time.
+        while semaphore.free < 2 { try await Task.sleep(for: .milliseconds(1)) }
+        #expect(semaphore.waiting == 0)
+    }
+
     @Test("Many tasks at once never have more than there is")
     func contention() async throws {
         let semaphore = WeightedSemaphore(5)
