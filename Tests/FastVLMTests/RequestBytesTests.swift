@@ -131,9 +131,12 @@ struct RequestBytesTests {
     func filesBesideBytes() async throws {
         let model = try await load {
             $0.maximumRunning = 2
-            // For all pixels, and no file beside them.
-            $0.requestBytes = 8 * 30_005
+            // For all pixels and one byte, and no file beside them.
+            $0.requestBytes = 8 * 30_005 + 1
         }
+        let limits = model.preparation.limits
+        // No file is read before all have brought their pixels: whoever came later would be refused.
+        let held = limits.bytes.join(1)
         try await withThrowingTaskGroup(of: Int.self) { group in
             for _ in 0..<8 {
                 group.addTask {
@@ -141,6 +144,8 @@ struct RequestBytesTests {
                         .usage.positions
                 }
             }
+            while limits.current < 8 { try await Task.sleep(for: .milliseconds(1)) }
+            held.release()
             var positions: Set<Int> = []
             for try await count in group { positions.insert(count) }
             #expect(positions.count == 1)
