@@ -130,7 +130,11 @@ struct WeightedSemaphoreTests {
                         let reader = Task { for try await _ in stream {} }
                         for _ in 0..<(worker + round) % 7 { await Task.yield() }
                         if (worker + round) % 3 > 0 { reader.cancel() }
-                        try await reader.value
+                        do {
+                            try await reader.value
+                        } catch is CancellationError {
+                            // The stream may tell of its end before its reader has left.
+                        }
                     }
                 }
             }
