@@ -21,7 +21,11 @@ func whileAnswering(_ model: VisionLanguageModel, _ body: () async throws -> Voi
     options.maximumTokens = 8000
     let stream = model.chat().answer(Turn(content: .question("Go on.", images: []), options: options)) {
         event in
-        guard case .progress = event else { return event }
+        // A prompt that is remembered makes no progress: its first event is a token.
+        switch event {
+        case .progress, .token: break
+        default: return event
+        }
         begin.finish()
         gate.wait()
         gate.signal()
