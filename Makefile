@@ -20,8 +20,9 @@ test-random: setup ## Run every test with other random numbers, before a release
 	FASTVLM_TEST_SEED=$$seed $(SWIFT_TEST) && Tests/KernelCheck/run.sh $$seed \
 	    || { echo "failed with seed $$seed; repeat with: make test-random SEED=$$seed" >&2; exit 1; }
 
+# With the threshold that the program sets for itself (Start.swift).
 soak: setup ## 10,000 requests of mixed kinds through one model, or THOUSANDS=<number>: what memory is held
-	FASTVLM_SOAK=$(or $(THOUSANDS),10) $(SWIFT_TEST) --filter SoakTests
+	MALLOC_MMAP_THRESHOLD_=131072 FASTVLM_SOAK=$(or $(THOUSANDS),10) $(SWIFT_TEST) --filter SoakTests
 
 build: setup ## Build the library and the command line in release mode
 	swift build -c release

@@ -254,15 +254,17 @@ final class TurnPreparation: Sendable {
         var decoded = pixels.makeIterator()
         for (place, image) in images.enumerated() {
             let number = 1 + (places.firstIndex(of: place) ?? place)
-            if let known = image.known {
+            let pixels = image.known == nil ? decoded.next() : nil
+            let identity = pixels.map { _ in memory.claimIdentity(of: image.name) }
+            if let identity { prepared.identities.append(identity) }
+            // Once more: it may have been encoded for another request meanwhile, whose identity is given up by now.
+            if let known = image.known ?? memory.find(image.name) {
                 prepared.images.append(
                     TurnImage(
                         name: image.name, number: number,
                         content: .init(.encoded(known.tokens), identity: known.identity),
                         remarks: known.remarks))
-            } else if let pixels = decoded.next() {
-                let identity = memory.claimIdentity(of: image.name)
-                prepared.identities.append(identity)
+            } else if let pixels, let identity {
                 prepared.images.append(
                     TurnImage(
                         name: image.name, number: number,

@@ -9,7 +9,7 @@
     @Suite("Soak", .enabled(if: ProcessInfo.processInfo.environment["FASTVLM_SOAK"] != nil))
     struct SoakTests {
         /// Most megabytes that a process may grow by between the first thousand requests and the last.
-        private static let bound = 32.0
+        private static let bound = 16.0
 
         private static var thousands: Int {
             max(ProcessInfo.processInfo.environment["FASTVLM_SOAK"].flatMap(Int.init) ?? 10, 2)
