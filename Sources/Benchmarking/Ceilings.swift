@@ -21,7 +21,8 @@ package struct Ceilings: Sendable {
     /// The arithmetic that a precision's products run on.
     package static func arithmetic(_ precision: Precision) -> Compute.Arithmetic {
         switch precision {
-        case .float32: .float32
+        // Weights are widened to float32.
+        case .float32, .int8Weights, .int4Weights: .float32
         case .bfloat16: .bfloat16
         case .int8, .int4: .int8
         }

@@ -25,7 +25,7 @@ package struct VisionLanguageNetwork: Sendable {
     ) throws {
         let findings = LoadFindings()
         let source: any WeightSource =
-            precision == .int8 || precision == .int4
+            precision.textFormat.group != nil
             ? BalancedWeights.balancing(source, configuration: configuration) : source
         let loader = WeightLoader(
             source, format: precision.visionFormat, compute: compute, recorder: recorder, findings: findings)
@@ -41,7 +41,7 @@ package struct VisionLanguageNetwork: Sendable {
         decoder = try Decoder(
             WeightLoader(
                 source, format: precision.textFormat, compute: compute, recorder: recorder,
-                findings: findings, feedback: feedback),
+                findings: findings, feedback: feedback, keepsInputs: precision.isWeightsOnly),
             configuration: configuration.text,
             maximumPositions: configuration.maximumSequenceLength
         ) { fraction in
@@ -76,7 +76,7 @@ extension Precision {
     var visionFormat: WeightFormat {
         switch self {
         case .float32: .float32
-        case .bfloat16: .bfloat16
+        case .bfloat16, .int8Weights, .int4Weights: .bfloat16
         case .int8, .int4: .int8(group: 256)
         }
     }
@@ -86,8 +86,8 @@ extension Precision {
         switch self {
         case .float32: .float32
         case .bfloat16: .bfloat16
-        case .int8: .int8(group: 128)
-        case .int4: .int4(group: 64)
+        case .int8, .int8Weights: .int8(group: 128)
+        case .int4, .int4Weights: .int4(group: 64)
         }
     }
 }

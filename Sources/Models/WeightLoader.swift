@@ -75,17 +75,19 @@ package final class LoadFindings: Sendable {
 package struct WeightLoader: Sendable {
     package let source: any WeightSource
     /// How matrices are stored.
-    package let format: WeightFormat
+    package private(set) var format: WeightFormat
     package let compute: Compute
     private let recorder: PanelRecorder?
     private let findings: LoadFindings?
     /// Of products whose integers are chosen by it, by canonical name.
     private let feedback: [String: ErrorFeedback]
+    /// Whether integers are for memory alone, and products take their inputs as they are.
+    private let keepsInputs: Bool
     private var prefix = ""
 
     package init(
         _ source: any WeightSource, format: WeightFormat, compute: Compute, recorder: PanelRecorder? = nil,
-        findings: LoadFindings? = nil, feedback: [String: ErrorFeedback] = [:]
+        findings: LoadFindings? = nil, feedback: [String: ErrorFeedback] = [:], keepsInputs: Bool = false
     ) {
         self.source = source
         self.format = format
@@ -93,6 +95,7 @@ package struct WeightLoader: Sendable {
         self.recorder = recorder
         self.findings = findings
         self.feedback = feedback
+        self.keepsInputs = keepsInputs
     }
 
     /// How small matrices are stored that many numbers depend on: never as integers.
@@ -103,6 +106,13 @@ package struct WeightLoader: Sendable {
         var part = self
         part.prefix += name + "."
         return part
+    }
+
+    /// The same with 8 bits in place of 4.
+    package var finer: WeightLoader {
+        var finer = self
+        finer.format = format.finer
+        return finer
     }
 
     package func tensor(_ name: String, shape: [Int]) throws -> Tensor {
@@ -187,7 +197,7 @@ package struct WeightLoader: Sendable {
         let weight = try packedGated(gate, up, shape: shape)
         for (seen, name) in zip(weight.seen, [gate, up]) { try check(seen, of: name) }
         recorder?.record(prefix + gate, weight.panels)
-        return weight
+        return keepsInputs ? weight.keepingInputs() : weight
     }
 
     private func packedGated(_ gate: String, _ up: String, shape: [Int]) throws -> PackedGatedMatrix {
@@ -222,7 +232,7 @@ package struct WeightLoader: Sendable {
         let weight = try packed(name, shape: shape, format: format, isFused: isFused)
         try check(weight.seen, of: name)
         recorder?.record(prefix + (other ?? name), weight.panels)
-        return weight
+        return keepsInputs ? weight.keepingInputs() : weight
     }
 
     private func packed(

@@ -95,6 +95,10 @@ extension Compute {
             run(kernel, call, pitch: 0)
             return withExtendedLifetime((panels, bias, scale)) {}
         }
+        if panels.keepsInputs {
+            multiplyWidened(x, panels, call, group: group)
+            return withExtendedLifetime((panels, bias, scale)) {}
+        }
         let kernel = panels.format.bits == 8 ? kernels.pointee.gemm_q8 : kernels.pointee.gemm_q4
         withQuantised(x, group: group, isRotated: panels.layout.isRotated) { rows, pitch in
             var call = call
@@ -102,6 +106,26 @@ extension Compute {
             run(kernel, call, pitch: pitch)
         }
         withExtendedLifetime((panels, bias, scale)) {}
+    }
+
+    /// The product of rows that stay float32 with integer weights.
+    private func multiplyWidened(_ x: Matrix, _ panels: PackedPanels, _ call: fv_gemm, group: Int) {
+        let table = kernels.pointee
+        let kernel = panels.format.bits == 8 ? table.gemm_widened_q8 : table.gemm_widened_q4
+        let bytes = table.widened_scratch()
+        guard panels.layout.isRotated else {
+            return run(kernel, call, pitch: 0, scratchBytes: bytes)
+        }
+        withScratch(x.rows * x.columns * 4) { block in
+            let rotation = fv_quantise(
+                x: x.pointer, x_stride: x.rowStride, rows: x.rows, inputs: x.columns, group: group,
+                is_rotated: 1, target: block)
+            quantise(rotation, with: table.rotate_rows, pitch: x.columns * 4)
+            var call = call
+            call.a = UnsafePointer(block.assumingMemoryBound(to: Float.self))
+            call.a_stride = x.columns
+            run(kernel, call, pitch: 0, scratchBytes: bytes)
+        }
     }
 
     /// x as integers, for as long as `body` runs.
@@ -113,27 +137,33 @@ extension Compute {
             let call = fv_quantise(
                 x: x.pointer, x_stride: x.rowStride, rows: x.rows, inputs: x.columns, group: group,
                 is_rotated: isRotated ? 1 : 0, target: block)
-            let kernel = kernels.pointee.quantise
-            if x.rows < 8 {
-                // Less work than waking a thread.
-                withUnsafePointer(to: call) { kernel($0) }
-            } else {
-                let step = max(1, 32768 / max(x.columns, 1))
-                run(ranges: x.rows, step: step, with: (call, kernel, pitch)) { job, rows, _ in
-                    var (part, kernel, pitch) = job
-                    part.x += rows.lowerBound * part.x_stride
-                    part.target += rows.lowerBound * pitch
-                    part.rows = rows.count
-                    kernel(&part)
-                }
-            }
+            quantise(call, with: kernels.pointee.quantise, pitch: pitch)
             body(block, pitch)
         }
     }
 
-    /// - Parameter pitch: bytes between quantised rows.
+    /// - Parameter pitch: bytes between the rows that the kernel writes.
+    private func quantise(
+        _ call: fv_quantise, with kernel: @convention(c) (UnsafePointer<fv_quantise>) -> Void, pitch: Int
+    ) {
+        // Less work than waking a thread.
+        if call.rows < 8 { return withUnsafePointer(to: call) { kernel($0) } }
+        let step = max(1, 32768 / max(call.inputs, 1))
+        run(ranges: call.rows, step: step, with: (call, kernel, pitch)) { job, rows, _ in
+            var (part, kernel, pitch) = job
+            part.x += rows.lowerBound * part.x_stride
+            part.target += rows.lowerBound * pitch
+            part.rows = rows.count
+            kernel(&part)
+        }
+    }
+
+    /// - Parameters:
+    ///   - pitch: bytes between quantised rows
+    ///   - scratchBytes: what the kernel takes; nil for `gemm_scratch`
     private func run(
-        _ kernel: @convention(c) (UnsafePointer<fv_gemm>) -> Void, _ call: fv_gemm, pitch: Int
+        _ kernel: @convention(c) (UnsafePointer<fv_gemm>) -> Void, _ call: fv_gemm, pitch: Int,
+        scratchBytes: Int? = nil
     ) {
         let perPanel =
             call.epilogue == FV_GATED ? kernels.pointee.panel_width / 2 : kernels.pointee.panel_width
@@ -141,7 +171,7 @@ extension Compute {
             product: call.rows, rowBlock: kernels.pointee.row_block,
             panels: (call.outputs + perPanel - 1) / perPanel,
             panelBlock: kernels.pointee.panel_block, threads: threads)
-        let bytes = kernels.pointee.gemm_scratch(call.inputs)
+        let bytes = scratchBytes ?? kernels.pointee.gemm_scratch(call.inputs)
         run(grid.tasks, scratchBytes: bytes, with: (call, kernel, grid, pitch)) { job, task, scratch in
             var (part, kernel, grid, pitch) = job
             let (rows, columns) = grid[task]
@@ -174,6 +204,7 @@ extension Compute {
             x.columns == expand.inputs && expand.outputs == project.inputs && y.columns == project.outputs
                 && x.rows == y.rows && expand.panels.format == project.panels.format
                 && expand.panels.layout.isRotated == project.panels.layout.isRotated
+                && expand.panels.keepsInputs == project.panels.keepsInputs
                 && !expand.panels.layout.hasMinima && !project.panels.layout.hasMinima,
             "shapes or formats do not agree")
         precondition(
@@ -187,7 +218,7 @@ extension Compute {
             operations: 2 * x.rows * expand.outputs * (expand.inputs + project.outputs),
             bytes: expand.byteCount + project.byteCount + 4 * x.rows * (x.columns + 2 * y.columns)
         ) {
-            if x.rows <= Self.fewRows {
+            if x.rows <= Self.fewRows || expand.panels.keepsInputs {
                 twoProducts(
                     x, expand: expand, expandBias: expandBias, project: project, projectBias: projectBias,
                     scale: scale, y: y)

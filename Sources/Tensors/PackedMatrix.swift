@@ -33,6 +33,11 @@ package struct PackedMatrix: Sendable {
         self.panels = panels.looked(compute: compute)
     }
 
+    private init(_ panels: PackedPanels) { self.panels = panels }
+
+    /// The same for products that do not make integers of their inputs.
+    package func keepingInputs() -> PackedMatrix { PackedMatrix(panels.keepingInputs()) }
+
     package var byteCount: Int { panels.byteCount }
 
     /// What packing saw, or a look at panels that are used where they stand.
@@ -91,6 +96,11 @@ package struct PackedGatedMatrix: Sendable {
         guard panels.layout.isGated, panels.layout.fits(compute) else { return nil }
         self.panels = panels.looked(compute: compute)
     }
+
+    private init(_ panels: PackedPanels) { self.panels = panels }
+
+    /// The same for products that do not make integers of their inputs.
+    package func keepingInputs() -> PackedGatedMatrix { PackedGatedMatrix(panels.keepingInputs()) }
 
     package var byteCount: Int { panels.byteCount }
 

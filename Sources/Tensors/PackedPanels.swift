@@ -7,6 +7,8 @@ package struct PackedPanels: Sendable {
     /// What packing saw of the matrix, or of both of a gated pair; nothing of panels that are used where they stand.
     let seen: [WeightsSeen]
     let storage: Storage
+    /// Whether what they are multiplied with stays float32 where they are integers.
+    private(set) var keepsInputs = false
     private let byteOffset: Int
 
     /// Panels somewhere in a file or in memory.
@@ -30,7 +32,15 @@ package struct PackedPanels: Sendable {
         layout = panels.layout
         storage = panels.storage
         byteOffset = panels.byteOffset
+        keepsInputs = panels.keepsInputs
         self.seen = seen
+    }
+
+    /// The same integers for products with float32 inputs; floating-point numbers as they are.
+    func keepingInputs() -> PackedPanels {
+        var panels = self
+        panels.keepsInputs = format.group != nil
+        return panels
     }
 
     /// Panels that were just packed.

@@ -63,7 +63,7 @@ struct ModelOptions: ParsableArguments {
 
     @Option(
         help:
-            "Arithmetic of the weights: float32, bfloat16, int8 or int4 (default: as the checkpoint stores them)."
+            "float32, bfloat16, int8 or int4; int8-weights or int4-weights for integers in memory and float32 arithmetic (default: as the checkpoint stores its weights)."
     )
     var precision: Precision?
 

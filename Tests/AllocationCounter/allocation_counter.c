@@ -15,7 +15,7 @@
 #define COUNTS 1
 #endif
 
-enum { COUNTERS = 64 };
+enum { COUNTERS = 1024 };
 
 static atomic_long counters[COUNTERS];
 // One more than the counter, so that threads begin without one.

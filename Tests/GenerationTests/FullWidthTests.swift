@@ -65,6 +65,11 @@ struct FullWidthTests {
             #expect(errors.0 <= 0.15 && errors.1 <= 0.15 && logitError <= 0.3)
         case .int4:
             #expect(errors.0 <= 0.15 && errors.1 <= 0.15 && logitError <= 0.7)
+        // The tower is that of bfloat16.
+        case .int8Weights:
+            #expect(errors.0 <= 0.04 && errors.1 <= 0.04 && logitError <= 0.2)
+        case .int4Weights:
+            #expect(errors.0 <= 0.04 && errors.1 <= 0.04 && logitError <= 0.6)
         }
     }
 

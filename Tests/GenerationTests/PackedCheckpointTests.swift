@@ -79,7 +79,7 @@ import Testing
                 let model = try TinyModel(at: packed.url, precision: precision, instructionSet: set)
                 for (number, example) in expected.cases.prefix(3).enumerated() {
                     let got = try model.logits(model.request(example))
-                    let bound = precision == .int4 ? 0.9 : 0.99
+                    let bound = [.int4, .int4Weights].contains(precision) ? 0.9 : 0.99
                     #expect(cosine(got, try tensors["logits.\(number)"]) >= bound, "\(set) \(precision)")
                 }
             }

@@ -27,7 +27,7 @@ struct product {
     const struct fv_kernels *t;
     int type;
     struct fv_gemm g; // all rows
-    char *integers;
+    char *converted;
 };
 
 static struct product product(
@@ -37,13 +37,13 @@ static struct product product(
     p.g = (struct fv_gemm){
         .a = a, .a_stride = inputs, .rows = rows, .inputs = inputs, .outputs = outputs, .y_stride = outputs,
         .epilogue = up ? FV_GATED : FV_STORE, .panels = packed(t, w, up, outputs, inputs, type),
-        .scratch = edge((t->gemm_scratch(inputs) + 63) / 64 * 64), .group = group,
+        .scratch = edge((scratch_of(t, type, inputs) + 63) / 64 * 64), .group = group,
     };
-    if (type == INT8 || type == INT4) p.integers = edge(rows * t->quantised_pitch(inputs, group));
+    if (bits_of(type)) p.converted = edge(rows * pitch_of(t, type, inputs));
     return p;
 }
 
-static void end(struct product *p) { release(p->g.panels), release(p->g.scratch), release(p->integers); }
+static void end(struct product *p) { release(p->g.panels), release(p->g.scratch), release(p->converted); }
 
 // `rows` rows from `first` on, `panels` panels a call.
 static void multiply(struct product *p, size_t first, size_t rows, size_t panels) {
@@ -54,26 +54,16 @@ static void multiply(struct product *p, size_t first, size_t rows, size_t panels
     part.a += first * part.a_stride;
     part.y += first * part.y_stride;
     part.rows = rows;
-    if (p->integers) {
-        const struct fv_quantise q = {part.a, part.a_stride, rows, part.inputs, group, is_rotated, p->integers};
-        t->quantise(&q);
-        part.quantised = p->integers;
-    }
+    convert_rows(t, p->type, &part, p->converted);
     for (size_t panel = 0; panel < count; panel += panels) {
         part.first_panel = panel;
         part.panel_count = count - panel < panels ? count - panel : panels;
-        switch (p->type) {
-        case FV_FLOAT32: t->gemm_f32(&part); break;
-        case FV_BFLOAT16: t->gemm_bf16(&part); break;
-        case EXACT: t->gemm_exact_bf16(&part); break;
-        case INT8: t->gemm_q8(&part); break;
-        case INT4: t->gemm_q4(&part); break;
-        }
+        run_part(t, p->type, part, p->converted);
     }
 }
 
-static const int types[] = {FV_FLOAT32, FV_BFLOAT16, EXACT, INT8, INT4};
-enum { TYPES = 5 };
+static const int types[] = {FV_FLOAT32, FV_BFLOAT16, EXACT, INT8, INT4, WIDE8, WIDE4};
+enum { TYPES = 7 };
 
 static void check_product_rows(const struct fv_kernels *t, size_t rows, size_t inputs, size_t outputs) {
     float *a = rows_of(rows * inputs, 1), *w = numbers(outputs * inputs, 1), *up = numbers(outputs * inputs, 1);
@@ -112,7 +102,7 @@ static void check_ffn_rows(const struct fv_kernels *t, size_t inputs, size_t hid
     group = (size_t)32 << below(4), is_rotated = (int)below(2);
     for (int index = 0; index < TYPES; index++) {
         const int type = types[index];
-        if (type == INT4 || type == EXACT) continue;
+        if (type == INT4 || type == EXACT || is_wide(type)) continue;
         const size_t most = type == INT8 ? t->ffn_q8_rows(inputs, hidden, outputs, group)
                                          : t->ffn_rows(inputs, hidden, outputs);
         const size_t rows = most < 70 ? most : 70;
@@ -123,11 +113,11 @@ static void check_ffn_rows(const struct fv_kernels *t, size_t inputs, size_t hid
         struct product expand = product(t, type, a, rows, inputs, w1, 0, hidden);
         expand.g.y = middle, expand.g.bias = b1, expand.g.activation = type == INT8 ? FV_COARSE_GELU : FV_GELU;
         multiply(&expand, 0, rows, t->panel_block);
-        release(expand.g.scratch), release(expand.integers);
+        release(expand.g.scratch), release(expand.converted);
         struct product project = product(t, type, middle, rows, hidden, w2, 0, outputs);
         project.g.y = whole, project.g.bias = b2, project.g.epilogue = FV_ADD;
         multiply(&project, 0, rows, t->panel_block);
-        release(project.g.scratch), release(project.integers), release(middle);
+        release(project.g.scratch), release(project.converted), release(middle);
         struct fv_ffn f = {
             .a_stride = inputs, .inputs = inputs, .hidden = hidden, .outputs = outputs, .expand = expand.g.panels,
             .expand_bias = b1, .project = project.g.panels, .project_bias = b2, .y_stride = outputs, .group = group,

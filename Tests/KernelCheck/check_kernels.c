@@ -22,9 +22,9 @@ static void check_gemm(const struct fv_kernels *t, size_t rows, size_t inputs, s
         if (variant == 5) g.scale = scale;
         if (variant == 7) g.epilogue = FV_GATED;
         if (variant == 8) g.activation = FV_COARSE_GELU;
-        static const int types[] = {FV_FLOAT32, FV_BFLOAT16, INT8, INT4, EXACT};
+        static const int types[] = {FV_FLOAT32, FV_BFLOAT16, INT8, INT4, EXACT, WIDE8, WIDE4};
         group = (size_t)32 << below(4), is_rotated = (int)below(2);
-        for (int index = 0; index < 5; index++) {
+        for (int index = 0; index < 7; index++) {
             const int type = types[index];
             const float *fill = g.epilogue == FV_ADD ? start : 0, *second = variant == 7 ? up : 0;
             float *expected = guarded(rows * y_stride, fill), *got = guarded(rows * y_stride, fill);

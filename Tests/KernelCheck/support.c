@@ -136,9 +136,12 @@ static void *packed_integers(
     return pack.packed;
 }
 
+int bits_of(int type) { return type == INT8 || type == WIDE8 ? 8 : type == INT4 || type == WIDE4 ? 4 : 0; }
+int is_wide(int type) { return type == WIDE8 || type == WIDE4; }
+
 void *packed(
     const struct fv_kernels *t, const float *w, const float *second, size_t outputs, size_t inputs, int type) {
-    if (type == INT8 || type == INT4) return packed_integers(t, w, second, outputs, inputs, type == INT8 ? 8 : 4);
+    if (bits_of(type)) return packed_integers(t, w, second, outputs, inputs, bits_of(type));
     const enum fv_type packed_type = type == FV_FLOAT32 ? FV_FLOAT32 : FV_BFLOAT16;
     const size_t per = second ? t->panel_width / 2 : t->panel_width, panels = (outputs + per - 1) / per;
     struct fv_pack pack = {
@@ -152,27 +155,62 @@ void *packed(
 }
 
 double bound(const struct fv_kernels *t, int type, size_t count) {
-    if (type == INT8 || type == INT4) return 1e-9; // the same integers
+    if (bits_of(type) && !is_wide(type)) return 1e-9; // the same integers
     // These round the inputs as well; few numbers may cancel with their bias.
     const int rounds = t->isa == FV_ISA_AVX512BF16 || t->isa == FV_ISA_AVX512AMX || t->isa == FV_ISA_NEONBF16;
     if (type == FV_BFLOAT16 && rounds) return count < 200 ? 2e-2 : 5e-4;
     return 1e-10;
 }
 
+size_t scratch_of(const struct fv_kernels *t, int type, size_t inputs) {
+    return is_wide(type) ? t->widened_scratch() : t->gemm_scratch(inputs);
+}
+
+size_t pitch_of(const struct fv_kernels *t, int type, size_t inputs) {
+    return is_wide(type) ? inputs * 4 : bits_of(type) ? t->quantised_pitch(inputs, group) : 0;
+}
+
+void convert_rows(const struct fv_kernels *t, int type, const struct fv_gemm *g, void *converted) {
+    if (!bits_of(type)) return;
+    const struct fv_quantise q = {g->a, g->a_stride, g->rows, g->inputs, group, is_rotated, converted};
+    if (!is_wide(type)) {
+        t->quantise(&q);
+    } else if (is_rotated) {
+        t->rotate_rows(&q);
+    } else {
+        for (size_t row = 0; row < g->rows; row++) {
+            memcpy((float *)converted + row * g->inputs, g->a + row * g->a_stride, g->inputs * 4);
+        }
+    }
+}
+
+void run_part(const struct fv_kernels *t, int type, struct fv_gemm part, void *converted) {
+    part.group = group;
+    if (is_wide(type)) {
+        part.a = converted;
+        part.a_stride = part.inputs;
+    } else if (bits_of(type)) {
+        part.quantised = converted;
+    }
+    switch (type) {
+    case FV_FLOAT32: t->gemm_f32(&part); break;
+    case FV_BFLOAT16: t->gemm_bf16(&part); break;
+    case EXACT: t->gemm_exact_bf16(&part); break;
+    case INT8: t->gemm_q8(&part); break;
+    case INT4: t->gemm_q4(&part); break;
+    case WIDE8: t->gemm_widened_q8(&part); break;
+    case WIDE4: t->gemm_widened_q4(&part); break;
+    }
+}
+
 void run_gemm(const struct fv_kernels *t, struct fv_gemm g, const float *w, const float *second, int type) {
     void *const panels = packed(t, w, second, g.outputs, g.inputs, type);
     const size_t per = second ? t->panel_width / 2 : t->panel_width, count = (g.outputs + per - 1) / per;
     g.panels = panels;
-    g.scratch = block(t->gemm_scratch(g.inputs));
-    char *integers = 0;
-    size_t pitch = 0;
-    if (type == INT8 || type == INT4) {
-        g.group = group;
-        pitch = t->quantised_pitch(g.inputs, group);
-        integers = edge(g.rows * pitch);
-        const struct fv_quantise q = {g.a, g.a_stride, g.rows, g.inputs, group, is_rotated, integers};
-        t->quantise(&q);
-    }
+    g.scratch = block(scratch_of(t, type, g.inputs));
+    const size_t pitch = pitch_of(t, type, g.inputs);
+    char *const converted = pitch ? edge(g.rows * pitch) : 0;
+    convert_rows(t, type, &g, converted);
     for (size_t row = 0; row < g.rows; row += t->row_block) {
         for (size_t panel = 0; panel < count; panel += t->panel_block) {
             struct fv_gemm part = g;
@@ -181,18 +219,10 @@ void run_gemm(const struct fv_kernels *t, struct fv_gemm g, const float *w, cons
             part.rows = g.rows - row < t->row_block ? g.rows - row : t->row_block;
             part.first_panel = panel;
             part.panel_count = count - panel < t->panel_block ? count - panel : t->panel_block;
-            if (integers) part.quantised = integers + row * pitch;
-            switch (type) {
-            case FV_FLOAT32: t->gemm_f32(&part); break;
-            case FV_BFLOAT16: t->gemm_bf16(&part); break;
-            case EXACT: t->gemm_exact_bf16(&part); break;
-            case INT8: t->gemm_q8(&part); break;
-            case INT4: t->gemm_q4(&part); break;
-            }
+            run_part(t, type, part, converted ? converted + row * pitch : 0);
         }
     }
-    release(integers);
+    release(converted);
     release(panels);
     free(g.scratch);
 }
-

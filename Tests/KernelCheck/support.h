@@ -19,8 +19,11 @@ extern int is_rotated;
 /// Of the table that is checked: the reference takes the same integers.
 extern int weight_limit;
 
-/// Types of a product besides fv_type: integers, and bfloat16 weights with rows that nothing rounds.
-enum { INT8 = 10, INT4 = 11, EXACT = 12 };
+/// Types of a product besides fv_type: integers, bfloat16 weights with rows that nothing rounds, and integers with such rows.
+enum { INT8 = 10, INT4 = 11, EXACT = 12, WIDE8 = 13, WIDE4 = 14 };
+/// Of a type's weights, where they are integers; else 0.
+int bits_of(int type);
+int is_wide(int type);
 
 /// −1 … 1
 float uniform(void);
@@ -52,6 +55,14 @@ void *packed(
     const struct fv_kernels *t, const float *w, const float *second, size_t outputs, size_t inputs, int type);
 /// Of errors against the reference.
 double bound(const struct fv_kernels *t, int type, size_t count);
+/// Bytes that the table's product of a type takes.
+size_t scratch_of(const struct fv_kernels *t, int type, size_t inputs);
+/// Bytes of a row as such a product reads it, beside the row itself.
+size_t pitch_of(const struct fv_kernels *t, int type, size_t inputs);
+/// Rows of `part`, whose panels are set, times its panels; `converted`: room for as many rows of pitch_of.
+void run_part(const struct fv_kernels *t, int type, struct fv_gemm part, void *converted);
+/// Makes of rows what products of their type read.
+void convert_rows(const struct fv_kernels *t, int type, const struct fv_gemm *g, void *converted);
 /// A whole product with freshly packed weights, in calls as large as the table takes them.
 void run_gemm(const struct fv_kernels *t, struct fv_gemm g, const float *w, const float *second, int type);
 

@@ -124,6 +124,41 @@ import Testing
         }
     }
 
+    @Test(
+        "weights alone in integers: products are those of the numbers that they stand for", arguments: shapes)
+    func weightsOnly(_ s: Shape) throws {
+        var random = Random()
+        let x = random.floats(s.rows * s.inputs)
+        let bias = random.floats(s.outputs)
+        for format in Self.formats(&random) {
+            for set in InstructionSet.available {
+                let compute = try Compute(threads: 2, instructionSet: set)
+                let w = try Tensor(random.floats(s.outputs * s.inputs), shape: [s.outputs, s.inputs])
+                let up = try Tensor(random.floats(s.outputs * s.inputs), shape: [s.outputs, s.inputs])
+                let packed = try PackedMatrix(w, format: format, compute: compute).keepingInputs()
+                let sums = Self.product(x, try packed.panels.values().floats(), s)
+                let input = Guarded(s.rows, s.inputs, gap: 3)
+                for index in x.indices { input.matrix[index / s.inputs, index % s.inputs] = x[index] }
+                let output = Guarded(s.rows, s.outputs, gap: 1)
+                compute.linear(input.matrix, packed, bias: try Vector(bias), into: output.matrix)
+                let expected = sums.indices.map { sums[$0] + Double(bias[$0 % s.outputs]) }
+                // Of integers there would be 1e-5 or more.
+                #expect(normalisedError(output.values, expected) < 1e-10, "\(set) \(format) \(random.seed)")
+                let pair = try PackedGatedMatrix(gate: w, up: up, format: format, compute: compute)
+                    .keepingInputs()
+                let gated = Guarded(s.rows, s.outputs, gap: 2)
+                compute.gatedLinear(input.matrix, pair, into: gated.matrix)
+                let (gates, ups) = (
+                    Self.product(x, try pair.panels.values().floats(), s),
+                    Self.product(x, try pair.panels.values(isSecond: true).floats(), s)
+                )
+                let products = zip(gates, ups).map { $0.activated(silu) * $1 }
+                #expect(normalisedError(gated.values, products) < 1e-9, "\(set) \(format) \(random.seed)")
+                #expect(output.isIntact && gated.isIntact && input.isIntact)
+            }
+        }
+    }
+
     @Test("a gated layer takes gate and up from the same panel", arguments: shapes)
     func gated(_ s: Shape) throws {
         var random = Random()

@@ -229,6 +229,12 @@ struct fv_kernels {
     void (*_Nonnull quantise)(const struct fv_quantise *_Nonnull);
     void (*_Nonnull gemm_q8)(const struct fv_gemm *_Nonnull);
     void (*_Nonnull gemm_q4)(const struct fv_gemm *_Nonnull);
+    /// Rows as float32 numbers, `inputs` of them each, rotated for matrices that are.
+    void (*_Nonnull rotate_rows)(const struct fv_quantise *_Nonnull);
+    /// Products of integer weights with float32 rows (`a`; `quantised` is not read), rotated where the matrix is.
+    void (*_Nonnull gemm_widened_q8)(const struct fv_gemm *_Nonnull);
+    void (*_Nonnull gemm_widened_q4)(const struct fv_gemm *_Nonnull);
+    size_t (*_Nonnull widened_scratch)(void);
     void (*_Nonnull ffn_q8)(const struct fv_ffn *_Nonnull);
     size_t (*_Nonnull ffn_q8_rows)(size_t inputs, size_t hidden, size_t outputs, size_t group);
     size_t (*_Nonnull ffn_q8_scratch)(size_t inputs, size_t hidden, size_t outputs, size_t group);

@@ -103,6 +103,45 @@ static void gemm(const struct fv_gemm *g, int bits) {
 void fv_gemm_q8_scalar(const struct fv_gemm *g) { gemm(g, 8); }
 void fv_gemm_q4_scalar(const struct fv_gemm *g) { gemm(g, 4); }
 
+void fv_rotate_rows_scalar(const struct fv_quantise *q) {
+    for (size_t row = 0; row < q->rows; row++) {
+        float *y = (float *)q->target + row * q->inputs;
+        memcpy(y, q->x + row * q->x_stride, q->inputs * 4);
+        for (size_t first = 0; first < q->inputs; first += q->group) {
+            const size_t count = q->inputs - first < q->group ? q->inputs - first : q->group;
+            for (size_t k = 0, block; k < count; k += block) {
+                block = fv_rotated_block(count - k, q->group);
+                fv_rotate(y + first + k, block);
+            }
+        }
+    }
+}
+
+static void gemm_widened(const struct fv_gemm *g, int bits) {
+    const size_t bytes = fv_quantised_panel_bytes(g->inputs, g->group, bits, g->has_minima, NR);
+    for (size_t panel = g->first_panel; panel < g->first_panel + g->panel_count; panel++) {
+        for (size_t row = 0; row < g->rows; row++) {
+            float sums[NR] = {0};
+            for (size_t k = 0; k < g->inputs; k++) {
+                const size_t first = k / g->group * g->group;
+                const char *base = (const char *)g->panels + panel * bytes
+                    + fv_quantised_panel_bytes(first, g->group, bits, g->has_minima, NR);
+                const unsigned char *steps = (const unsigned char *)base + (g->has_minima ? 8 : 4) * NR;
+                for (size_t j = 0; j < NR; j++) {
+                    float w = (float)weight(steps, j, k - first, bits) * fv_load_float(base, j);
+                    if (g->has_minima) w += fv_load_float(base, NR + j);
+                    sums[j] += g->a[row * g->a_stride + k] * w;
+                }
+            }
+            fv_finish_row_scalar(g, row, panel, sums);
+        }
+    }
+}
+
+void fv_gemm_widened_q8_scalar(const struct fv_gemm *g) { gemm_widened(g, 8); }
+void fv_gemm_widened_q4_scalar(const struct fv_gemm *g) { gemm_widened(g, 4); }
+size_t fv_widened_scratch_scalar(void) { return 0; }
+
 // Hidden columns are quantised in steps of HIDDEN, as in the other variants; groups divide it.
 void fv_ffn_q8_scalar(const struct fv_ffn *f) {
     const size_t pitch = fv_quantised_pitch_scalar(f->inputs, f->group);

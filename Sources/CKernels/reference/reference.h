@@ -31,6 +31,10 @@ uint32_t fv_largest_bits_scalar(const void *numbers, size_t count, size_t width)
 float fv_quantise_weights_scalar(const float *w, size_t count, int bits, int limit, int8_t *q);
 size_t fv_quantised_pitch_scalar(size_t inputs, size_t group);
 void fv_quantise_scalar(const struct fv_quantise *);
+void fv_rotate_rows_scalar(const struct fv_quantise *);
+void fv_gemm_widened_q8_scalar(const struct fv_gemm *);
+void fv_gemm_widened_q4_scalar(const struct fv_gemm *);
+size_t fv_widened_scratch_scalar(void);
 void fv_gemm_q8_scalar(const struct fv_gemm *);
 void fv_gemm_q4_scalar(const struct fv_gemm *);
 void fv_ffn_q8_scalar(const struct fv_ffn *);

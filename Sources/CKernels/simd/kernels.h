@@ -8,6 +8,7 @@
 #include "math.h"
 #include "products.h"
 #include "quantised.h"
+#include "widened.h"
 #if FV_HAS_AMX
 #include "amx.h"
 #define FV_MATRIX(operation) FV_AMX(operation)
@@ -43,6 +44,10 @@ const struct fv_kernels FV_TABLE = {
     .quantise = FV_NAME(quantise),
     .gemm_q8 = FV_MATRIX(gemm_q8),
     .gemm_q4 = FV_NAME(gemm_q4),
+    .rotate_rows = FV_NAME(rotate_rows),
+    .gemm_widened_q8 = FV_NAME(gemm_widened_q8),
+    .gemm_widened_q4 = FV_NAME(gemm_widened_q4),
+    .widened_scratch = FV_NAME(widened_scratch),
     .ffn_q8 = FV_MATRIX(ffn_q8),
     .ffn_q8_rows = FV_NAME(ffn_q8_rows),
     .ffn_q8_scratch = FV_NAME(ffn_q8_scratch),

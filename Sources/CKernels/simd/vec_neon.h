@@ -176,6 +176,19 @@ INLINE VI v_size_bits(V x) {
 INLINE VI vi_set(int32_t x) { return (VI){{vdupq_n_s32(x), vdupq_n_s32(x)}}; }
 INLINE VI vi_zero(void) { return vi_set(0); }
 FV_BINARY(vi_max, VI, vmaxq_s32, VI, VI)
+// A weight of each lane's four bytes, which are signed, or eight nibbles, which begins at bit `shift`, as an integer.
+INLINE VI vi_weight(VI words, const int shift) {
+    const int32x4_t up = vdupq_n_s32(24 - shift);
+    return (VI){{vshrq_n_s32(vshlq_s32(words.val[0], up), 24), vshrq_n_s32(vshlq_s32(words.val[1], up), 24)}};
+}
+INLINE VI vi_nibble(VI words, const int shift) {
+    const int32x4_t down = vdupq_n_s32(-shift), mask = vdupq_n_s32(15);
+    FV_UNROLL for (int half = 0; half < 2; half++) {
+        const uint32x4_t moved = vshlq_u32(vreinterpretq_u32_s32(words.val[half]), down);
+        words.val[half] = vandq_s32(vreinterpretq_s32_u32(moved), mask);
+    }
+    return words;
+}
 FV_BINARY(vi_add, VI, vaddq_s32, VI, VI)
 FV_BINARY(vi_sub, VI, vsubq_s32, VI, VI)
 INLINE int32_t vi_largest(VI x) { return vmaxvq_s32(vmaxq_s32(x.val[0], x.val[1])); }

@@ -24,6 +24,7 @@ struct PackedCheckpointMetadata: Sendable {
     private let weightZero: Int
     /// Per tensor that is packed.
     private let descriptions: [String: String]
+    private let decoderLayers: Int
 
     /// - Returns: nil for a checkpoint of another kind.
     /// - Throws: `CheckpointError.invalidPackedWeights`.
@@ -60,11 +61,23 @@ struct PackedCheckpointMetadata: Sendable {
         weightLimit = limit
         weightZero = zero
         descriptions = metadata
+        decoderLayers =
+            metadata.keys.lazy.compactMap { name in
+                name.hasPrefix(Self.namePrefix)
+                    ? Self.decoderLayer(String(name.dropFirst(Self.namePrefix.count))) : nil
+            }.reduce(0) { max($0, $1 + 1) }
         for (name, text) in metadata.sorted(by: { $0.key < $1.key }) where name.hasPrefix(Self.namePrefix) {
             guard catalog.tensors[name] != nil else {
                 throw invalid("\(name) is described as \"\(text)\", but there is no such tensor")
             }
         }
+    }
+
+    /// The N of `decoder.layers.N.…`, nil for any other name and for numbers that no decoder has.
+    private static func decoderLayer(_ name: String) -> Int? {
+        let parts = name.split(separator: ".", maxSplits: 3)
+        guard parts.count == 4, parts[0] == "decoder", parts[1] == "layers" else { return nil }
+        return Int(parts[2]).flatMap { (0..<1 << 20).contains($0) ? $0 : nil }
     }
 
     /// The metadata of a packed tensor.
@@ -121,9 +134,9 @@ struct PackedCheckpointMetadata: Sendable {
                     "\(parts[0])=\(other) and \(parts[0])=\(parts[1]) contradict each other in \"\(text)\"")
             }
         }
-        // An int4 checkpoint has 8 bits elsewhere, and where heads share keys and values, but its decoder's layers are what
-        // it is named after.
-        if precision == .int4, name.hasPrefix("decoder.layers."), fields["bits"] == "8",
+        // An int4 checkpoint has 8 bits in some places, but most of its decoder's layers are what it is named after.
+        if precision == .int4, fields["bits"] == "8", let layer = Self.decoderLayer(name),
+            !Precision.keepsEightBits(layer: layer, of: decoderLayers),
             !name.hasSuffix("attention.key.weight"), !name.hasSuffix("attention.value.weight")
         {
             throw invalid("bits=8 in \"\(text)\" contradicts the file's precision int4")

@@ -38,7 +38,10 @@ package struct Decoder: Sendable {
             positions: maximumPositions)
         var loaded: [DecoderLayer] = []
         for number in 0..<configuration.layers {
-            loaded.append(try DecoderLayer(part.part("layers.\(number)"), configuration: configuration))
+            let isFine = Precision.keepsEightBits(layer: number, of: configuration.layers)
+            loaded.append(
+                try DecoderLayer(
+                    (isFine ? part.finer : part).part("layers.\(number)"), configuration: configuration))
             try progress(Double(number + 1) / Double(configuration.layers))
         }
         layers = loaded

@@ -12,7 +12,7 @@
 /// Whether allocations are counted in this build.
 bool allocation_counter_works(void);
 
-/// From now on, allocations of the calling thread are added to counter 0..<64 (-1: to none).
+/// From now on, allocations of the calling thread are added to counter 0..<1024 (-1: to none).
 void allocation_counter_attach(int counter);
 
 /// Allocations added to a counter so far, by all threads attached to it.
