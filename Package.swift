@@ -92,6 +92,9 @@ let package = Package(
         // On Linux it is opened when the first address is fetched.
         .target(name: "CCurl", linkerSettings: [.linkedLibrary("curl", .when(platforms: [.macOS]))]),
         module("CommandInput", ["SystemFiles", "CCurl"]),
+        // On Linux libcrypto is opened when the first hash is made.
+        .target(name: "CCrypto"),
+        module("ModelHub", ["CCurl", "CCrypto", "StrictJSON", "SystemFiles"]),
         module("Benchmarking", ["Models", "Checkpoints", "Tensors"]),
         module("Plotting", []),
         // The small model that the package carries, for those who ask for it.
@@ -141,6 +144,7 @@ let package = Package(
             ["Benchmarking", "Checkpoints", "Models", "Tensors", "AllocationCounter"]),
         tests("PlottingTests", ["Plotting"]),
         tests("CommandInputTests", ["CommandInput"]),
+        tests("ModelHubTests", ["ModelHub"]),
         tests("CommandLineTests", []),
     ]
 )

@@ -2,6 +2,7 @@
 // process, most of which fetch nothing.
 #include "ccurl.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,6 +14,7 @@
     each(easy_getinfo) \
     each(easy_strerror) \
     each(easy_cleanup) \
+    each(easy_reset) \
     each(slist_append) \
     each(slist_free_all)
 
@@ -52,18 +54,47 @@ static const char *ccurl_open(void) {
 
 #endif
 
+static const char *obstacle;
+
+static void ccurl_prepare_once(void) {
+    obstacle = ccurl_open();
+    if (!obstacle && library.global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) obstacle = "libcurl cannot be prepared";
+}
+
 const char *ccurl_prepare(void) {
-    const char *reason = ccurl_open();
-    if (reason) return reason;
-    return library.global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK ? NULL : "libcurl cannot be prepared";
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, ccurl_prepare_once);
+    return obstacle;
+}
+
+void *ccurl_connect(void) { return library.easy_init(); }
+
+void ccurl_disconnect(void *connection) { library.easy_cleanup(connection); }
+
+// One list entry per line.
+static struct curl_slist *ccurl_headers(const char *lines) {
+    struct curl_slist *headers = NULL;
+    char line[9000];
+    while (lines && *lines) {
+        size_t length = strcspn(lines, "\n");
+        if (length > 0 && length < sizeof line) {
+            memcpy(line, lines, length);
+            line[length] = 0;
+            headers = library.slist_append(headers, line);
+        }
+        lines += length + (lines[length] != 0);
+    }
+    return headers;
 }
 
 void ccurl_get(const struct ccurl_request *request, struct ccurl_response *response) {
     memset(response, 0, sizeof *response);
     response->code = CURLE_OUT_OF_MEMORY;
-    CURL *curl = library.easy_init();
+    CURL *curl = request->connection ? request->connection : library.easy_init();
     if (!curl) return;
-    struct curl_slist *headers = library.slist_append(NULL, "Accept: image/*, */*;q=0.5");
+    // Settings only: open connections stay.
+    library.easy_reset(curl);
+    struct curl_slist *headers = ccurl_headers(request->headers);
     library.easy_setopt(curl, CURLOPT_URL, request->address);
     library.easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
     library.easy_setopt(curl, CURLOPT_USERAGENT, "fastvlm");
@@ -76,8 +107,17 @@ void ccurl_get(const struct ccurl_request *request, struct ccurl_response *respo
     library.easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
     library.easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     library.easy_setopt(curl, CURLOPT_TIMEOUT_MS, request->milliseconds);
-    library.easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, request->milliseconds);
-    library.easy_setopt(curl, CURLOPT_MAXFILESIZE_LARGE, request->most_bytes);
+    library.easy_setopt(
+        curl, CURLOPT_CONNECTTIMEOUT_MS, request->stall_seconds ? request->stall_seconds * 1000 : request->milliseconds);
+    if (request->stall_seconds) {
+        library.easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+        library.easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, request->stall_seconds);
+    }
+    if (request->most_bytes) library.easy_setopt(curl, CURLOPT_MAXFILESIZE_LARGE, request->most_bytes);
+    if (request->header) {
+        library.easy_setopt(curl, CURLOPT_HEADERFUNCTION, request->header);
+        library.easy_setopt(curl, CURLOPT_HEADERDATA, request->context);
+    }
     library.easy_setopt(curl, CURLOPT_WRITEFUNCTION, request->write);
     library.easy_setopt(curl, CURLOPT_WRITEDATA, request->context);
     library.easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, request->progress);
@@ -94,5 +134,11 @@ void ccurl_get(const struct ccurl_request *request, struct ccurl_response *respo
         strncpy(response->reason, library.easy_strerror(response->code), sizeof response->reason - 1);
     }
     library.slist_free_all(headers);
-    library.easy_cleanup(curl);
+    if (request->connection) {
+        // It must not point to what is gone when the caller returns.
+        library.easy_setopt(curl, CURLOPT_ERRORBUFFER, NULL);
+        library.easy_setopt(curl, CURLOPT_HTTPHEADER, NULL);
+    } else {
+        library.easy_cleanup(curl);
+    }
 }

@@ -67,9 +67,6 @@ private final class Download: @unchecked Sendable {
     private var data = Data()
     private var isTooLarge = false
 
-    /// Why the network library cannot be used, or nil: it is opened here, once, for the whole process.
-    private static let obstacle = ccurl_prepare().map { String(cString: $0) }
-
     init(_ url: URL, limit: Int, deadline: ContinuousClock.Instant) {
         self.url = url
         self.limit = limit
@@ -79,7 +76,7 @@ private final class Download: @unchecked Sendable {
     func cancel() { isCancelled.store(true, ordering: .relaxed) }
 
     func run() throws -> Data {
-        if let obstacle = Self.obstacle { throw failure(obstacle) }
+        if let obstacle = ccurl_prepare() { throw failure(String(cString: obstacle)) }
         var address = url
         for redirects in 0...WebAddress.mostRedirects {
             data = Data()
@@ -116,9 +113,11 @@ private final class Download: @unchecked Sendable {
         var response = ccurl_response()
         // The part behind '#' is for the reader, not for the server.
         let text = address.absoluteString.prefix { $0 != "#" }
-        String(text).withCString { text in
+        let headers = "Accept: image/*, */*;q=0.5"
+        withCStrings(String(text), headers) { text, headers in
             var request = ccurl_request()
             request.address = text
+            request.headers = headers
             request.milliseconds = Int(left)
             request.most_bytes = curl_off_t(limit)
             request.context = Unmanaged.passUnretained(self).toOpaque()
@@ -135,6 +134,12 @@ private final class Download: @unchecked Sendable {
             ccurl_get(&request, &response)
         }
         return response
+    }
+
+    private func withCStrings(
+        _ first: String, _ second: String, _ body: (UnsafePointer<CChar>, UnsafePointer<CChar>) -> Void
+    ) {
+        first.withCString { first in second.withCString { second in body(first, second) } }
     }
 
     /// - Returns: how much was taken.

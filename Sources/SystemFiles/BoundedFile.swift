@@ -121,6 +121,25 @@ package enum BoundedFile {
         return part
     }
 
+    /// Hands all bytes of a regular file on, part by part, without holding them.
+    /// - Parameter take: says whether it wants more.
+    /// - Returns: how many bytes it got.
+    package static func stream(
+        _ path: String, _ take: (UnsafeRawBufferPointer) -> Bool
+    ) throws(ReadError) -> Int {
+        let descriptor = try opened(Array(path.utf8CString), O_NONBLOCK)
+        defer { close(descriptor) }
+        var information = stat()
+        guard fstat(descriptor, &information) == 0 else { throw ReadError(.last) }
+        guard information.st_mode & S_IFMT == S_IFREG else { throw ReadError("it is not a regular file") }
+        var count = 0
+        while true {
+            let part = try part(descriptor: descriptor)
+            count += part.count
+            guard !part.isEmpty, part.withUnsafeBytes(take) else { return count }
+        }
+    }
+
     /// The names in a folder.
     package static func names(inFolder path: String) throws(ReadError) -> [String] {
         guard let folder = opendir(path) else { throw ReadError(.last) }

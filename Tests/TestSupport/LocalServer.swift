@@ -14,10 +14,19 @@ public final class LocalServer: Sendable {
         case response(Int, [String], Data)
         /// These bytes, and the connection is closed.
         case bytes(String)
+        /// As above.
+        case data(Data)
         /// Zeros until the client goes away.
         case endless
         /// Nothing, until the client goes away.
         case silence
+    }
+
+    public struct Request: Sendable {
+        /// With its leading slash.
+        public let path: String
+        /// By lower-case name.
+        public let fields: [String: String]
     }
 
     public let port: UInt16
@@ -29,7 +38,12 @@ public final class LocalServer: Sendable {
     public func url(_ path: String) -> String { "http://127.0.0.1:\(port)/\(path)" }
 
     /// - Parameter answer: by path, with its leading slash, and port
-    public init(_ answer: @escaping @Sendable (_ path: String, _ port: UInt16) -> Answer) throws {
+    public convenience init(_ answer: @escaping @Sendable (_ path: String, _ port: UInt16) -> Answer) throws {
+        try self.init(requests: { request, port in answer(request.path, port) })
+    }
+
+    /// - Parameter requests: what to answer, by request and port
+    public init(requests answer: @escaping @Sendable (_ request: Request, _ port: UInt16) -> Answer) throws {
         // Where the machine reaches the web through a proxy, this server is not behind it.
         setenv("no_proxy", "127.0.0.1", 1)
         #if canImport(Glibc)
@@ -68,7 +82,7 @@ public final class LocalServer: Sendable {
         shutdown(listener, Int32(SHUT_RDWR))
     }
 
-    private func serve(_ client: Int32, _ answer: (String, UInt16) -> Answer) {
+    private func serve(_ client: Int32, _ answer: (Request, UInt16) -> Answer) {
         var request: [UInt8] = []
         var part = [UInt8](repeating: 0, count: 4096)
         while !String(decoding: request, as: UTF8.self).contains("\r\n\r\n") {
@@ -79,12 +93,19 @@ public final class LocalServer: Sendable {
         let lines = String(decoding: request, as: UTF8.self).components(separatedBy: "\r\n")
         requests.withLock { $0 += lines }
         let words = lines[0].split(separator: " ")
-        switch answer(words.count > 1 ? String(words[1]) : "", port) {
+        var fields: [String: String] = [:]
+        for line in lines.dropFirst() {
+            guard let colon = line.firstIndex(of: ":") else { continue }
+            fields[line[..<colon].lowercased()] = line[line.index(after: colon)...].trimmingCharacters(
+                in: .whitespaces)
+        }
+        switch answer(Request(path: words.count > 1 ? String(words[1]) : "", fields: fields), port) {
         case .response(let status, let headers, let body):
             let head =
                 ["HTTP/1.1 \(status) X", "Content-Length: \(body.count)", "Connection: close"] + headers
             _ = send(Array((head.joined(separator: "\r\n") + "\r\n\r\n").utf8) + body, to: client)
         case .bytes(let text): _ = send(Array(text.utf8), to: client)
+        case .data(let data): _ = send(Array(data), to: client)
         case .endless:
             _ = send(Array("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n".utf8), to: client)
             while send([UInt8](repeating: 0, count: 1 << 16), to: client) {}

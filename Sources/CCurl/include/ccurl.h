@@ -6,10 +6,20 @@
 
 struct ccurl_request {
     const char *address;
+    // One header a line; NULL for none.
+    const char *headers;
+    // From ccurl_connect, so that requests to one server share its connection; NULL for one of its own.
+    void *connection;
+    // Until all of it must be there; 0 for no limit.
     long milliseconds;
+    // Longest time without a byte, and to connect; 0 for no limit but the one above.
+    long stall_seconds;
+    // Most bytes that the server may announce; 0 for no limit.
     curl_off_t most_bytes;
-    // Both get `context`; write returns less than it was given, or progress other than 0, to end the transfer.
+    // Each gets `context`; the first two return less than they were given, or progress other than 0, to end the
+    // transfer. `header` may be NULL.
     size_t (*write)(char *bytes, size_t size, size_t count, void *context);
+    size_t (*header)(char *bytes, size_t size, size_t count, void *context);
     int (*progress)(void *context, curl_off_t all, curl_off_t now, curl_off_t sent, curl_off_t send);
     void *context;
 };
@@ -22,8 +32,12 @@ struct ccurl_response {
     char reason[CURL_ERROR_SIZE];
 };
 
-// Once per process, before anything else, on one thread. NULL, or why libcurl cannot be used; that text stays.
+// Before anything else; from any thread, as often as wanted. NULL, or why libcurl cannot be used; that text stays.
 const char *ccurl_prepare(void);
+
+// What keeps connections to servers open between requests, for one thread at a time; NULL without memory.
+void *ccurl_connect(void);
+void ccurl_disconnect(void *connection);
 
 // One request, http or https, without cookies, credentials or redirects.
 void ccurl_get(const struct ccurl_request *request, struct ccurl_response *response);

@@ -1,0 +1,291 @@
+internal import StrictJSON
+
+/// Speaks with a hub, for one thread at a time.
+final class HubClient {
+    let settings: HubSettings
+    let cancellation: Cancellation
+    private let connection: WebConnection
+
+    static let mostRedirects = 5
+    /// A page of a thousand files has some 300 kB.
+    private static let pageLimit = 16 << 20
+    private static let mostFiles = 20_000
+
+    init(_ settings: HubSettings, _ cancellation: Cancellation) {
+        self.settings = settings
+        self.cancellation = cancellation
+        connection = WebConnection(cancellation)
+    }
+
+    // MARK: What a repository holds
+
+    /// The commit that a revision stands for, and what the repository's card says.
+    func details(_ repository: RepositoryName, revision: String) throws -> RepositoryDetails {
+        let address =
+            "\(settings.endpoint)/api/models/\(repository)/revision/\(WebLocation.escaped(revision))"
+        let (_, bytes) = try body(
+            address, limit: Self.pageLimit, asking: Question(repository: repository, revision: revision))
+        let value = try json(bytes, address)
+        guard let commit = value["sha"]?.string, Revision.isCommit(commit) else {
+            throw strange("\(repository) has no commit")
+        }
+        return RepositoryDetails(commit: commit, card: value)
+    }
+
+    /// All files of a commit.
+    func files(_ repository: RepositoryName, commit: String) throws -> [RepositoryFile] {
+        var files: [RepositoryFile] = []
+        var paths: Set<String> = []
+        var next: String? =
+            "\(settings.endpoint)/api/models/\(repository)/tree/\(commit)?recursive=true&expand=false"
+        var seen: Set<String> = []
+        while let address = next {
+            guard seen.insert(address).inserted, seen.count <= 100 else {
+                throw strange("the list of files has no end")
+            }
+            let (head, bytes) = try body(
+                address, limit: Self.pageLimit, asking: Question(repository: repository, revision: commit))
+            guard let entries = try json(bytes, address).elements else {
+                throw strange("the list of files is none")
+            }
+            for entry in entries where entry["type"]?.string == "file" {
+                let file = try self.file(entry)
+                guard paths.insert(file.path).inserted else {
+                    throw strange("the file '\(shown(file.path))' is listed twice")
+                }
+                files.append(file)
+            }
+            guard files.count <= Self.mostFiles else {
+                throw HubError(
+                    .unusable,
+                    "\(repository) has more than \(Self.mostFiles) files; it is no repository of a model")
+            }
+            next = try head.fields["link"].flatMap(Self.nextPage).map { target in
+                // The token goes along, so it must be the same hub.
+                guard let location = WebLocation(target), location.origin == settings.location.origin else {
+                    throw strange("the list of files goes on at '\(shown(target))'")
+                }
+                return target
+            }
+        }
+        return files
+    }
+
+    private func file(_ entry: JSONValue) throws -> RepositoryFile {
+        guard let path = entry["path"]?.string else { throw strange("a file has no name") }
+        guard RepositoryFile.isSafe(path) else {
+            throw HubError(
+                .hub,
+                "the hub lists a file '\(shown(path))', whose name could lead elsewhere; nothing was downloaded"
+            )
+        }
+        let digits = entry["lfs"]?["oid"]?.string ?? entry["oid"]?.string
+        let size = entry["lfs"]?["size"]?.integer ?? entry["size"]?.integer
+        guard let size, (0...RepositoryFile.largest).contains(size) else {
+            throw strange("the size of '\(shown(path))' is not possible")
+        }
+        guard let hash = digits.flatMap({ ContentHash($0) }) else {
+            throw strange("'\(shown(path))' has no hash")
+        }
+        return RepositoryFile(path: path, size: size, hash: hash)
+    }
+
+    /// The address marked `rel="next"` in a `Link` header.
+    static func nextPage(_ header: String) -> String? {
+        for part in header.split(separator: ",") where part.replacing(" ", with: "").contains("rel=\"next\"")
+        {
+            guard let open = part.firstIndex(of: "<"), let close = part.firstIndex(of: ">"), open < close
+            else {
+                continue
+            }
+            return String(part[part.index(after: open)..<close])
+        }
+        return nil
+    }
+
+    // MARK: Files
+
+    /// Where the bytes of a file are asked for first.
+    func location(_ repository: RepositoryName, commit: String, path: String) throws -> WebLocation {
+        let address =
+            "\(settings.endpoint)/\(repository)/resolve/\(commit)/\(WebLocation.escaped(path, keepsSlashes: true))"
+        guard let location = WebLocation(address) else {
+            throw HubError(.hub, "the name '\(shown(path))' is too long for an address")
+        }
+        return location
+    }
+
+    /// The content of a small file.
+    func content(_ file: RepositoryFile, of repository: RepositoryName, commit: String) throws -> [UInt8] {
+        let location = try location(repository, commit: commit, path: file.path)
+        let (_, bytes) = try body(
+            location.text, limit: file.size,
+            asking: Question(repository: repository, revision: commit, path: file.path))
+        let hasher = try ContentHasher(file.hash, size: file.size)
+        bytes.withUnsafeBytes { hasher.add($0) }
+        guard hasher.finish() == file.hash else { throw Self.damaged(file, repository) }
+        return bytes
+    }
+
+    static func damaged(_ file: RepositoryFile, _ repository: RepositoryName) -> HubError {
+        HubError(
+            .damaged,
+            "\(repository): what came as '\(file.path)' is not what the hub lists (its hash differs) and was thrown away; "
+                + "try again, and if it stays so, a proxy or the hub is at fault")
+    }
+
+    /// One request with its redirects: the token goes to the hub's own origin only.
+    /// - Parameters:
+    ///   - first: the first byte that is wanted
+    /// - Returns: the head, the words of an error, and where the answer came from.
+    func get(
+        _ start: WebLocation, first: Int = 0, last: Int? = nil,
+        receive: (WebConnection.Head, UnsafeRawBufferPointer) -> Bool
+    ) throws(WebConnection.Failure) -> (head: WebConnection.Head, words: [UInt8], from: WebLocation) {
+        var location = start
+        // Once elsewhere, nothing is sent any more, not even back at the hub.
+        var isAtHome = true
+        for _ in 0...Self.mostRedirects {
+            isAtHome = isAtHome && location.origin == settings.location.origin
+            var request = WebConnection.Request(location: location)
+            request.token = isAtHome ? settings.token : nil
+            request.first = first
+            request.last = last
+            request.stallSeconds = settings.stallSeconds
+            let (head, words) = try connection.send(request, receive: receive)
+            guard head.isRedirect, head.hasTarget else { return (head, words, location) }
+            guard let target = head.target,
+                target.origin.isEncrypted || !location.origin.isEncrypted
+            else {
+                throw .impossible("'\(location.shown)' sends on to an address that is not followed")
+            }
+            location = target
+        }
+        throw .impossible("'\(start.shown)' sends on more than \(Self.mostRedirects) times")
+    }
+
+    // MARK: Asking again
+
+    /// What an error is about.
+    struct Question {
+        var repository: RepositoryName
+        var revision: String
+        var path: String?
+    }
+
+    /// A whole answer, with attempts.
+    private func body(
+        _ address: String, limit: Int, asking question: Question
+    ) throws -> (WebConnection.Head, [UInt8]) {
+        guard let location = WebLocation(address) else { throw strange("'\(shown(address))' is no address") }
+        var attempt = 1
+        while true {
+            var bytes: [UInt8] = []
+            do {
+                let (head, words, _) = try get(location) { _, part in
+                    guard part.count <= limit - bytes.count else { return false }
+                    bytes += part
+                    return true
+                }
+                if head.status == 200 { return (head, bytes) }
+                guard Self.isPassing(head.status), attempt < settings.attempts else {
+                    throw refusal(head, words, question)
+                }
+                try wait(attempt, head)
+            } catch let failure as WebConnection.Failure {
+                switch failure {
+                case .refused:
+                    throw strange("'\(location.shown)' answers with more than \(limit) bytes")
+                case .cut where attempt < settings.attempts: try wait(attempt, nil)
+                default: throw self.failure(failure, location)
+                }
+            }
+            attempt += 1
+        }
+    }
+
+    /// Whether a status may be another one soon.
+    static func isPassing(_ status: Int) -> Bool { [408, 429, 500, 502, 503, 504].contains(status) }
+
+    /// Waits before the next attempt, as long as the server asks for, but no longer than a minute.
+    func wait(_ attempt: Int, _ head: WebConnection.Head?) throws {
+        var duration = settings.pause(attempt)
+        if let seconds = head?.fields["retry-after"].flatMap({ Int($0) }) {
+            duration = max(duration, .seconds(min(max(seconds, 0), 60)))
+        }
+        try pause(duration, cancellation)
+    }
+
+    func failure(_ failure: WebConnection.Failure, _ location: WebLocation) -> any Error {
+        switch failure {
+        case .cancelled: CancellationError()
+        case .refused: strange("'\(location.shown)' answers with more than it promised")
+        case .cut(let reason):
+            HubError(
+                .hub,
+                "cannot reach \(location.origin.host): \(reason); check the network, then run the same command again"
+            )
+        case .impossible(let reason): HubError(.hub, "cannot read from the hub: \(reason)")
+        }
+    }
+
+    /// Why the hub does not give what was asked for.
+    func refusal(_ head: WebConnection.Head, _ words: [UInt8], _ question: Question) -> HubError {
+        let repository = question.repository
+        let host = settings.location.origin.host
+        switch (head.status, head.fields["x-error-code"]) {
+        case (_, "GatedRepo"?):
+            return HubError(
+                .access,
+                "\(repository) is shown only to who accepted its terms: accept them at \(settings.endpoint)/\(repository), "
+                    + (settings.token == nil
+                        ? "then give a token with --token or HF_TOKEN"
+                        : "with the account that the token belongs to"))
+        case (_, "RevisionNotFound"?):
+            return HubError(
+                .access,
+                "\(repository) has no revision '\(shown(question.revision))'; look at its branches and tags")
+        case (_, "EntryNotFound"?):
+            return HubError(.access, "\(repository) has no file '\(shown(question.path ?? ""))'")
+        case (401, _) where settings.token != nil && head.fields["x-error-code"] != "RepoNotFound":
+            return HubError(
+                .access, "\(host) does not accept the token; check --token, HF_TOKEN or 'hf auth login'")
+        case (401, _), (404, _), (403, _):
+            return HubError(
+                .access,
+                "there is no repository \(repository) at \(host)"
+                    + (settings.token == nil
+                        ? ", or it is private: check the name, or give a token with --token or HF_TOKEN"
+                        : " that the token may see; check the name"))
+        case (429, _):
+            return HubError(.hub, "\(host) asks to wait: too many requests; try again in some minutes")
+        default:
+            let reason = head.fields["x-error-message"] ?? String(decoding: words.prefix(120), as: UTF8.self)
+            return HubError(
+                .hub,
+                "\(host) answered \(head.status)" + (reason.isEmpty ? "" : " (\(shown(reason)))")
+                    + "; try again later")
+        }
+    }
+
+    private func json(_ bytes: [UInt8], _ address: String) throws -> JSONValue {
+        let result = bytes.withUnsafeBytes { bytes in
+            Result { () throws(StrictJSONError) in
+                try JSONParser.parse(
+                    bytes, limits: JSONLimits(depth: 32, elements: Self.mostFiles, members: 10_000))
+            }
+        }
+        switch result {
+        case .success(let value): return value
+        case .failure(let error):
+            throw strange("'\(shown(address))' answers with no JSON (\(error.reason))")
+        }
+    }
+
+    private func strange(_ reason: String) -> HubError {
+        HubError(
+            .hub,
+            "\(settings.location.origin.host) does not answer as a hub does: \(reason); check HF_ENDPOINT and proxies"
+        )
+    }
+}

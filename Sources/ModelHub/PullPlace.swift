@@ -1,0 +1,119 @@
+internal import SystemFiles
+
+/// Where downloaded files go.
+protocol PullPlace: Sendable {
+    /// The folder whose disk must have room.
+    var root: String { get }
+    /// The complete file.
+    func path(_ file: RepositoryFile) -> String
+    func partial(_ file: RepositoryFile) -> String
+    func lock(_ file: RepositoryFile) -> String
+    func prepare(_ commit: String) throws(HubError)
+    /// Refuses to replace what is not a download.
+    func checkReplacing(_ file: RepositoryFile) throws(HubError)
+    /// Gives a complete file its name in the model's folder.
+    func show(_ file: RepositoryFile, _ commit: String) throws(HubError)
+    /// When all files are there.
+    func finish(_ revision: String, _ commit: String) throws(HubError)
+    /// The model's folder.
+    func result(_ commit: String) -> String
+}
+
+extension PullPlace {
+    /// Whether a file of the right size is there.
+    func holds(_ file: RepositoryFile) -> Bool {
+        System.information(path(file)).map { $0.isFile && $0.size == file.size } ?? false
+    }
+
+    /// Bytes that need not be downloaded, if they are right.
+    func bytes(of file: RepositoryFile) -> Int {
+        holds(file) ? file.size : System.information(partial(file), followsLinks: false)?.size ?? 0
+    }
+}
+
+extension ContentHasher {
+    /// Whether the file at a path has the size and hash of one in a repository.
+    static func matches(_ path: String, _ file: RepositoryFile, _ cancellation: Cancellation) throws -> Bool {
+        let hasher = try ContentHasher(file.hash, size: file.size)
+        let count: Int
+        do {
+            count = try BoundedFile.stream(path) { bytes in
+                hasher.add(bytes)
+                return !cancellation.isCancelled
+            }
+        } catch {
+            throw HubError(
+                .storage, "cannot read '\(path)': \(error.reason); \(error.reason.advice ?? "check the disk")"
+            )
+        }
+        try cancellation.check()
+        return count == file.size && hasher.finish() == file.hash
+    }
+}
+
+/// The hub's cache.
+struct CachePlace: PullPlace {
+    let cache: HubCache
+    let repository: RepositoryName
+
+    var root: String { cache.root }
+    func path(_ file: RepositoryFile) -> String { cache.blob(repository, file.hash) }
+    func partial(_ file: RepositoryFile) -> String { cache.blob(repository, file.hash) + ".incomplete" }
+    func lock(_ file: RepositoryFile) -> String { cache.lock(repository, file.hash) }
+    func prepare(_ commit: String) throws(HubError) { try cache.prepare(repository, commit) }
+    /// A content under its own hash may always be replaced by a right one.
+    func checkReplacing(_ file: RepositoryFile) {}
+    func show(_ file: RepositoryFile, _ commit: String) throws(HubError) {
+        try cache.show(file, repository, commit)
+    }
+    func finish(_ revision: String, _ commit: String) throws(HubError) {
+        try cache.refer(repository, revision, to: commit)
+    }
+    func result(_ commit: String) -> String { cache.snapshot(repository, commit) }
+}
+
+/// A folder of a person's choice, with the hub's notes in `.cache/huggingface`, as the Python client keeps them.
+struct LocalFolder: PullPlace {
+    let root: String
+    private let notes: String
+
+    init(_ root: String, repository: RepositoryName) {
+        var root = root
+        while root.count > 1, root.hasSuffix("/") { root.removeLast() }
+        self.root = root
+        notes = "\(root)/.cache/huggingface"
+    }
+
+    func path(_ file: RepositoryFile) -> String { "\(root)/\(file.path)" }
+    func partial(_ file: RepositoryFile) -> String { "\(notes)/download/\(file.hash.digits).incomplete" }
+    private func note(_ file: RepositoryFile) -> String { "\(notes)/download/\(file.path).metadata" }
+    func lock(_ file: RepositoryFile) -> String { "\(notes)/download/\(file.path).lock" }
+
+    func prepare(_ commit: String) throws(HubError) {
+        try System.makeFolders("\(notes)/download")
+        if System.information("\(notes)/.gitignore", followsLinks: false) == nil {
+            try System.write("*", to: "\(notes)/.gitignore")
+        }
+    }
+
+    /// A file that the hub's notes do not know, or that was changed since, is somebody's own.
+    func checkReplacing(_ file: RepositoryFile) throws(HubError) {
+        try System.makeFolders(System.parent(path(file)))
+        guard let there = System.information(path(file), followsLinks: false) else { return }
+        let lines = System.text(note(file))?.split(separator: "\n") ?? []
+        if there.isFile, lines.count >= 3, let time = Double(lines[2]), there.modified - 1 <= time { return }
+        throw HubError(
+            .storage,
+            "'\(path(file))' is there with other content and was not downloaded from a hub; move it away or choose "
+                + "another folder")
+    }
+
+    func show(_ file: RepositoryFile, _ commit: String) throws(HubError) {
+        try System.makeFolders(System.parent(note(file)))
+        let time = System.information(path(file))?.modified ?? 0
+        try System.write("\(commit)\n\(file.hash.digits)\n\(time)\n", to: note(file))
+    }
+
+    func finish(_ revision: String, _ commit: String) {}
+    func result(_ commit: String) -> String { root }
+}
