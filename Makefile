@@ -6,7 +6,7 @@ FIXED = env -u FASTVLM_TEST_SEED SWIFT_DETERMINISTIC_HASHING=1
 PYTHON_ENVIRONMENT = .venv
 PYTHON = $(PYTHON_ENVIRONMENT)/bin/python
 
-.PHONY: demo test test-random soak test-training suite build setup format lint fixtures bench bench-library peers peer-models verify-full \
+.PHONY: demo test test-random test-pull soak test-training suite build setup format lint fixtures bench bench-library peers peer-models verify-full \
     verify-real verify-avx512 verify-neon sanitize docs clean
 
 demo: build ## Build, then answer questions about the sample images with the embedded model
@@ -66,6 +66,16 @@ $(TRAINING_PYTHON): Training/requirements.txt
 
 test-training: $(TRAINING_PYTHON) ## Test the training code (downloads PyTorch; asks the built runtime if there is one)
 	cd Training && OMP_NUM_THREADS=1 $(abspath $(TRAINING_PYTHON)) -m pytest -q -p no:cacheprovider tests
+
+PULL_PYTHON = .venv-serve/bin/python
+
+$(PULL_PYTHON): Tests/Serve/requirements.txt
+	python3 -m venv .venv-serve
+	$@ -m pip install -q -r Tests/Serve/requirements.txt
+	touch $@
+
+test-pull: build $(PULL_PYTHON) ## Test downloads beside the hub's own Python client, against a hub on this machine
+	$(PULL_PYTHON) -m pytest -q -p no:cacheprovider Tests/Serve/test_pull.py
 
 suite: $(TRAINING_PYTHON) ## Draw the held-out suites of the embedded model, of 256 and 512 pixels, and check their checksums
 	cd Training && $(abspath $(TRAINING_PYTHON)) -m synth.suite --out data/suite-256 --side 256

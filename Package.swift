@@ -108,6 +108,7 @@ let package = Package(
                 "FastVLM", "FastVLMEmbedded", "Benchmarking", "Plotting", "Generation", "Models",
                 "Tokenization", "ImageInput",
                 "Checkpoints", "Tensors", "SystemFiles", "CommandInput", "CEdit",
+                "ModelHub",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],

@@ -38,6 +38,15 @@ package enum CheckpointFolder {
         try resolve(url, marker: LowRankAdapter.configurationFile)
     }
 
+    /// Why a model with this config.json cannot be run, whatever its other files hold; nil where it may be.
+    package static func refusal(configuration bytes: [UInt8]) -> String? {
+        let result = bytes.withUnsafeBytes { bytes in
+            Result { () throws(CheckpointError) in try ConfigurationFiles.check(root: bytes) }
+        }
+        if case .failure(let error) = result { return error.description }
+        return nil
+    }
+
     private static func has(_ marker: String, _ url: URL) -> Bool {
         FilePresence(path: url.appending(path: marker).path) != .absent
     }
@@ -47,8 +56,7 @@ package enum CheckpointFolder {
         let parts = url.relativePath.split(separator: "/", omittingEmptySubsequences: false)
         let looksLikeRepository = parts.count == 2 && !parts.contains { $0.isEmpty || $0.hasPrefix(".") }
         return looksLikeRepository
-            ? "if this is a repository of a hub, download it first (\"hf download \(url.relativePath) "
-                + "--local-dir FOLDER\") and name that folder"
+            ? "if this is a repository of a hub, download it first (\"fastvlm pull \(url.relativePath)\")"
             : "check the path"
     }
 

@@ -255,7 +255,7 @@ struct Bench: AsyncParsableCommand {
     func subject(orElse fallback: SyntheticModel? = nil) throws -> BenchSubject {
         do {
             let dimensions = synthetic ?? (from.model == nil ? fallback : nil)
-            return try BenchSubject(synthetic: dimensions, source: from.source)
+            return try BenchSubject(synthetic: dimensions, source: from.source())
         } catch let error as FastVLMError {
             throw error
         } catch {

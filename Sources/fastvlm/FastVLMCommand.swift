@@ -8,7 +8,7 @@ struct FastVLMCommand: AsyncParsableCommand {
         abstract: "Answer questions about images with FastVLM.",
         discussion: """
             Without --model, the small embedded model answers; it knows drawn and typeset pictures. For \
-            photographs, point --model at a published FastVLM checkpoint folder.
+            photographs, download a published checkpoint (fastvlm pull apple/FastVLM-0.5B) and name it with --model.
 
             \(ExitStatus.summary)
 
@@ -17,7 +17,7 @@ struct FastVLMCommand: AsyncParsableCommand {
         version: "0.1.0",
         subcommands: [
             Describe.self, Chat.self, Encode.self, Bench.self, Quantize.self, Perplexity.self, Tokenize.self,
-            Inspect.self, Info.self, Logits.self,
+            Inspect.self, Doctor.self, Info.self, Pull.self, List.self, Show.self, Remove.self, Logits.self,
         ])
 
     static func main() async {

@@ -9,16 +9,18 @@ struct Inspect: AsyncParsableCommand {
         abstract: "Show what a checkpoint folder holds, and whether its weights would load.",
         discussion: "Reads headers and configuration only, no weights and no tokenizer.")
 
-    @Argument(help: "A checkpoint folder (default: the embedded model).", completion: .directory)
+    @Argument(
+        help: "A checkpoint folder, or a model of the hub's cache (default: the embedded model).",
+        completion: .directory)
     var directory: String?
 
     @Flag(help: "One JSON object on stdout.")
     var json = false
 
     func run() async throws {
-        let source: ModelSource = directory.map { .directory(URL(filePath: ByteText.shown($0))) } ?? .embedded
-        let json = json
+        let (directory, json) = (directory, json)
         try await running {
+            let source = try directory.map(ModelName.source) ?? .embedded
             let report = try CheckpointReport(contentsOf: source)
             if json {
                 try Terminal.json(report, pretty: true)

@@ -65,7 +65,7 @@ struct Logits: AsyncParsableCommand {
         let bench: Workbench
         do {
             compute = try Compute(threads: threads)
-            subject = try BenchSubject(synthetic: nil, source: from.source)
+            subject = try BenchSubject(synthetic: nil, source: from.source())
             bench = try subject.loaded(parsedPrecision(), compute)
         } catch let error as FastVLMError {
             throw error

@@ -40,16 +40,22 @@ struct VerbosityOptions: ParsableArguments {
 /// Which model.
 struct SourceOptions: ParsableArguments {
     @Option(
-        name: .shortAndLong, help: "Checkpoint folder (Apple, Hugging Face or MLX layout).",
+        name: .shortAndLong,
+        help:
+            "Checkpoint folder (Apple, Hugging Face or MLX layout), or a model of the hub that 'fastvlm pull' downloaded.",
         completion: .directory)
     var model: String?
 
-    var source: ModelSource { model.map { .directory(URL(filePath: ByteText.shown($0))) } ?? .embedded }
+    /// - Throws: `CommandFailure` that names the command to download a model of the hub that is not there.
+    func source() throws -> ModelSource { try model.map(ModelName.source) ?? .embedded }
+
+    /// Asks whoever sits at a terminal whether to download a model that is not there.
+    func fetchIfMissing() async throws { try await ModelName.fetchIfMissing(model) }
 
     /// What no output may replace: the files of the model and of adapters, in the folders that they are read from. What
     /// is wrong with such a folder is said when it is loaded, before anything is written.
     func inputs(adapters: [URL] = []) -> [FileIdentity] {
-        let checkpoint = (try? source.directory()).flatMap { try? CheckpointFolder.resolve($0) }
+        let checkpoint = (try? source().directory()).flatMap { try? CheckpointFolder.resolve($0) }
         let adapters = adapters.compactMap { try? CheckpointFolder.resolve(adapter: $0) }
         return ([checkpoint].compactMap { $0 } + adapters).flatMap {
             FileIdentity.contents(ofFolder: $0.path)
@@ -182,10 +188,11 @@ struct ModelOptions: ParsableArguments {
         if verbosity.verbose {
             options.logger = Logger(label: "fastvlm") { StreamLogHandler.standardError(label: $0) }
         }
+        try await from.fetchIfMissing()
         let progress = ProgressLine("loading", enabled: !verbosity.quiet)
         options.progress = { progress.update($0) }
         defer { progress.clear() }
-        let model = try await VisionLanguageModel(contentsOf: from.source, options: options)
+        let model = try await VisionLanguageModel(contentsOf: from.source(), options: options)
         progress.clear()
         // The logger says them too.
         if !verbosity.quiet, !verbosity.verbose {

@@ -19,7 +19,8 @@ struct Quantize: AsyncParsableCommand {
             weight by itself while a checkpoint loads. --no-calibration gives the very numbers of --precision.
             """)
 
-    @Argument(help: "The checkpoint folder to quantise.", completion: .directory)
+    @Argument(
+        help: "The checkpoint folder to quantise, or a model of the hub's cache.", completion: .directory)
     var directory: String
 
     @Option(name: .shortAndLong, help: "The folder to write; must not exist, or be empty.")
@@ -66,7 +67,7 @@ struct Quantize: AsyncParsableCommand {
             let progress = ProgressLine("quantising", enabled: !verbosity.quiet)
             defer { progress.clear() }
             let errors = try await VisionLanguageModel.quantize(
-                .directory(URL(filePath: ByteText.shown(directory))), to: target, precision: precision,
+                ModelName.source(directory), to: target, precision: precision,
                 calibration: calibration, threads: threads,
                 progress: { progress.update($0) })
             progress.clear()

@@ -1,6 +1,7 @@
 import ArgumentParser
 import FastVLM
 import Foundation
+import ModelHub
 import Synchronization
 
 /// The signal that asked the program to end.
@@ -41,6 +42,8 @@ func running(_ work: @escaping @Sendable () async throws -> Void) async throws {
     } catch is CancellationError {
         throw ExitCode(128 + (interruption.received ?? SIGINT))
     } catch let error as FastVLMError {
+        throw CommandFailure(error)
+    } catch let error as HubError {
         throw CommandFailure(error)
     }
 }

@@ -62,7 +62,7 @@ enum Terminal {
         guard images, model.information.isEmbedded, !verbosity.quiet else { return }
         note(
             "The embedded model has seen drawn pictures and typeset text only; for photographs, download a "
-                + "published checkpoint and name its folder with --model.")
+                + "published checkpoint (fastvlm pull fastvlm-0.5b) and name it with --model.")
     }
 
     /// One line of JSON on stdout, keys sorted.

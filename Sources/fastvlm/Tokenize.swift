@@ -34,7 +34,8 @@ struct Tokenize: AsyncParsableCommand {
         let (from, special, decode, json) = (from, special, decode, json)
         let parsed = try decode ? Self.ids(input) : []
         try await running {
-            let tokenizer = try TextTokenizer(contentsOf: from.source)
+            try await from.fetchIfMissing()
+            let tokenizer = try TextTokenizer(contentsOf: from.source())
             let ids = decode ? parsed : tokenizer.encode(input, recognizesSpecialTokens: special)
             let spellings = ids.map { tokenizer.spelling(of: $0) ?? "" }
             let decoded = decode ? tokenizer.decode(ids, skipsSpecialTokens: false) : input

@@ -111,7 +111,7 @@ struct FolderTests {
         #expect(message(URL(filePath: "/nonexistent/model")).contains("no such folder"))
         #expect(message(URL(filePath: "/dev/null")).contains("pipe or device"))
         let repository = message(URL(filePath: "apple/FastVLM-0.5B"))
-        #expect(repository.contains("hf download apple/FastVLM-0.5B"), "\(repository)")
+        #expect(repository.contains("fastvlm pull apple/FastVLM-0.5B"), "\(repository)")
     }
 
     @Test(

@@ -49,11 +49,12 @@ final class LocalHub: Sendable {
 
     init(_ conduct: Conduct) throws {
         self.conduct = Mutex(conduct)
-        let store = try LocalServer(requests: { [unowned self] request, _ in
+        let store = try LocalServer(requests: { [unowned self] request in
             asked.withLock { $0.append(("store", request)) }
             return stored(request)
         })
-        let hub = try LocalServer(requests: { [unowned self] request, port in
+        let hub = try LocalServer(requests: { [unowned self] request in
+            let port = request.port
             asked.withLock { $0.append(("hub", request)) }
             return answer(request, port, store: store.port)
         })

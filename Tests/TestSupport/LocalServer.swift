@@ -27,6 +27,8 @@ public final class LocalServer: Sendable {
         public let path: String
         /// By lower-case name.
         public let fields: [String: String]
+        /// The server's.
+        public let port: UInt16
     }
 
     public let port: UInt16
@@ -39,11 +41,11 @@ public final class LocalServer: Sendable {
 
     /// - Parameter answer: by path, with its leading slash, and port
     public convenience init(_ answer: @escaping @Sendable (_ path: String, _ port: UInt16) -> Answer) throws {
-        try self.init(requests: { request, port in answer(request.path, port) })
+        try self.init(requests: { answer($0.path, $0.port) })
     }
 
-    /// - Parameter requests: what to answer, by request and port
-    public init(requests answer: @escaping @Sendable (_ request: Request, _ port: UInt16) -> Answer) throws {
+    /// - Parameter requests: what to answer
+    public init(requests answer: @escaping @Sendable (Request) -> Answer) throws {
         // Where the machine reaches the web through a proxy, this server is not behind it.
         setenv("no_proxy", "127.0.0.1", 1)
         #if canImport(Glibc)
@@ -82,7 +84,7 @@ public final class LocalServer: Sendable {
         shutdown(listener, Int32(SHUT_RDWR))
     }
 
-    private func serve(_ client: Int32, _ answer: (Request, UInt16) -> Answer) {
+    private func serve(_ client: Int32, _ answer: (Request) -> Answer) {
         var request: [UInt8] = []
         var part = [UInt8](repeating: 0, count: 4096)
         while !String(decoding: request, as: UTF8.self).contains("\r\n\r\n") {
@@ -99,7 +101,7 @@ public final class LocalServer: Sendable {
             fields[line[..<colon].lowercased()] = line[line.index(after: colon)...].trimmingCharacters(
                 in: .whitespaces)
         }
-        switch answer(Request(path: words.count > 1 ? String(words[1]) : "", fields: fields), port) {
+        switch answer(Request(path: words.count > 1 ? String(words[1]) : "", fields: fields, port: port)) {
         case .response(let status, let headers, let body):
             let head =
                 ["HTTP/1.1 \(status) X", "Content-Length: \(body.count)", "Connection: close"] + headers

@@ -31,15 +31,7 @@ struct ConfigurationFiles {
         let url = directory.appending(path: ConfigurationReader.mainFile)
         root = try ConfigurationReader(FileAccess.json(url), file: ConfigurationReader.mainFile)
         try QuantizationMethod.refuseForeign(root, directory: directory)
-        guard let modelType = try root.string("model_type") else {
-            throw root.invalid("model_type", expected: "a string", got: "nothing")
-        }
-        guard Self.decoderKinds[modelType] != nil else {
-            throw root.unsupported(
-                "model_type", expected: Self.decoderKinds.keys.sorted().joined(separator: ", "),
-                got: modelType)
-        }
-        self.modelType = modelType
+        modelType = try Self.modelType(root)
         if let nested = try root.section(
             "text_config", fallingBackHere: !Self.ownKinds.contains(modelType)), !nested.isEmpty
         {
@@ -54,7 +46,30 @@ struct ConfigurationFiles {
         generation = try FileAccess.jsonIfPresent(directory.appending(path: name)).map {
             (document) throws(CheckpointError) in try ConfigurationReader(document, file: name)
         }
-        try refuseUnsupported()
+        try Self.refuseUnsupported(root)
+    }
+
+    private static func modelType(_ root: ConfigurationReader) throws(CheckpointError) -> String {
+        guard let modelType = try root.string("model_type") else {
+            throw root.invalid("model_type", expected: "a string", got: "nothing")
+        }
+        guard decoderKinds[modelType] != nil else {
+            throw root.unsupported(
+                "model_type", expected: decoderKinds.keys.sorted().joined(separator: ", "),
+                got: modelType)
+        }
+        return modelType
+    }
+
+    /// Looks at config.json alone, of a model that is not on this machine yet.
+    /// - Throws: for what no other file could make right.
+    static func check(root bytes: UnsafeRawBufferPointer) throws(CheckpointError) {
+        let root = try ConfigurationReader(
+            FileAccess.json(
+                bytes, file: ConfigurationReader.mainFile, limits: FileAccess.configurationLimits),
+            file: ConfigurationReader.mainFile)
+        _ = try modelType(root)
+        try refuseUnsupported(root)
     }
 
     /// The decoder's kind where `text_config` has no `model_type` of a decoder.
@@ -83,7 +98,7 @@ struct ConfigurationFiles {
     }
 
     /// Values that would need another tower, projector or way of splicing.
-    private func refuseUnsupported() throws(CheckpointError) {
+    private static func refuseUnsupported(_ root: ConfigurationReader) throws(CheckpointError) {
         if let tower = try root.string("mm_vision_tower"), !tower.lowercased().contains("mobileclip") {
             throw root.unsupported(
                 "mm_vision_tower", expected: "a FastViTHD tower (mobileclip_…)", got: tower)

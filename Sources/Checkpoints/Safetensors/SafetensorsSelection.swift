@@ -97,7 +97,7 @@ struct SafetensorsSelection {
         return (stem, number, total)
     }
 
-    private static func weightMap(_ url: URL) throws(CheckpointError) -> [String: String] {
+    static func weightMap(_ url: URL) throws(CheckpointError) -> [String: String] {
         let file = url.lastPathComponent
         let document = try FileAccess.json(url)
         guard let entries = document["weight_map"]?.object, !entries.isEmpty else {

@@ -1,0 +1,99 @@
+import ArgumentParser
+import Checkpoints
+import CommandInput
+import FastVLM
+import Foundation
+import ModelHub
+import Tokenization
+
+struct Doctor: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "List everything that is wrong with a checkpoint folder.",
+        discussion: """
+            Looks at every file by itself (unfinished downloads, links that lead nowhere, web pages and pointers in place of \
+            files, damaged headers, invalid JSON), then at configuration, weights and tokenizer together. Files of the hub's \
+            cache are compared with their hashes. Exit status 69 when something is wrong.
+            """)
+
+    @Argument(help: "A checkpoint folder, or a model of the hub's cache.", completion: .directory)
+    var directory: String
+
+    @Flag(help: "Do not read the weights to compare their hashes.")
+    var noHashes = false
+
+    @Flag(help: "One JSON object on stdout.")
+    var json = false
+
+    private struct Report: Encodable {
+        var directory: String
+        var isHealthy: Bool { faults.isEmpty }
+        var faults: [String]
+        var notes: [String]
+        var comparedFiles = 0
+
+        private enum CodingKeys: CodingKey { case directory, isHealthy, faults, notes, comparedFiles }
+
+        func encode(to encoder: any Encoder) throws {
+            var container = encoder.container(keyedBy: CodingKeys.self)
+            try container.encode(directory, forKey: .directory)
+            try container.encode(isHealthy, forKey: .isHealthy)
+            try container.encode(faults, forKey: .faults)
+            try container.encode(notes, forKey: .notes)
+            try container.encode(comparedFiles, forKey: .comparedFiles)
+        }
+
+        init(_ examination: CheckpointExamination, named url: URL) {
+            directory = examination.directory?.path ?? url.path
+            (faults, notes) = (examination.faults, examination.notes)
+        }
+
+        mutating func add(_ fault: String) {
+            if !faults.contains(fault) { faults.append(fault) }
+        }
+    }
+
+    func run() async throws {
+        let (directory, comparesHashes, json) = (directory, !noHashes, json)
+        try await running {
+            let report = try await Self.examine(directory, comparesHashes: comparesHashes)
+            if json {
+                try Terminal.json(report, pretty: true)
+            } else {
+                var lines = [report.directory]
+                lines += report.faults.map { "  wrong  \($0)" }
+                lines += report.notes.map { "  note   \($0)" }
+                if report.comparedFiles > 0 {
+                    lines.append("  \(report.comparedFiles) files compared with their hashes")
+                }
+                lines.append(report.isHealthy ? "nothing is wrong" : "\(report.faults.count) wrong")
+                try Terminal.answer(lines.joined(separator: "\n"), terminator: "\n")
+            }
+            if !report.isHealthy { throw ExitCode(ExitStatus.model.rawValue) }
+        }
+    }
+
+    private static func examine(_ name: String, comparesHashes: Bool) async throws -> Report {
+        let url = try ModelName.source(name).directory()
+        let examination = CheckpointExamination(url)
+        var report = Report(examination, named: url)
+        guard let folder = examination.directory else { return report }
+        do {
+            let tokenizer = try Tokenizer(directory: folder)
+            report.notes += tokenizer.remarks.map { "\($0)" }
+            if let checkpoint = try? Checkpoint(directory: folder) {
+                try checkpoint.check(tokens: tokenizer.textVocabularyCount)
+            }
+        } catch {
+            report.add("\(error)")
+        }
+        guard comparesHashes else { return report }
+        let (faults, compared) = try await ModelHub.Cancellation.onThread { cancellation in
+            let line = TransferLine("comparing hashes", enabled: true)
+            defer { line.clear() }
+            return try HubCache.damage(in: folder.path, cancellation) { line.show($0) }
+        }
+        for fault in faults { report.add(fault) }
+        report.comparedFiles = compared
+        return report
+    }
+}

@@ -1,0 +1,84 @@
+import CommandInput
+import FastVLM
+import FastVLMEmbedded
+import Foundation
+import ModelHub
+
+/// What `--model` and its like may name: a folder, or a model of a hub by its repository (`owner/name`, with
+/// `@revision`) or its short name, found in the hub's cache. A folder of that name goes first.
+enum ModelName {
+    enum Meaning {
+        case folder(URL)
+        /// Of a hub, and not in the cache.
+        case absent(RepositoryName, revision: String)
+    }
+
+    static func meaning(_ name: String) throws -> Meaning {
+        let text = ByteText.shown(name)
+        let url = URL(filePath: text)
+        var information = stat()
+        guard lstat(url.path, &information) != 0 else { return .folder(url) }
+        let parts = text.split(separator: "@", maxSplits: 1, omittingEmptySubsequences: false)
+        guard let repository = ShortNames.repository(String(parts[0])) else { return .folder(url) }
+        let revision = try Revision.checked(parts.count > 1 ? String(parts[1]) : "main")
+        let settings = try HubSettings(environment: ProcessInfo.processInfo.environment)
+        guard let folder = HubCache(settings.cache).modelFolder(repository, revision: revision) else {
+            return .absent(repository, revision: revision)
+        }
+        return .folder(URL(filePath: folder))
+    }
+
+    /// - Throws: `CommandFailure` that says how to download what is not there.
+    static func source(_ name: String) throws -> ModelSource {
+        do {
+            switch try meaning(name) {
+            case .folder(let url): return .directory(url)
+            case .absent(let repository, let revision): throw absence(name, repository, revision)
+            }
+        } catch let error as HubError {
+            throw CommandFailure(error)
+        }
+    }
+
+    private static func absence(
+        _ name: String, _ repository: RepositoryName, _ revision: String
+    ) -> CommandFailure {
+        let command = "fastvlm pull \(repository)" + (revision == "main" ? "" : " --revision \(revision)")
+        return CommandFailure(
+            .model,
+            "there is no folder '\(ByteText.shown(name))', and no such model in the hub's cache; check the path, or "
+                + "download it: \(command)")
+    }
+
+    /// Asks whoever sits at a terminal whether to download a model that is not there, and does it.
+    static func fetchIfMissing(_ name: String?) async throws {
+        guard let name, Terminal.canAsk, case .absent(let repository, let revision) = try meaning(name) else {
+            return
+        }
+        Terminal.note("\(repository) is not in the hub's cache.")
+        let settings = try HubSettings(environment: ProcessInfo.processInfo.environment)
+        let pull = try ModelPull(repository, revision: revision, settings: settings)
+        _ = try await PullSession(pull: pull, isQuiet: false, accepts: false, asksFirst: true).run()
+    }
+}
+
+extension CommandFailure {
+    init(_ error: HubError) {
+        switch error.kind {
+        case .usage: self.init(.usage, error.description)
+        case .hub, .access, .unusable, .damaged: self.init(.model, error.description)
+        case .storage: self.init(.output, error.description)
+        }
+    }
+}
+
+extension Terminal {
+    /// Whether somebody is there to answer a question.
+    static let canAsk = inputIsTerminal && errorIsTerminal
+
+    /// A question that takes yes for an answer, and everything else for no.
+    static func confirms(_ question: String) -> Bool {
+        note("\(question) [y/N] ", terminator: "")
+        return ["y", "yes"].contains(line()?.trimmingCharacters(in: .whitespaces).lowercased() ?? "")
+    }
+}
