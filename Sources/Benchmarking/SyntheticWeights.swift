@@ -8,7 +8,8 @@ package struct SyntheticWeights: WeightSource {
 
     package func contains(_ name: String) -> Bool {
         // Which linear layers have biases, as in the published checkpoints.
-        !["output.bias", "down.bias", "qkv.bias"].contains { name.hasSuffix($0) }
+        if name.hasPrefix("vision.") { return !name.hasSuffix("qkv.bias") }
+        return !["output.bias", "down.bias"].contains { name.hasSuffix($0) }
     }
 
     package func tensor(_ name: String, shape: [Int]) throws -> Tensor {

@@ -45,12 +45,12 @@ package struct Checkpoint: Sendable {
 
         let sources = try CheckpointSources(catalog: catalog, directory: directory)
         let vision = try VisionConfiguration(
-            sources: sources.tensors, order: sources.order, location: location)
+            sources: sources.tensors, order: sources.order, root: files.root, location: location)
         let isTied = try catalog.repeatsEmbedding(sources.tensors)
         let text = try DecoderConfiguration(
             files.text, kind: files.decoderKind, sources: sources.tensors, isTied: isTied, location: location,
             remarks: &remarks)
-        let isHuggingFace = files.modelType == "fast_vlm"
+        let isHuggingFace = files.isTransformers(vision)
         configuration = try ModelConfiguration(
             files: files, vision: vision, text: text, isHuggingFace: isHuggingFace,
             storesOutput: ["decoder.output.weight", "decoder.scores.weight"].contains {
@@ -63,6 +63,9 @@ package struct Checkpoint: Sendable {
             location: location)
         try assembly.addVision(vision)
         try assembly.addProjector(features: vision.featureChannels, hidden: text.hiddenSize)
+        if configuration.preprocessing.tiling != .none {
+            try assembly.plain("projector.newline", shape: [text.hiddenSize])
+        }
         try assembly.addDecoder(text)
         var weights = try assembly.finished(catalog: catalog)
         let names = SourceNames(storedNames: catalog.tensors.keys)
@@ -86,7 +89,9 @@ package struct Checkpoint: Sendable {
         }
         let isMLX = sources.order == .outputHeightWidthInput || quantization != nil || sources.hasMLXNames
         layout = CheckpointLayout(
-            family: sources.packed != nil ? .packed : isMLX ? .mlx : isHuggingFace ? .huggingFace : .apple,
+            family: sources.packed != nil
+                ? .packed
+                : isMLX ? .mlx : isHuggingFace ? .huggingFace : vision.isFastViTHD ? .apple : .llava,
             trainTime: assembly.isTrainTime,
             quantization: quantization, packedPrecision: sources.packed?.precision)
         self.remarks = remarks

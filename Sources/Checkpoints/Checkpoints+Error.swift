@@ -61,7 +61,7 @@ package enum CheckpointError: Error, Sendable, Equatable {
     /// A weight that holds NaN or infinity.
     case notFinite(file: String, tensor: String)
     /// An image side that the encoder cannot take.
-    case invalidResolution(side: Int, stride: Int, limit: Int)
+    case invalidResolution(side: Int, sides: VisionConfiguration.Sides, limit: Int)
     /// A file or folder that cannot be written.
     case output(OutputError)
     /// Memory or mapping trouble below.
@@ -166,9 +166,11 @@ extension CheckpointError: CustomStringConvertible {
         case .notFinite(let file, let tensor):
             "\(file): tensor \(tensor) holds numbers that are NaN or infinite; the file is damaged or its training "
                 + "failed: fetch it again, or choose another checkpoint"
-        case .invalidResolution(let side, let stride, let limit):
+        case .invalidResolution(let side, .multiples(let stride), let limit):
             "image side \(side): expected a multiple of \(stride) from \(stride) to \(limit); "
                 + "choose such a side"
+        case .invalidResolution(let side, .only(let one), _):
+            "image side \(side): this vision tower takes images of \(one) alone; leave the side out"
         case .output(let error):
             error.description
         case .tensor(let error):

@@ -58,7 +58,8 @@ struct Answering: Sendable {
         }
         defer { preparation.release(prepared) }
         entry.begin(prepared, preparation.limits)
-        var request = conversation.request(for: prepared.prompt, images: prepared.images.map(\.content))
+        var request = conversation.request(
+            for: prepared.prompt, images: prepared.images.map(\.content), first: prepared.first)
         turn.options.apply(to: &request)
         request.deadline = deadline
         let earlier = request.images.count - prepared.images.count
@@ -71,7 +72,9 @@ struct Answering: Sendable {
                 guard prepared.images.indices.contains(index - earlier) else { break }
                 let image = prepared.images[index - earlier]
                 guard let identity = image.content.identity else { break }
-                memory.keep(tokens, of: image.name, identity: identity, remarks: image.remarks)
+                memory.keep(
+                    tokens, of: image.name, identity: identity, remarks: image.remarks,
+                    amongOthers: image.amongOthers)
             case .prefilling(let fraction): emit(.progress(.prefill, fraction: fraction))
             case .piece(let piece):
                 let token = AnswerToken(piece)
@@ -86,7 +89,7 @@ struct Answering: Sendable {
         }
         let all = collected.withLock { $0 }
         if error == nil || (isCancellation(error) && !outcome.ids.isEmpty) {
-            keep(request, outcome, all, in: conversation)
+            keep(request, outcome, all, prepared, in: conversation)
         }
         if let error { throw error }
         return Self.answer(prepared, outcome, all)
@@ -105,7 +108,7 @@ struct Answering: Sendable {
 
     private func keep(
         _ request: GenerationRequest, _ outcome: GenerationOutcome, _ collected: Collected,
-        in conversation: Conversation
+        _ turn: PreparedTurn, in conversation: Conversation
     ) {
         var request = request
         for (index, image) in request.images.enumerated() {
@@ -115,7 +118,9 @@ struct Answering: Sendable {
             }
         }
         // A token that only ends the answer is not part of it.
-        conversation.append(request, ids: outcome.ending == nil ? outcome.ids : outcome.ids.dropLast())
+        conversation.append(
+            request, ids: outcome.ending == nil ? outcome.ids : outcome.ids.dropLast(),
+            amongOthers: turn.images.first?.amongOthers)
     }
 
     private static func answer(

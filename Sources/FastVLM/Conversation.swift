@@ -1,4 +1,5 @@
 internal import Generation
+internal import ImageInput
 internal import Models
 internal import Tensors
 
@@ -13,24 +14,35 @@ final class Conversation: @unchecked Sendable {
     /// Images by their place in ``images``.
     private(set) var elements: [Prompt.Element] = []
     private(set) var images: [GenerationRequest.Image] = []
+    /// What becomes of the conversation's only image once another one joins it, where that changes its encoding.
+    private(set) var amongOthers: PixelTensor?
     private(set) var hasAnswered = false
     /// What was said before the first turn that is asked here.
     let history: [Message]
 
     init(history: [Message] = []) { self.history = history }
 
-    /// - Parameter tokensPerImage: positions of an image that is not encoded yet
+    /// Positions so far.
+    /// - Parameter tokensPerImage: fewest positions of an image
     func positions(tokensPerImage: Int) -> Int {
         Prompt(elements: elements).length(tokensPerImage: tokensPerImage)
     }
 
+    /// How often images stand in it.
+    var imageCount: Int { Prompt(elements: elements).imageIndices.count }
+
     /// The request for an answer to the next turn.
-    /// - Parameter prompt: of the turn alone; refers to images by their place in `images`
-    func request(for prompt: Prompt, images: [GenerationRequest.Image]) -> GenerationRequest {
+    /// - Parameters:
+    ///   - prompt: of the turn alone; refers to images by their place in `images`
+    ///   - first: what the conversation's only image is from now on; nil where it stays what it is
+    func request(
+        for prompt: Prompt, images: [GenerationRequest.Image], first: GenerationRequest.Image? = nil
+    ) -> GenerationRequest {
         let known = self.images.count
         var request = GenerationRequest(
             prompt: Prompt(elements: elements + prompt.replacingImages { $0 + known }.elements))
         request.images = self.images + images
+        if let first, known > 0 { request.images[0] = first }
         return request
     }
 
@@ -38,9 +50,11 @@ final class Conversation: @unchecked Sendable {
     /// - Parameters:
     ///   - request: as ``request(for:images:)`` made it, its images encoded by now
     ///   - ids: of the answer, without a token that only ends it
-    func append(_ request: GenerationRequest, ids: [Int]) {
+    ///   - amongOthers: of the turn's image, where it is the only one
+    func append(_ request: GenerationRequest, ids: [Int], amongOthers: PixelTensor? = nil) {
         elements = request.prompt.elements + (ids.isEmpty ? [] : [.tokens(ids)])
         images = request.images
+        self.amongOthers = imageCount == 1 ? amongOthers ?? self.amongOthers : nil
         hasAnswered = true
     }
 }

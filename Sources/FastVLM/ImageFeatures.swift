@@ -40,13 +40,14 @@ public struct ImageFeatures: Sendable {
         remarks = image.remarks
     }
 
-    /// Number of visual tokens, in row-major order of the final map.
-    public var tokens: Int { featureTensor.shape[0] }
+    /// Number of visual tokens that the decoder reads, in row-major order of the final map.
+    public var tokens: Int { projectedTensor.shape[0] }
     /// Channels of a visual feature (3,072 in the published models).
     public var featureChannels: Int { featureTensor.shape[1] }
     /// The decoder's width.
     public var hiddenSize: Int { projectedTensor.shape[1] }
-    /// The encoder's output, [tokens, featureChannels] row-major.
+    /// The encoder's output, [tokens, featureChannels] row-major; of an image in tiles that of every tile, the whole image
+    /// first, before they are put together.
     public var features: [Float] { featureTensor.floats() }
     /// The projector's output, [tokens, hiddenSize] row-major: what the decoder reads in place of text embeddings.
     public var projected: [Float] { projectedTensor.floats() }

@@ -1,4 +1,5 @@
 internal import Foundation
+internal import ImageInput
 internal import Models
 internal import Synchronization
 internal import Tensors
@@ -16,13 +17,18 @@ final class ImageMemory: Sendable {
         let tokens: Tensor
         /// What is worth telling about the file.
         let remarks: [String]
+        /// The image's form among others, where it was encoded in another one.
+        var amongOthers: PixelTensor?
     }
 
     private struct Entry: Sendable {
         let name: ImageName
         let known: Known
 
-        var byteCount: Int { name.byteCount + known.tokens.byteCount }
+        var byteCount: Int {
+            name.byteCount + known.tokens.byteCount
+                + (known.amongOthers?.values.count ?? 0) * MemoryLayout<Float>.stride
+        }
     }
 
     /// An image that requests are about that are not finished.
@@ -93,6 +99,14 @@ final class ImageMemory: Sendable {
         }
     }
 
+    /// An identity that no other image has.
+    func newIdentity() -> Int {
+        state.withLock { state in
+            state.next += 1
+            return state.next - 1
+        }
+    }
+
     func release(identity: Int) {
         state.withLock { state in
             guard let place = state.pending.firstIndex(where: { $0.identity == identity }) else { return }
@@ -101,7 +115,10 @@ final class ImageMemory: Sendable {
         }
     }
 
-    func keep(_ tokens: Tensor, of name: ImageName, identity: Int, remarks: [String] = []) {
+    func keep(
+        _ tokens: Tensor, of name: ImageName, identity: Int, remarks: [String] = [],
+        amongOthers: PixelTensor? = nil
+    ) {
         guard state.withLock({ identity >= $0.forgottenBelow }), capacity > 0,
             name.byteCount <= Self.largestFile,
             name.byteCount + tokens.byteCount <= byteLimit, find(name) == nil
@@ -109,7 +126,10 @@ final class ImageMemory: Sendable {
         let copy = name.copied()
         state.withLock { state in
             state.entries.append(
-                Entry(name: copy, known: Known(identity: identity, tokens: tokens, remarks: remarks)))
+                Entry(
+                    name: copy,
+                    known: Known(
+                        identity: identity, tokens: tokens, remarks: remarks, amongOthers: amongOthers)))
             var held = state.entries.reduce(0) { $0 + $1.byteCount }
             while state.entries.count > capacity || held > byteLimit {
                 held -= state.entries.removeFirst().byteCount
@@ -132,16 +152,20 @@ enum ImageName: Sendable, Hashable {
     case bytes(ImageBytes)
     /// The caller's word (``ImageSource/keyed(_:)``).
     case key(String)
+    /// An image of several of a conversation, where one that is alone is encoded otherwise.
+    indirect case amongOthers(ImageName)
 
     var byteCount: Int {
         switch self {
         case .bytes(let bytes): bytes.data.count
         case .key(let key): key.utf8.count
+        case .amongOthers(let name): name.byteCount
         }
     }
 
     /// With bytes of its own: the caller's may be a part of something larger, or a mapped file that changes.
     func copied() -> ImageName {
+        if case .amongOthers(let name) = self { return .amongOthers(name.copied()) }
         guard case .bytes(var bytes) = self else { return self }
         bytes.data = bytes.data.withUnsafeBytes { raw in
             raw.baseAddress.map { Data(bytes: $0, count: raw.count) } ?? Data()

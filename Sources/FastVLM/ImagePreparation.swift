@@ -23,16 +23,34 @@ struct ImagePreparation: Sendable {
         return try ImagePreprocessor(preprocessing)
     }
 
-    /// Bytes of the pixels of one image.
-    var pixelBytes: Int { preprocessor.size * preprocessor.size * 3 * MemoryLayout<Float>.stride }
-
-    /// Most bytes that decoding an image takes beside its file and its pixels.
+    /// Bytes of the pixels of an image, and most bytes that decoding it takes beside its file and those.
+    /// - Parameter isAlone: whether it is the only one of its conversation
     /// - Throws: `ImageInputError` for what is no image or beyond the limits.
-    func decodingBytes(_ image: ImageBytes) throws(ImageInputError) -> Int {
+    func memory(
+        _ image: ImageBytes, isAlone: Bool
+    ) throws(ImageInputError) -> (pixels: Int, decoding: Int) {
         try image.data.withUnsafeBytes { raw in
-            Result { () throws(ImageInputError) in
-                try preprocessor.decodingBytes(reader(image, raw))
+            Result { () throws(ImageInputError) -> (pixels: Int, decoding: Int) in
+                let picture = try reader(image, raw)
+                guard preprocessor.cutsTiles, isAlone else {
+                    let pixels = preprocessor.size * preprocessor.size * 3
+                    return (
+                        pixels * MemoryLayout<Float>.stride, try preprocessor.decodingBytes(picture)
+                    )
+                }
+                let sides = picture.uprightSides
+                return (
+                    preprocessor.formsBytes(width: sides.width, height: sides.height),
+                    try preprocessor.formsDecodingBytes(picture)
+                )
             }
+        }.get()
+    }
+
+    /// Width and height of an image that is upright, from its header.
+    func sides(_ image: ImageBytes) throws(ImageInputError) -> (width: Int, height: Int) {
+        try image.data.withUnsafeBytes { raw in
+            Result { () throws(ImageInputError) in try reader(image, raw).uprightSides }
         }.get()
     }
 
@@ -81,7 +99,8 @@ struct ImagePreparation: Sendable {
             guard !cancellation.isCancelled else { break }
             guard let bytes = try? read(source, durations: &durations, cancellation: cancellation),
                 !found.contains(where: { $0.bytes == bytes }),
-                let prepared = try? prepare(bytes, durations: &durations, cancellation: cancellation)
+                let prepared = try? prepare(
+                    bytes, isAlone: true, durations: &durations, cancellation: cancellation)
             else { continue }
             found.append(PreparedImage(bytes: bytes, prepared: prepared))
         }
@@ -89,21 +108,30 @@ struct ImagePreparation: Sendable {
     }
 
     /// Decodes and resizes at once.
+    /// - Parameter isAlone: whether it is the only one of its conversation
     /// - Throws: `ImageInputError`; `CancellationError` once the flag is raised.
     func prepare(
-        _ image: ImageBytes, durations: inout Durations, cancellation: Cancellation
+        _ image: ImageBytes, isAlone: Bool, durations: inout Durations, cancellation: Cancellation
     ) throws -> PreparedPixels {
         let clock = ContinuousClock()
         let start = clock.now
         return try image.data.withUnsafeBytes { raw in
             let picture = try reader(image, raw)
-            guard
-                let (pixels, remarks) = try preprocessor(
-                    picture, limits: limits, cancellation: cancellation)
-            else { throw CancellationError() }
+            let prepared: PreparedPixels?
+            if preprocessor.cutsTiles, isAlone {
+                prepared = try preprocessor.forms(picture, limits: limits, cancellation: cancellation).map {
+                    PreparedPixels(
+                        pixels: $0.forms.alone, amongOthers: $0.forms.amongOthers, remarks: $0.remarks)
+                }
+            } else {
+                prepared = try preprocessor(picture, limits: limits, cancellation: cancellation).map {
+                    PreparedPixels(pixels: $0.pixels, remarks: $0.remarks)
+                }
+            }
+            guard let prepared else { throw CancellationError() }
             durations.decode += picture.readingTime
             durations.preprocess += clock.now - start - picture.readingTime
-            return PreparedPixels(pixels: pixels, remarks: remarks)
+            return prepared
         }
     }
 }
@@ -123,6 +151,8 @@ struct ImageBytes: Sendable, Hashable {
 /// An image as the encoder takes it.
 struct PreparedPixels: Sendable {
     let pixels: PixelTensor
+    /// The image's form among others, where `pixels` is another one.
+    var amongOthers: PixelTensor?
     /// What is worth telling about its file.
     let remarks: [String]
 }

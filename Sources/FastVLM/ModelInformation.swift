@@ -18,6 +18,8 @@ public struct ModelInformation: Sendable, Hashable, Codable {
     /// Pixels per side that images are brought to.
     public let imageSize: Int
     public let geometry: ImageGeometry
+    /// Visual tokens of an image that is encoded as a whole. A model that cuts images into tiles has as many for each of
+    /// them; see ``VisionLanguageModel/countTokens(messages:options:)``.
     public let tokensPerImage: Int
     /// Longest sequence, in positions.
     public let contextLength: Int

@@ -119,7 +119,8 @@ public struct LoadOptions: Sendable {
     public var template: String?
     /// The names of the conversation templates.
     public static let templates = ChatTemplate.all.map(\.name)
-    /// Longest sequence in positions; nil takes the checkpoint's, at most 8,192.
+    /// Longest sequence in positions; nil takes the checkpoint's, at most 8,192 or what its largest image and a talk about
+    /// it need.
     public var contextLength: Int?
     /// Whether photographs are turned as their EXIF or XMP orientation says. Apple's script does not.
     public var appliesOrientation = true

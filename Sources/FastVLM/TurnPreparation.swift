@@ -35,6 +35,10 @@ struct PreparedTurn: Sendable {
     var options: GenerationOptions
     let admission: PreparationLimits.Admission
     var images: [TurnImage] = []
+    /// The form of an image that the conversation had alone so far, where the turn's images change it.
+    var first: GenerationRequest.Image?
+    /// Whether an image of the turn is the only one of the conversation.
+    var isAlone = true
     var durations = ImagePreparation.Durations()
     /// Time that the preparation took, without waiting for other requests.
     var elapsed: Duration = .zero
@@ -42,8 +46,10 @@ struct PreparedTurn: Sendable {
     /// Identities that were claimed for images that are not known.
     fileprivate var identities: [Int] = []
 
+    /// Where each image that was given is among those that differ.
+    fileprivate var places: [Int] = []
     /// How many images were given, the same one several times included.
-    fileprivate var given = 0
+    fileprivate var given: Int { places.count }
 
     /// What is worth knowing about the images' files, with their numbers when there are several.
     var remarks: [String] {
@@ -62,6 +68,8 @@ struct TurnImage: Sendable {
     let content: GenerationRequest.Image
     /// What is worth knowing about its file.
     let remarks: [String]
+    /// Its form among others, where it is encoded in another one.
+    var amongOthers: PixelTensor?
 }
 
 /// Prepares turns beside the engine: many at once, within limits. Cancelling the calling task ends it, also while it
@@ -120,6 +128,10 @@ final class TurnPreparation: Sendable {
         try checkContext(
             prompt, before: conversation.positions(tokensPerImage: network.tokensPerImage))
         var prepared = PreparedTurn(prompt: prompt, options: turn.options, admission: admission)
+        prepared.isAlone = conversation.imageCount + sources.count == 1
+        if !sources.isEmpty, let pixels = conversation.amongOthers {
+            prepared.first = .init(.pixels(pixels), identity: memory.newIdentity())
+        }
         let planned = clock.now - start
         do {
             if sources.isEmpty {
@@ -151,6 +163,7 @@ final class TurnPreparation: Sendable {
         try checkContext(whole, before: 0)
         var prepared = PreparedTurn(prompt: whole, options: options, admission: admission)
         let sources = messages.flatMap(\.images)
+        prepared.isAlone = sources.count == 1
         do {
             if sources.isEmpty {
                 try await awaitTurn(&prepared) { _ in }
@@ -161,7 +174,14 @@ final class TurnPreparation: Sendable {
             release(prepared)
             throw error
         }
-        return (prepared, prompt.commonLength(with: whole, tokensPerImage: network.tokensPerImage))
+        // The prompt's images by their place among those that differ.
+        let places = prepared.places
+        let images = prepared.images
+        let length = prompt.commonLength(with: whole) { index in
+            guard places.indices.contains(index) else { return network.tokensPerImage }
+            return network.positions(of: images[places[index]].content.content)
+        }
+        return (prepared, length)
     }
 
     /// Pixels of an image that is not part of a turn.
@@ -225,6 +245,20 @@ final class TurnPreparation: Sendable {
         guard needed <= limit else { throw GenerationError.contextExceeded(needed: needed, limit: limit) }
     }
 
+    /// Positions of each image of a conversation. Reads a file only where its size matters.
+    func positions(of sources: [ImageSource]) throws -> [Int] {
+        let configuration = network.configuration
+        guard images.preprocessor.cutsTiles, let source = sources.first, sources.count == 1 else {
+            let count = configuration.visualTokens(nil)
+            return sources.map { _ in count }
+        }
+        var durations = ImagePreparation.Durations()
+        let sides = try images.sides(
+            images.read(source, durations: &durations, cancellation: Cancellation()))
+        let arrangement = configuration.preprocessing.arrangement(height: sides.height, width: sides.width)
+        return [configuration.visualTokens(arrangement)]
+    }
+
     // MARK: - Images
 
     /// An image of a turn, before its pixels.
@@ -242,7 +276,7 @@ final class TurnPreparation: Sendable {
     ) async throws {
         let (given, places) = try await find(sources, for: &prepared)
         prepared.prompt = prepared.prompt.replacingImages { places.indices.contains($0) ? places[$0] : $0 }
-        prepared.given = sources.count
+        prepared.places = places
         try await awaitTurn(&prepared, queued)
         let images = given.map { image in
             var image = image
@@ -263,13 +297,13 @@ final class TurnPreparation: Sendable {
                     TurnImage(
                         name: image.name, number: number,
                         content: .init(.encoded(known.tokens), identity: known.identity),
-                        remarks: known.remarks))
+                        remarks: known.remarks, amongOthers: known.amongOthers))
             } else if let pixels, let identity {
                 prepared.images.append(
                     TurnImage(
                         name: image.name, number: number,
                         content: .init(.pixels(pixels.pixels), identity: identity),
-                        remarks: pixels.remarks))
+                        remarks: pixels.remarks, amongOthers: pixels.amongOthers))
             }
         }
     }
@@ -284,7 +318,7 @@ final class TurnPreparation: Sendable {
         var placeOfUnread: [ImageSource: Int] = [:]
         for source in sources {
             if let key = source.key {
-                if known[key] == nil { known[key] = memory.find(.key(key)) }
+                if known[key] == nil { known[key] = memory.find(form(.key(key), in: prepared)) }
                 if known[key] != nil { continue }
             }
             if placeOfUnread[source] == nil {
@@ -295,16 +329,22 @@ final class TurnPreparation: Sendable {
         let read = unread.isEmpty ? [] : try await read(unread, for: &prepared)
         var images: [Given] = []
         var placeOfName: [ImageName: Int] = [:]
-        let places = sources.map { source in
+        let places = sources.map { [prepared] source in
             let bytes = placeOfUnread[source].map { read[$0] }
             // Whatever has no key was read.
-            let name = source.key.map(ImageName.key) ?? .bytes(bytes ?? ImageBytes(data: Data()))
+            let name = form(
+                source.key.map(ImageName.key) ?? .bytes(bytes ?? ImageBytes(data: Data())), in: prepared)
             if let place = placeOfName[name] { return place }
             placeOfName[name] = images.count
             images.append(Given(name: name, bytes: bytes, known: source.key.flatMap { known[$0] }))
             return images.count - 1
         }
         return (images, places)
+    }
+
+    /// The name of what an image is encoded to.
+    private func form(_ name: ImageName, in turn: PreparedTurn) -> ImageName {
+        images.preprocessor.cutsTiles && !turn.isAlone ? .amongOthers(name) : name
     }
 
     /// The bytes of images, in order: files and pipes are read, and counted among what requests bring.
@@ -349,13 +389,15 @@ final class TurnPreparation: Sendable {
         _ files: [ImageBytes], for prepared: inout PreparedTurn
     ) async throws -> [PreparedPixels] {
         guard !files.isEmpty else { return [] }
-        let ready = files.map(takeExpected)
+        let isAlone = prepared.isAlone
+        let ready = files.map { takeExpected($0, isAlone: isAlone) }
         let images = images
         let missing = zip(files, ready).filter { $0.1 == nil }.map(\.0)
         var decoded: [PreparedPixels] = []
         if !missing.isEmpty {
-            let pixelBytes = missing.count * images.pixelBytes
-            let largest = try missing.map { try images.decodingBytes($0) }.max() ?? 0
+            let needed = try missing.map { try images.memory($0, isAlone: isAlone) }
+            let pixelBytes = needed.reduce(0) { $0 + $1.pixels }
+            let largest = needed.map(\.decoding).max() ?? 0
             let memory = limits.pixels.join(
                 pixelBytes + largest, priority: prepared.options.priority)
             prepared.claims.append(memory)
@@ -367,7 +409,8 @@ final class TurnPreparation: Sendable {
             (decoded, durations) = try await offTaskThreads { cancellation in
                 var durations = ImagePreparation.Durations()
                 let pixels = try missing.map {
-                    try images.prepare($0, durations: &durations, cancellation: cancellation)
+                    try images.prepare(
+                        $0, isAlone: isAlone, durations: &durations, cancellation: cancellation)
                 }
                 return (pixels, durations)
             }
@@ -379,10 +422,12 @@ final class TurnPreparation: Sendable {
         return ready.compactMap { $0 ?? others.next() }
     }
 
-    private func takeExpected(_ bytes: ImageBytes) -> PreparedPixels? {
+    private func takeExpected(_ bytes: ImageBytes, isAlone: Bool) -> PreparedPixels? {
         expected.withLock { expected in
             guard let place = expected.firstIndex(where: { $0.bytes == bytes }) else { return nil }
-            return expected.remove(at: place).prepared
+            let prepared = expected.remove(at: place).prepared
+            guard !isAlone, let pixels = prepared.amongOthers else { return prepared }
+            return PreparedPixels(pixels: pixels, remarks: prepared.remarks)
         }
     }
 }

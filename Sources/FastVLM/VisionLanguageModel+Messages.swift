@@ -53,7 +53,8 @@ extension VisionLanguageModel {
         try await finished(events(messages: messages, options: options))
     }
 
-    /// How many positions a conversation takes as a prompt, images included. No image is read.
+    /// How many positions a conversation takes as a prompt, images included. No image is decoded; where an image that is
+    /// alone takes more positions the larger it is, as in models that cut images into tiles, its file is read.
     ///
     /// ```swift
     /// let count = try model.countTokens(messages: [.user("What is this?", images: [image])])
@@ -64,7 +65,8 @@ extension VisionLanguageModel {
     public func countTokens(
         messages: [Message], options: GenerationOptions = GenerationOptions()
     ) throws -> Int {
-        try prompt(messages, options).length(tokensPerImage: information.tokensPerImage)
+        let counts = try imagePositions(messages)
+        return try prompt(messages, options).length { counts[$0] }
     }
 
     /// The ids that a conversation becomes, to be compared with those of another program. Where an image stands, its
@@ -80,11 +82,21 @@ extension VisionLanguageModel {
         messages: [Message], options: GenerationOptions = GenerationOptions()
     ) throws -> [Int] {
         let placeholder = answering.network.configuration.imageTokenID ?? -200
+        let counts = try imagePositions(messages)
         return try prompt(messages, options).elements.flatMap { element in
             switch element {
             case .tokens(let ids): ids
-            case .image: Array(repeating: placeholder, count: information.tokensPerImage)
+            case .image(let index): Array(repeating: placeholder, count: counts[index])
             }
+        }
+    }
+
+    /// Positions of every image of a conversation.
+    private func imagePositions(_ messages: [Message]) throws -> [Int] {
+        do {
+            return try preparation.positions(of: messages.flatMap(\.images))
+        } catch {
+            throw FastVLMError.translating(error)
         }
     }
 

@@ -310,7 +310,7 @@ public final class VisionLanguageModel: Sendable {
             }
         }
         let limit = configuration.maximumSequenceLength
-        let asked = options.contextLength ?? min(limit, 8192)
+        let asked = options.contextLength ?? configuration.usualSequenceLength
         guard (1...limit).contains(asked) else {
             throw GenerationError.invalidOption(
                 name: "context length", expected: "1 to \(limit)", got: "\(asked)")

@@ -23,12 +23,14 @@ package struct ChatTemplate: Sendable, Hashable {
             + "The assistant gives helpful, detailed, and polite answers to the user's questions.")
     /// LLaVA 1.5 as the Hugging Face hub has it: Vicuna without system prompt and end of turn.
     package static let llavaHub = ChatTemplate("llava_1_5", .llavaHub, system: nil)
+    /// LLaVA-OneVision as the Hugging Face hub has it: ChatML with a space and a line break in other places.
+    package static let oneVision = ChatTemplate("llava_onevision", .oneVision, system: nil)
     package static let llama2 = ChatTemplate("llama_2", .llama2, system: nil)
     package static let llama3 = ChatTemplate("llama_3", .llama3, system: nil)
 
     /// Of several that a conversation fits, the first is the most usual one.
     package static let all = [
-        qwen2, qwen25, smolLM2, chatML, plain, vicuna1, llavaHub, llama2, llama3,
+        qwen2, qwen25, smolLM2, chatML, plain, vicuna1, llavaHub, oneVision, llama2, llama3,
     ]
 
     init(_ name: String, _ format: TurnFormat, system: String?) {
@@ -86,6 +88,10 @@ package struct ChatTemplate: Sendable, Hashable {
             } else if turn.role == .user {
                 pieces += userTurn(turn)
             } else {
+                if let given = format.givenAnswer {
+                    pieces.removeLast(given.replacing)
+                    pieces += given.pieces
+                }
                 pieces += assistantTurn(Self.plainText(turn))
             }
         }
@@ -136,6 +142,7 @@ package struct ChatTemplate: Sendable, Hashable {
             case .text(let text): .text(text)
             }
         }
+        if case .text? = content.first { content = format.beforePlainText + content }
         if format.trims { content = Self.trimmed(content, atStart: !isOpen) }
         // Without roles, an image alone is followed by its caption at once.
         let hasText = message.content.contains { if case .text = $0 { true } else { false } }

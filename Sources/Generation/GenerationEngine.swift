@@ -141,7 +141,7 @@ package final class GenerationEngine {
                 }
                 keys += ids.map { .token($0) }
             case .image(let index):
-                let count = images.indices.contains(index) ? positions(of: images[index].content) : 0
+                let count = images.indices.contains(index) ? network.positions(of: images[index].content) : 0
                 guard (1...PositionKey.largestImage).contains(count) else {
                     throw .invalidOption(
                         name: "prompt", expected: "images that were given", got: "one beyond them")
@@ -153,17 +153,6 @@ package final class GenerationEngine {
             }
         }
         return (keys, images)
-    }
-
-    /// Positions of an image; 0 for tokens of another model.
-    private func positions(of content: GenerationRequest.Image.Content) -> Int {
-        switch content {
-        case .pixels(let pixels): return network.encoder.tokens(side: pixels.size)
-        case .encoded(let tokens):
-            let hidden = network.configuration.text.hiddenSize
-            return tokens.dataType == .float32 && tokens.shape.count == 2 && tokens.shape[1] == hidden
-                ? tokens.shape[0] : 0
-        }
     }
 
     // MARK: - Steps

@@ -1,4 +1,6 @@
+internal import Checkpoints
 package import ImageInput
+package import Models
 package import Tensors
 
 /// What to generate, beside the prompt itself.
@@ -28,7 +30,7 @@ package struct GenerationRequest: Sendable {
         package var content: Content
 
         package enum Content: Sendable {
-            /// [S, S, 3], at the model's resolution.
+            /// [tiles, S, S, 3], at the model's resolution.
             case pixels(PixelTensor)
             /// Visual tokens, [tokens, hidden size].
             case encoded(Tensor)
@@ -110,4 +112,18 @@ package enum GenerationEvent: Sendable {
     case piece(GeneratedPiece)
     /// The last event: what the generation came to, and what ended it before its time.
     case finished(GenerationOutcome, (any Error)?)
+}
+
+extension VisionLanguageNetwork {
+    /// Positions of an image in a prompt; 0 for tokens of another model.
+    package func positions(of content: GenerationRequest.Image.Content) -> Int {
+        switch content {
+        case .pixels(let pixels):
+            return tileAssembly == nil
+                ? encoder.tokens(side: pixels.size) : configuration.visualTokens(pixels.arrangement)
+        case .encoded(let tokens):
+            return tokens.dataType == .float32 && tokens.shape.count == 2
+                && tokens.shape[1] == configuration.text.hiddenSize ? tokens.shape[0] : 0
+        }
+    }
 }

@@ -3,14 +3,14 @@ package import ImageInput
 internal import Models
 package import Tensors
 
-/// Images on their way through the encoder, one at a time, in slices. The activations are in a workspace of their own, so
-/// that steps of the decoder come between.
+/// Images on their way through the encoder, one at a time, in slices, the tiles of an image one after the other. The
+/// activations are in a workspace of their own, so that steps of the decoder come between.
 package final class ImageEncodings {
     /// What an image is encoded to.
     package struct Output: Sendable {
-        /// [tokens, feature channels]
+        /// [tiles · tokens of a tile, feature channels]; empty where nobody asked for them
         package let features: Tensor
-        /// Visual tokens, [tokens, hidden size].
+        /// Visual tokens as the decoder reads them, [tokens, hidden size].
         package let projected: Tensor
         package let durations: StageDurations
     }
@@ -32,13 +32,21 @@ package final class ImageEncodings {
     }
 
     private struct Active {
-        let encoding: any VisionEncoding
+        let pixels: PixelTensor
+        /// Of the tile that is worked on.
+        var encoding: any VisionEncoding
+        var tile = 0
+        /// [S, S, 3], the pixels of that tile.
+        let input: FeatureMap
+        /// Of all tiles where they are asked for, else of that one.
         let features: Matrix
+        /// Of all tiles.
+        let projected: Matrix
         let mark: Workspace.Mark
         let identity: Int?
         /// Of the request for features.
         let request: Int?
-        var duration: Duration = .zero
+        var durations = StageDurations()
     }
 
     private let network: VisionLanguageNetwork
@@ -54,7 +62,9 @@ package final class ImageEncodings {
     var isActive: Bool { active != nil }
     var activeIdentity: Int? { active?.identity }
     /// Of the image that is worked on.
-    var progress: Double { active?.encoding.progress ?? 1 }
+    var progress: Double {
+        active.map { (Double($0.tile) + $0.encoding.progress) / Double($0.pixels.tiles) } ?? 1
+    }
 
     func add(_ request: Request) { requests.append(request) }
 
@@ -92,16 +102,33 @@ package final class ImageEncodings {
         let mark = workspace.mark()
         do {
             let input = try workspace.map(height: pixels.size, width: pixels.size, channels: 3)
-            _ = input.buffer.initialize(from: pixels.values)
+            let tokens = network.encoder.tokens(side: pixels.size)
             let features = try workspace.matrix(
-                network.encoder.tokens(side: pixels.size), network.encoder.featureChannels)
+                request == nil ? tokens : tokens * pixels.tiles, network.encoder.featureChannels)
+            let projected = try workspace.matrix(
+                tokens * pixels.tiles, network.configuration.text.hiddenSize)
             active = Active(
-                encoding: network.encoder.begin(input, into: features, workspace: workspace),
-                features: features, mark: mark, identity: identity, request: request)
+                pixels: pixels,
+                encoding: encoding(of: 0, in: pixels, input, into: features.rows(0..<tokens)),
+                input: input, features: features, projected: projected, mark: mark, identity: identity,
+                request: request)
         } catch {
             workspace.release(to: mark)
             throw error
         }
+    }
+
+    /// Begins a tile.
+    /// - Parameter features: [tokens of a tile, channels]
+    private func encoding(
+        of tile: Int, in pixels: PixelTensor, _ input: FeatureMap, into features: Matrix
+    ) -> any VisionEncoding {
+        let count = input.buffer.count
+        pixels.values.withUnsafeBufferPointer { values in
+            _ = input.buffer.initialize(
+                fromContentsOf: UnsafeBufferPointer(rebasing: values[tile * count..<(tile + 1) * count]))
+        }
+        return network.encoder.begin(input, into: features, workspace: workspace)
     }
 
     /// Drops the image that is worked on.
@@ -119,8 +146,8 @@ package final class ImageEncodings {
             while let active {
                 let began = clock.now
                 let isComplete = try active.encoding.step(on: compute)
-                self.active?.duration += clock.now - began
-                if isComplete { return try finish(on: compute) }
+                self.active?.durations.encode += clock.now - began
+                if isComplete, let finished = try finishTile(on: compute) { return finished }
                 if clock.now - start >= time { return nil }
             }
             return nil
@@ -134,21 +161,46 @@ package final class ImageEncodings {
         }
     }
 
-    private func finish(on compute: Compute) throws -> Finished? {
+    /// Projects a tile that is encoded, and begins the next one.
+    /// - Returns: the image's visual tokens after the last one.
+    private func finishTile(on compute: Compute) throws -> Finished? {
         guard let active else { return nil }
         let start = clock.now
-        let projected = try workspace.matrix(
-            active.features.rows, network.configuration.text.hiddenSize)
-        try network.projector(active.features, into: projected, workspace: workspace, on: compute)
+        let tokens = active.projected.rows / active.pixels.tiles
+        let isKept = active.request != nil
+        func rows(_ tile: Int) -> Matrix {
+            active.features.rows(isKept ? tile * tokens..<(tile + 1) * tokens : 0..<tokens)
+        }
+        try network.projector(
+            rows(active.tile), into: active.projected.rows(active.tile * tokens..<(active.tile + 1) * tokens),
+            workspace: workspace, on: compute)
         // A flag raised within the projector leaves its output undefined.
         try compute.checkCancellation()
-        var durations = StageDurations()
-        durations.encode = active.duration
-        durations.project = clock.now - start
+        self.active?.durations.project += clock.now - start
+        guard active.tile + 1 == active.pixels.tiles else {
+            self.active?.tile += 1
+            self.active?.encoding = encoding(
+                of: active.tile + 1, in: active.pixels, active.input, into: rows(active.tile + 1))
+            return nil
+        }
+        return try finish()
+    }
+
+    private func finish() throws -> Finished? {
+        guard let active else { return nil }
+        let start = clock.now
+        let projected =
+            if let assembly = network.tileAssembly {
+                try assembly(active.projected, arrangement: active.pixels.arrangement)
+            } else {
+                try active.projected.copied()
+            }
+        var durations = active.durations
+        durations.project += clock.now - start
         let place = requests.firstIndex { $0.id == active.request }
         let output = Output(
-            features: try active.features.copied(), projected: try projected.copied(),
-            durations: durations)
+            features: try active.features.rows(0..<(place == nil ? 0 : active.features.rows)).copied(),
+            projected: projected, durations: durations)
         abandon()
         if let place { requests.remove(at: place).completion(.success(output)) }
         return Finished(identity: active.identity, output: output)

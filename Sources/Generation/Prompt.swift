@@ -85,7 +85,8 @@ package struct Prompt: Sendable, Hashable {
     }
 
     /// Positions at the beginning that are the same in another prompt.
-    package func commonLength(with other: Prompt, tokensPerImage: Int) -> Int {
+    /// - Parameter tokens: positions of the image with an index
+    package func commonLength(with other: Prompt, tokens: (Int) -> Int) -> Int {
         var length = 0
         for (element, another) in zip(elements, other.elements) {
             switch (element, another) {
@@ -94,7 +95,7 @@ package struct Prompt: Sendable, Hashable {
                 length += common
                 // Neither may go on with an image where the other has text.
                 if common < max(ids.count, others.count) { return length }
-            case (.image(let index), .image(let another)) where index == another: length += tokensPerImage
+            case (.image(let index), .image(let another)) where index == another: length += tokens(index)
             default: return length
             }
         }
@@ -102,11 +103,15 @@ package struct Prompt: Sendable, Hashable {
     }
 
     /// Positions that the prompt takes when every image takes `tokensPerImage`.
-    package func length(tokensPerImage: Int) -> Int {
+    package func length(tokensPerImage: Int) -> Int { length { _ in tokensPerImage } }
+
+    /// Positions that the prompt takes.
+    /// - Parameter tokens: positions of the image with an index
+    package func length(tokens: (Int) -> Int) -> Int {
         elements.reduce(0) { total, element in
             switch element {
             case .tokens(let ids): total + ids.count
-            case .image: total + tokensPerImage
+            case .image(let index): total + tokens(index)
             }
         }
     }

@@ -16,13 +16,23 @@ struct TurnFormat: Sendable, Hashable {
     var afterAnswer: [Piece]
     /// Whether white space at the ends of every text goes.
     var trims = false
+    /// Before a user's text that no image goes before.
+    var beforePlainText: [Piece] = []
+    /// What leads into an answer that is given, where it is not what leads into one that is asked for.
+    var givenAnswer: GivenAnswer?
+
+    struct GivenAnswer: Sendable, Hashable {
+        /// Pieces at the end of `afterUser` that it stands in place of.
+        var replacing: Int
+        var pieces: [Piece]
+    }
 
     struct Surroundings: Sendable, Hashable {
         var before: [Piece]
         var after: [Piece]
     }
 
-    static let all = [chatML, llama3, llama2, vicuna, llavaHub, plain]
+    static let all = [chatML, llama3, llama2, vicuna, llavaHub, oneVision, plain]
 
     static let chatML = TurnFormat(
         system: Surroundings(
@@ -41,6 +51,14 @@ struct TurnFormat: Sendable, Hashable {
     static let llavaHub = TurnFormat(
         system: Surroundings(before: [], after: [.text(" ")]), beforeUser: [.text("USER: ")],
         afterUser: [.text(" ASSISTANT:")], beforeAnswer: [.text(" ")], afterAnswer: [.text(" ")])
+
+    static let oneVision = TurnFormat(
+        system: Surroundings(
+            before: [.special("<|im_start|>"), .text("system \n")], after: [.special("<|im_end|>")]),
+        beforeUser: [.special("<|im_start|>"), .text("user ")],
+        afterUser: [.special("<|im_end|>"), .special("<|im_start|>"), .text("assistant\n")],
+        afterAnswer: [.special("<|im_end|>")], beforePlainText: [.text("\n")],
+        givenAnswer: GivenAnswer(replacing: 1, pieces: [.text("assistant \n")]))
 
     static let llama2 = TurnFormat(
         system: Surroundings(

@@ -5,13 +5,18 @@ package import Tensors
 package struct PixelTensor: Equatable, Sendable {
     /// Side length S in pixels.
     package let size: Int
-    /// [S, S, 3], float32: rows, columns, red-green-blue.
+    /// [tiles, S, S, 3], float32: rows, columns, red-green-blue.
     package let values: [Float]
+    /// How the tiles behind the first, which is the whole image, belong together; nil where there is only that.
+    package let arrangement: TileArrangement?
 
-    package init(size: Int, values: [Float]) {
+    package init(size: Int, values: [Float], arrangement: TileArrangement? = nil) {
         self.size = size
         self.values = values
+        self.arrangement = arrangement
     }
+
+    package var tiles: Int { arrangement?.count ?? 1 }
 }
 
 /// A colour of 8 bits a channel.
@@ -36,7 +41,8 @@ package struct RGBColor: Equatable, Sendable {
     }
 }
 
-/// Picture -> square of floats, exactly as the reference processors do it with Pillow and NumPy.
+/// Picture -> square of floats, exactly as the reference processors do it with Pillow and NumPy. Models that cut images
+/// into tiles have ``forms(_:limits:cancellation:)`` for images that are alone.
 ///
 /// - `pad` (Apple's `expand2square`): centred on a square of the background colour, then resized to S x S.
 /// - `crop` (Hugging Face): the short side becomes S, the long side int(S * long / short), then the centre.
@@ -45,7 +51,7 @@ package struct RGBColor: Equatable, Sendable {
 /// padded square nor the part outside the crop is ever stored or computed.
 package struct ImagePreprocessor: Equatable, Sendable {
     /// What the checkpoint asks for.
-    package let description: ImagePreprocessing
+    package internal(set) var description: ImagePreprocessing
     /// The colour that `pad` fills up with.
     package let background: RGBColor
 
@@ -172,9 +178,9 @@ package struct ImagePreprocessor: Equatable, Sendable {
     /// The 8-bit square before normalisation.
     private func resampler(width: Int, height: Int) throws(ImageInputError) -> BicubicResample {
         let resample =
-            switch (description.tiling, description.resampling, description.geometry) {
-            case (.none, .bicubic, .pad): padded(width, height)
-            case (.none, .bicubic, .crop): cropped(width, height)
+            switch (description.resampling, description.geometry) {
+            case (.bicubic, .pad): padded(width, height)
+            case (.bicubic, .crop): cropped(width, height)
             }
         guard let resample else {
             throw .invalidParameter(
@@ -206,7 +212,7 @@ package struct ImagePreprocessor: Equatable, Sendable {
     }
 
     /// The float of every level of every channel.
-    private var tables: [[Float]] {
+    var tables: [[Float]] {
         zip(description.mean, description.standardDeviation).map { mean, deviation in
             (0..<256).map { (level: Int) -> Float in (Float(level) / 255 - mean) / deviation }
         }

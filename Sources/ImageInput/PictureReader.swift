@@ -1,3 +1,5 @@
+internal import Tensors
+
 /// One picture, read row by row as sRGB: colour profile and transparency are resolved here, so whoever takes
 /// the rows sees only colours. The rows are as stored; `orientation` says how they have to be turned.
 ///
@@ -110,6 +112,35 @@ package final class PictureReader {
             }
         }
         if let failure { throw failure }
+    }
+
+    /// Width and height once the picture is turned upright.
+    package var uprightSides: (width: Int, height: Int) {
+        orientation.swapsSides ? (height, width) : (width, height)
+    }
+
+    /// All rows, as they are stored, before any was read.
+    /// - Returns: nil when cancelled.
+    func image(cancellation: Cancellation) throws(ImageInputError) -> RGBImage? {
+        var failure: ImageInputError?
+        let capacity = width * height * 3
+        let pixels = [UInt8](unsafeUninitializedCapacity: capacity) { buffer, count in
+            do throws(ImageInputError) {
+                for row in stride(from: 0, to: height, by: 64) where !cancellation.isCancelled {
+                    let rows = row..<min(row + 64, height)
+                    let part = buffer[rows.lowerBound * width * 3..<rows.upperBound * width * 3]
+                    try read(rows.count, into: UnsafeMutableBufferPointer(rebasing: part))
+                    count = rows.upperBound * width * 3
+                }
+            } catch {
+                // Some bytes were never written; none of them may be seen.
+                failure = error
+                count = 0
+            }
+        }
+        if let failure { throw failure }
+        guard pixels.count == capacity, !cancellation.isCancelled else { return nil }
+        return RGBImage(checkedWidth: width, height: height, pixels: pixels)
     }
 
     /// After the last row.

@@ -1,12 +1,14 @@
 package import Checkpoints
 package import Tensors
 
-/// The three networks of a FastVLM checkpoint, loaded for one precision.
+/// The three networks of a checkpoint, loaded for one precision.
 package struct VisionLanguageNetwork: Sendable {
     package let configuration: ModelConfiguration
     package let precision: Precision
     package let encoder: any VisionTower
     package let projector: Projector
+    /// How visual tokens of tiles are put together; nil for models that take an image as a whole.
+    package let tileAssembly: TileAssembly?
     package let decoder: Decoder
     /// What was seen of the weights that changes answers.
     package let remarks: [String]
@@ -38,6 +40,13 @@ package struct VisionLanguageNetwork: Sendable {
         }
         projector = try Projector(
             loader, inputs: encoder.featureChannels, outputs: configuration.text.hiddenSize)
+        if case .anyResolution(let tiling) = configuration.preprocessing.tiling {
+            tileAssembly = try TileAssembly(
+                loader, tiling: tiling, side: configuration.tokensPerSide,
+                channels: configuration.text.hiddenSize)
+        } else {
+            tileAssembly = nil
+        }
         decoder = try Decoder(
             WeightLoader(
                 source, format: precision.textFormat, compute: compute, recorder: recorder,
@@ -59,10 +68,12 @@ package struct VisionLanguageNetwork: Sendable {
     ) throws -> any VisionTower {
         switch configuration {
         case .fastViTHD(let tower): try FastViTHD(loader, configuration: tower, progress: progress)
+        case .visionTransformer(let tower):
+            try VisionTransformer(loader, configuration: tower, progress: progress)
         }
     }
 
-    /// Visual tokens per image at the configured resolution.
+    /// Visual tokens of an image that is encoded as a whole at the configured resolution.
     package var tokensPerImage: Int {
         encoder.tokens(side: configuration.preprocessing.size)
     }

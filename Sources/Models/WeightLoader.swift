@@ -121,6 +121,13 @@ package struct WeightLoader: Sendable {
 
     package func contains(_ name: String) -> Bool { source.contains(prefix + name) }
 
+    /// Numbers that are read as they are, neither NaN nor infinite.
+    package func checked(_ name: String, shape: [Int]) throws -> Tensor {
+        let values = try tensor(name, shape: shape)
+        try check(WeightsSeen(values, compute: compute), of: name, reportsZeros: false)
+        return values.dataType == .float32 ? values : try Tensor(values.floats(), shape: shape)
+    }
+
     package func vector(_ name: String, count: Int) throws -> Vector {
         let values = try tensor(name, shape: [count])
         // Biases of zeros are nothing strange.

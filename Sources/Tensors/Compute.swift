@@ -19,6 +19,10 @@ package enum Activation: Sendable {
     /// x / (1 + e^−x)
     case silu
     case relu
+    /// x / (1 + e^(−1.702 x)): CLIP's stand-in for GELU.
+    case quickGelu
+    /// x · (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2: GELU as SigLIP has it.
+    case tanhGelu
 
     var code: fv_activation {
         switch self {
@@ -27,6 +31,8 @@ package enum Activation: Sendable {
         case .coarseGelu: FV_COARSE_GELU
         case .silu: FV_SILU
         case .relu: FV_RELU
+        case .quickGelu: FV_QUICK_GELU
+        case .tanhGelu: FV_TANH_GELU
         }
     }
 }

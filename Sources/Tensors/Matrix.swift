@@ -109,6 +109,26 @@ package struct FeatureMap {
         UnsafeMutableBufferPointer(start: pointer, count: height * width * channels)
     }
 
+    /// Square patches, row by row of them, each the numbers of its rows one after the other.
+    /// - Parameters:
+    ///   - side: positions per side of a patch
+    ///   - patches: [n · columns, side · side · channels], overwritten
+    ///   - columns: patches beside each other
+    package func copyPatches(side: Int, into patches: Matrix, columns: Int) {
+        precondition(
+            columns > 0 && patches.rows % columns == 0 && patches.columns == side * side * channels
+                && patches.rows / columns * side <= height && columns * side <= width, "shapes do not agree")
+        let length = side * channels
+        for patch in 0..<patches.rows {
+            let (row, column) = (patch / columns, patch % columns)
+            let target = patches.pointer + patch * patches.rowStride
+            for line in 0..<side {
+                let source = ((row * side + line) * width + column * side) * channels
+                (target + line * length).update(from: pointer + source, count: length)
+            }
+        }
+    }
+
     /// One row per position, row-major: [height·width, channels].
     package var matrix: Matrix {
         Matrix(pointer: pointer, rows: height * width, columns: channels, rowStride: channels)

@@ -90,7 +90,7 @@ struct Bench: AsyncParsableCommand {
         try check("--warm-up", warmUp, in: 0...10_000)
         try check("--threads", threads ?? 1, in: LoadOptions.possibleThreads)
         _ = try parsedPrecisions()
-        _ = try parsedResolutions(stride: 64)
+        _ = try parsedResolutions(.multiples(of: 64))
         _ = try parsedStreams()
         if let plot {
             if roundsFromStdin {
@@ -124,14 +124,13 @@ struct Bench: AsyncParsableCommand {
         }
     }
 
-    private func parsedResolutions(stride: Int) throws -> [Int]? {
+    private func parsedResolutions(_ sides: VisionConfiguration.Sides) throws -> [Int]? {
         guard let resolutions else { return nil }
         return try words(of: resolutions, "--resolutions").map { word in
-            guard let side = Int(word), (stride...ModelConfiguration.largestImageSide).contains(side),
-                side.isMultiple(of: stride)
+            guard let side = Int(word), side <= ModelConfiguration.largestImageSide, sides.contain(side)
             else {
                 throw ValidationError(
-                    "--resolutions: '\(word)' is not a multiple of \(stride) up to "
+                    "--resolutions: '\(word)' is not \(sides) up to "
                         + "\(ModelConfiguration.largestImageSide).")
             }
             return side
@@ -143,7 +142,7 @@ struct Bench: AsyncParsableCommand {
         let compute = try makeCompute()
         let subject = try subject()
         let sides =
-            try parsedResolutions(stride: subject.configuration.vision.sideMultiple)
+            try parsedResolutions(subject.configuration.vision.sides)
             ?? [subject.configuration.preprocessing.size]
         for side in sides {
             let visual = subject.configuration.vision.tokens(side: side)

@@ -96,7 +96,9 @@ struct ModelOptions: ParsableArguments {
 
     @Option(
         parsing: .unconditional,
-        help: "Longest sequence, in positions (default: the checkpoint's, at most 8192).")
+        help:
+            "Longest sequence, in positions (default: the checkpoint's, at most 8192 or what its largest image needs)."
+    )
     var context: Int?
 
     @Flag(help: "Do not turn photographs as their EXIF or XMP orientation says.")

@@ -29,7 +29,24 @@ struct ExpectedOperations: Equatable {
     static func encoding(_ vision: VisionConfiguration, side: Int) -> Self {
         switch vision {
         case .fastViTHD(let tower): encoding(tower, side: side)
+        case .visionTransformer(let tower): encoding(tower)
         }
+    }
+
+    /// One image, or one tile of an image.
+    private static func encoding(_ vision: VisionTransformerConfiguration) -> Self {
+        var expected = Self()
+        let (patches, width) = (vision.grid * vision.grid, vision.width)
+        let (positions, layers) = (patches + (vision.hasClassToken ? 1 : 0), vision.layers)
+        if vision.hasClassToken { expected.add(.other, width) }
+        expected.add(.linear, 2 * patches * 3 * vision.patchSide * vision.patchSide * width)
+        if vision.hasPreNorm { expected.add(.norm, positions * width) }
+        expected.add(.norm, layers * 2 * positions * width, calls: 2 * layers)
+        // Queries, keys, values and what is made of them; the two layers of the network.
+        expected.add(.linear, layers * 8 * positions * width * width, calls: 4 * layers)
+        expected.add(.attention, layers * 4 * positions * positions * width, calls: layers)
+        expected.add(.linear, layers * 4 * positions * width * vision.hidden, calls: 2 * layers)
+        return expected
     }
 
     private static func encoding(_ vision: FastViTHDConfiguration, side: Int) -> Self {

@@ -31,6 +31,7 @@ struct WorkbenchTests {
             tower.finalChannels = 2 * last
             tower.squeezeReduction = last / 8
             return .fastViTHD(tower)
+        case let other: return other
         }
     }
 

@@ -187,7 +187,7 @@ struct LayoutTests {
         #expect(try configuration.resized(to: 512).visualTokens == 64)
         for side in [0, -64, 63, 100, 4160, Int.max, Int.min] {
             let error = checkpointError { try configuration.resized(to: side) }
-            #expect(error == .invalidResolution(side: side, stride: 64, limit: 4096))
+            #expect(error == .invalidResolution(side: side, sides: .multiples(of: 64), limit: 4096))
         }
     }
 }

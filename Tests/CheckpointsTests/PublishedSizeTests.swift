@@ -22,10 +22,10 @@ struct PublishedSizeTests {
             try tiny.writeConfig(to: folder)
             let checkpoint = try Checkpoint(directory: folder)
             let configuration = checkpoint.configuration
-            let vision =
-                switch configuration.vision {
-                case .fastViTHD(let tower): tower
-                }
+            guard case .fastViTHD(let vision) = configuration.vision else {
+                Issue.record("\(configuration.vision)")
+                return
+            }
             #expect(vision.depths == [2, 12, 24, 4, 2])
             #expect(vision.widths == [96, 192, 384, 768, 1536])
             #expect(vision.mlpRatios == [4, 4, 4, 4, 4])

@@ -53,8 +53,10 @@ struct TensorStoreTests {
         }
         try withTemporaryFolder { folder in
             let sources = try CheckpointSources(catalog: catalog, directory: folder)
+            try tiny.writeConfig(to: folder)
             let vision = try VisionConfiguration(
-                sources: sources.tensors, order: sources.order, location: "memory")
+                sources: sources.tensors, order: sources.order,
+                root: ConfigurationFiles(directory: folder).root, location: "memory")
             #expect(try vision == tiny.open().configuration.vision)
         }
         #expect(checkpointError { try catalog.checkUnchanged() } != nil)

@@ -47,9 +47,10 @@ struct ChatTemplateTests {
                 == flat(pieces))
     }
 
+    // LLaVA-OneVision's template renders an answer of an earlier turn otherwise than one that is asked for.
     @Test(
         "A later turn in the cache continues where rendering the whole conversation would",
-        arguments: ChatTemplate.all)
+        arguments: ChatTemplate.all.filter { $0 != .oneVision })
     func continuation(template: ChatTemplate) throws {
         let first = Message.user("One", images: 0..<1)
         let whole = try template.render([first, Message(.assistant, "Two"), Message(.user, "Three")])

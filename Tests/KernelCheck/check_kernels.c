@@ -12,7 +12,7 @@ static void check_gemm(const struct fv_kernels *t, size_t rows, size_t inputs, s
     const size_t a_stride = inputs + below(3), y_stride = outputs + below(3);
     float *a = rows_of(rows * a_stride, 1), *w = numbers(outputs * inputs, 1), *up = numbers(outputs * inputs, 1);
     float *bias = numbers(outputs, 1), *scale = numbers(outputs, 1), *start = numbers(rows * y_stride, 1);
-    for (int variant = 0; variant < 9; variant++) {
+    for (int variant = 0; variant < 11; variant++) {
         struct fv_gemm g = {
             .a = a, .a_stride = a_stride, .rows = rows, .inputs = inputs, .outputs = outputs,
             .y_stride = y_stride, .bias = variant == 1 || variant > 5 ? 0 : bias, .epilogue = FV_STORE,
@@ -22,6 +22,8 @@ static void check_gemm(const struct fv_kernels *t, size_t rows, size_t inputs, s
         if (variant == 5) g.scale = scale;
         if (variant == 7) g.epilogue = FV_GATED;
         if (variant == 8) g.activation = FV_COARSE_GELU;
+        if (variant == 9) g.activation = FV_QUICK_GELU;
+        if (variant == 10) g.activation = FV_TANH_GELU;
         static const int types[] = {FV_FLOAT32, FV_BFLOAT16, INT8, INT4, EXACT, WIDE8, WIDE4};
         group = (size_t)32 << below(4), is_rotated = (int)below(2);
         for (int index = 0; index < 7; index++) {
@@ -178,7 +180,7 @@ static void check_rows(const struct fv_kernels *t, size_t rows, size_t columns) 
     const size_t stride = columns + below(4);
     float *x = numbers(rows * stride, 6), *y = numbers(rows * stride, 1);
     float *w = numbers(columns, 1), *b = numbers(columns, 1);
-    for (int operation = 0; operation < 9; operation++) {
+    for (int operation = 0; operation < 11; operation++) {
         float *results[2];
         const struct fv_kernels *tables[2] = {&fv_kernels_scalar, t};
         for (int i = 0; i < 2; i++) {
@@ -193,6 +195,8 @@ static void check_rows(const struct fv_kernels *t, size_t rows, size_t columns) 
             case 6: k->multiply_columns(&m, w, FV_GELU); break;
             case 7: if (columns % 2 == 0) k->rotate(&m, columns, x, y); break;
             case 8: k->add(&m); break;
+            case 9: k->activate(&m, FV_QUICK_GELU); break;
+            case 10: k->activate(&m, FV_TANH_GELU); break;
             }
         }
         char what[128];

@@ -54,7 +54,7 @@ import Testing
                 #expect(
                     normalisedError(output.values, plain) < tolerance(set, format),
                     "\(set) \(format) seed \(random.seed)")
-                for activation in [Activation.none, .gelu, .silu, .relu] {
+                for activation in [Activation.none, .gelu, .silu, .relu, .quickGelu, .tanhGelu] {
                     let result = Guarded(s.rows, s.outputs)
                     compute.linear(
                         input.matrix, packed, bias: try Vector(b), activation: activation, into: result.matrix

@@ -19,7 +19,9 @@ import Testing
                         #expect(
                             value.isNaN ? got.isNaN : abs(got - (value > 0 ? 1 : 0)) < 1e-30,
                             "\(set) sigmoid(\(value)) = \(got)")
-                        for activation in [Activation.gelu, .coarseGelu, .silu, .relu] {
+                        for activation in [
+                            Activation.gelu, .coarseGelu, .silu, .relu, .quickGelu, .tanhGelu,
+                        ] {
                             let y = Guarded(1, columns, values: x)
                             compute.activate(y.matrix, activation)
                             let got = y.matrix[0, place]

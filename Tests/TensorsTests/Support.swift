@@ -167,6 +167,8 @@ func apply(_ activation: Activation, _ x: Double) -> Double {
     case .gelu, .coarseGelu: gelu(x)
     case .silu: silu(x)
     case .relu: max(x, 0)
+    case .quickGelu: x / (1 + exp(-1.702 * x))
+    case .tanhGelu: x / (1 + exp(-2 * (2 / Double.pi).squareRoot() * (x + 0.044715 * x * x * x)))
     }
 }
 

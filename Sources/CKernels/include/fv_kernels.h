@@ -23,6 +23,10 @@ enum fv_activation {
     /// GELU within 2e-4 · max(1, |x|), infinite for −infinity, at half the cost: for numbers that become integers of
     /// 8 bits next.
     FV_COARSE_GELU = 4,
+    /// x / (1 + e^(−1.702·x)), CLIP's stand-in for GELU.
+    FV_QUICK_GELU = 5,
+    /// x · (1 + tanh(√(2/π)·(x + 0.044715·x³))) / 2, GELU as SigLIP has it.
+    FV_TANH_GELU = 6,
 };
 
 /// What happens to a finished sum s of output j in row i.

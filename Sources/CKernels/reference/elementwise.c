@@ -18,6 +18,8 @@ float fv_activate_scalar(float x, enum fv_activation activation) {
     case FV_SILU: return x == -INFINITY ? 0 : x / (1 + expf(-x));
     case FV_RELU: return x < 0 ? 0 : x;
     case FV_COARSE_GELU: return coarse_gelu(x);
+    case FV_QUICK_GELU: return x == -INFINITY ? 0 : x / (1 + expf(-1.702f * x));
+    case FV_TANH_GELU: return x == -INFINITY ? 0 : x / (1 + expf(-1.59576912f * (x + 0.044715f * x * x * x)));
     }
     return x;
 }

@@ -1,4 +1,4 @@
-// Vector versions of exp, sigmoid, silu and gelu.
+// Vector versions of exp, sigmoid, silu and the kinds of gelu.
 
 //
 // The polynomials take several vectors at a time (n is a constant after inlining, at most 4): their chains of
@@ -45,6 +45,17 @@ INLINE V v_silu(V x) {
     return v_unless_below(x, v_set(-87.3f), v_div(x, v_add(v_set(1), v_exp(v_sub(v_zero(), x)))));
 }
 
+// 0 below -51.3, where the quotient is below 1e-35.
+INLINE V v_quick_gelu(V x) {
+    const V exponent = v_mul(x, v_set(-1.702f));
+    return v_unless_below(x, v_set(-51.3f), v_div(x, v_add(v_set(1), v_exp(exponent))));
+}
+// (1 + tanh(u/2)) / 2 is the sigmoid of u. 0 below -10, where the quotient is below 1e-36.
+INLINE V v_tanh_gelu(V x) {
+    const V cubic = v_fma(v_mul(x, x), v_set(0.044715f * -1.59576912f), v_set(-1.59576912f));
+    return v_unless_below(x, v_set(-10), v_div(x, v_add(v_set(1), v_exp(v_mul(x, cubic)))));
+}
+
 // x·Φ(x) with Φ(x) = 1/2 + x·g(x²); g is the minimax polynomial of degree 13 on |x| <= 5.2 in t = x²/13.52 −
 // 1 (weighted so that the error of x·Φ(x) is even relative to |x|). Beyond −5.2 the result is 0, beyond 5.2
 // it is x. Error at most 2.5e-7 · max(1, |x|).
@@ -89,6 +100,8 @@ INLINE V v_activate(V x, enum fv_activation activation) {
     case FV_COARSE_GELU:
         v_coarse_gelu_all(&x, 1);
         return x;
+    case FV_QUICK_GELU: return v_quick_gelu(x);
+    case FV_TANH_GELU: return v_tanh_gelu(x);
     }
     return x;
 }

@@ -64,6 +64,8 @@ static void finish(const struct fv_gemm *g, const float *c, size_t row, size_t m
         case FV_SILU: finish_as(g, c, row, mr, panel, FV_STORE, FV_SILU); break;
         case FV_RELU: finish_as(g, c, row, mr, panel, FV_STORE, FV_RELU); break;
         case FV_COARSE_GELU: finish_as(g, c, row, mr, panel, FV_STORE, FV_COARSE_GELU); break;
+        case FV_QUICK_GELU: finish_as(g, c, row, mr, panel, FV_STORE, FV_QUICK_GELU); break;
+        case FV_TANH_GELU: finish_as(g, c, row, mr, panel, FV_STORE, FV_TANH_GELU); break;
         }
     }
 }

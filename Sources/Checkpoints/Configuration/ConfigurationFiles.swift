@@ -21,11 +21,11 @@ struct ConfigurationFiles {
     /// The `model_type`s of FastVLM's layouts, with the decoder each implies where nothing names one.
     static let decoderKinds = [
         "llava_qwen2": "qwen2", "llava_llama": "llama", "llava": "llama", "fast_vlm": "qwen2",
-        "fastvlm": "qwen2",
+        "fastvlm": "qwen2", "llava_onevision": "qwen2",
     ]
 
     /// Those that are classes of transformers.
-    private static let ownKinds: Set<String> = ["fast_vlm", "llava"]
+    private static let ownKinds: Set<String> = ["fast_vlm", "llava", "llava_onevision"]
 
     init(directory: URL) throws(CheckpointError) {
         let url = directory.appending(path: ConfigurationReader.mainFile)
@@ -69,7 +69,19 @@ struct ConfigurationFiles {
                 bytes, file: ConfigurationReader.mainFile, limits: FileAccess.configurationLimits),
             file: ConfigurationReader.mainFile)
         _ = try modelType(root)
+        if let tower = try root.string("mm_vision_tower"),
+            !["mobileclip", "clip-vit", "siglip"].contains(where: tower.lowercased().contains)
+        {
+            throw root.unsupported(
+                "mm_vision_tower", expected: "a FastViTHD (mobileclip_…), CLIP or SigLIP tower", got: tower)
+        }
         try refuseUnsupported(root)
+    }
+
+    /// Whether the files are those of a class of transformers, not of the original programs: `llava` is the name of both.
+    func isTransformers(_ vision: VisionConfiguration) -> Bool {
+        if case .visionTransformer = vision, modelType == "llava" { return !root.has("mm_vision_tower") }
+        return ["fast_vlm", "llava_onevision"].contains(modelType)
     }
 
     /// The decoder's kind where `text_config` has no `model_type` of a decoder.
@@ -97,26 +109,12 @@ struct ConfigurationFiles {
         return (found.first, found.dropFirst().first)
     }
 
-    /// Values that would need another tower, projector or way of splicing.
+    /// Values that would need another projector or way of splicing.
     private static func refuseUnsupported(_ root: ConfigurationReader) throws(CheckpointError) {
-        if let tower = try root.string("mm_vision_tower"), !tower.lowercased().contains("mobileclip") {
-            throw root.unsupported(
-                "mm_vision_tower", expected: "a FastViTHD tower (mobileclip_…)", got: tower)
-        }
         try root.require("mm_projector_type", isOneOf: ["mlp2x_gelu"])
-        try root.require("mm_patch_merge_type", isOneOf: ["flat"])
         try root.require("mm_use_im_start_end", is: .bool(false))
         try root.require("s2", is: .bool(false))
         try root.require("projector_hidden_act", isOneOf: ["gelu"])
         try root.require("multimodal_projector_bias", is: .bool(true))
-        try root.require("vision_feature_select_strategy", isOneOf: ["full"])
-        try root.require("vision_feature_layer", is: .integer(-1))
-        guard let vision = try root.section("vision_config") else { return }
-        if let kind = try vision.string("model_type"), kind.contains("clip_vision") || kind.contains("siglip")
-        {
-            throw vision.unsupported("model_type", expected: "a FastViTHD tower", got: kind)
-        }
-        // The other members of the family have no activation between the two downsampling convolutions.
-        try vision.require("architecture", isOneOf: ["fastvit_mci3", "fastvit_mci4"])
     }
 }

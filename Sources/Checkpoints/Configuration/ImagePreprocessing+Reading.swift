@@ -14,13 +14,21 @@ extension ImagePreprocessing {
     ///   - remarks: gets a line where values disagree or are assumed.
     init(
         root: ConfigurationReader, processor: ConfigurationReader?, other: ConfigurationReader?,
-        isHuggingFace: Bool, sideMultiple: Int, remarks: inout [CheckpointRemark]
+        isHuggingFace: Bool, vision: VisionConfiguration, remarks: inout [CheckpointRemark]
     ) throws(CheckpointError) {
         if let processor { try Self.refuseUnsupported(processor) }
+        let isTiled = try Self.isTiled(root)
         self.init(
-            geometry: try Self.geometry(root, processor: processor, isHuggingFace: isHuggingFace),
+            geometry: isTiled
+                ? .pad : try Self.geometry(root, processor: processor, isHuggingFace: isHuggingFace),
             size: Self.usualSize)
-        if let processor, try processor.bool("do_normalize") ?? true {
+        if case .visionTransformer(let tower) = vision {
+            // Where no file says it, as the published processors of the two families do it.
+            (mean, standardDeviation) = tower.usualNormalisation
+        }
+        if let processor, try processor.bool("do_normalize") == false {
+            (mean, standardDeviation) = ([0, 0, 0], [1, 1, 1])
+        } else if let processor {
             mean = try Self.channels(processor, "image_mean", in: -16...16) ?? mean
             standardDeviation = try Self.channels(processor, "image_std", in: 1e-6...256) ?? standardDeviation
         }
@@ -34,14 +42,26 @@ extension ImagePreprocessing {
                         "\(first.source) says images of \(first.side), \(other.source) \(other.side); "
                             + "\(first.side) is used"))
             }
+        } else if case .only(let side) = vision.sides {
+            size = side
         } else {
             remarks.append(.changesAnswers("no file gives the image side; assuming \(size)"))
         }
-        guard size.isMultiple(of: sideMultiple) else {
+        guard vision.sides.contain(size) else {
             throw root.unsupported(
-                candidates.first?.source ?? "image size", expected: "a multiple of \(sideMultiple)",
-                got: "\(size)")
+                candidates.first?.source ?? "image size", expected: vision.sides.description, got: "\(size)")
         }
+        if isTiled {
+            tiling = .anyResolution(try AnyResolution(root: root, processor: processor, tile: size))
+        }
+    }
+
+    /// Whether an image is cut into tiles: LLaVA-OneVision's `anyres_max_N`.
+    private static func isTiled(_ root: ConfigurationReader) throws(CheckpointError) -> Bool {
+        if try root.string("model_type") == "llava_onevision" { return true }
+        let ratio = try root.string("image_aspect_ratio") ?? ""
+        let tower = try root.string("mm_vision_tower") ?? ""
+        return ratio.hasPrefix(AnyResolution.namePrefix) && tower.contains("siglip")
     }
 
     /// Keys that decide what the encoder sees.
@@ -84,7 +104,8 @@ extension ImagePreprocessing {
     ) throws(CheckpointError) -> ImageGeometry {
         if let processor, try processor.bool("do_pad") == true {
             let kind = try processor.string("image_processor_type") ?? "unnamed processor"
-            guard kind.hasPrefix("LlavaImageProcessor") else {
+            guard kind.hasPrefix("LlavaImageProcessor") || kind.hasPrefix("LlavaOnevisionImageProcessor")
+            else {
                 throw processor.unsupported("do_pad", expected: "LlavaImageProcessor's padding", got: kind)
             }
             if !root.has("image_aspect_ratio") { return .pad }

@@ -24,6 +24,9 @@ package struct ImagePreprocessing: Sendable, Equatable {
     package enum Tiling: Sendable, Equatable {
         /// One picture, the whole image.
         case none
+        /// An image that is alone in its conversation: the whole image, then tiles of it. Several images of a conversation
+        /// are one picture each, padded to a square.
+        case anyResolution(AnyResolution)
     }
 
     package var geometry: ImageGeometry
@@ -46,5 +49,11 @@ package struct ImagePreprocessing: Sendable, Equatable {
         self.standardDeviation = standardDeviation
         self.resampling = resampling
         self.tiling = tiling
+    }
+
+    /// How an image of a size that is alone in its conversation is cut; nil where it is not.
+    package func arrangement(height: Int, width: Int) -> TileArrangement? {
+        guard case .anyResolution(let tiling) = tiling else { return nil }
+        return tiling.arrangement(of: .init(height: height, width: width), tile: size)
     }
 }

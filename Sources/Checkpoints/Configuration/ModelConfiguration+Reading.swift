@@ -17,10 +17,14 @@ extension ModelConfiguration {
         files.compareTextWithRoot(remarks: &remarks)
         let preprocessing = try ImagePreprocessing(
             root: root, processor: files.processor, other: files.otherProcessor, isHuggingFace: isHuggingFace,
-            sideMultiple: vision.sideMultiple, remarks: &remarks)
+            vision: vision, remarks: &remarks)
         let ids = try SpecialTokens(files, rows: text.vocabularySize, remarks: &remarks)
         let length = try Self.sequenceLength(root, text: text)
         try files.checkTying(text, storesOutput: storesOutput, remarks: &remarks)
+        if preprocessing.tiling != .none, case .visionTransformer(let tower) = vision, tower.keepsClassToken {
+            throw root.unsupported(
+                "vision_feature_select_strategy", expected: "default, for images in tiles", got: "full")
+        }
         let visual = vision.tokens(side: preprocessing.size)
         if length < visual + DecoderConfiguration.positionMinimum {
             remarks.append(
@@ -55,6 +59,13 @@ extension FastViTHDConfiguration {
 
     /// Checks what config.json says about the tower against what the tensors show.
     func check(against root: ConfigurationReader) throws(CheckpointError) {
+        if let tower = try root.string("mm_vision_tower"), !tower.lowercased().contains("mobileclip") {
+            throw root.unsupported(
+                "mm_vision_tower", expected: "a FastViTHD tower (mobileclip_…)", got: tower)
+        }
+        try root.require("mm_patch_merge_type", isOneOf: ["flat"])
+        try root.require("vision_feature_select_strategy", isOneOf: ["full"])
+        try root.require("vision_feature_layer", is: .integer(-1))
         if let features = try root.integer("mm_hidden_size", in: 1...Self.hiddenLimit),
             features != finalChannels
         {
@@ -62,6 +73,13 @@ extension FastViTHDConfiguration {
                 "mm_hidden_size", configuration: "\(features)", tensors: "\(finalChannels)")
         }
         guard let section = try root.section("vision_config") else { return }
+        if let kind = try section.string("model_type"),
+            kind.contains("clip_vision") || kind.contains("siglip")
+        {
+            throw section.unsupported("model_type", expected: "a FastViTHD tower", got: kind)
+        }
+        // The other members of the family have no activation between the two downsampling convolutions.
+        try section.require("architecture", isOneOf: ["fastvit_mci3", "fastvit_mci4"])
         // Only timm's wrapper means the features by it; MLX's configurations carry an unrelated 1024.
         if try section.string("architecture") != nil,
             let features = try section.integer("hidden_size", in: 1...Self.hiddenLimit),

@@ -35,16 +35,42 @@ package struct ModelConfiguration: Sendable, Equatable {
         self.modelType = modelType
     }
 
-    /// Visual tokens of one image.
+    /// Visual tokens of one image that the encoder takes as a whole.
     package var visualTokens: Int { vision.tokens(side: preprocessing.size) }
+
+    /// Visual tokens of an image in a prompt.
+    /// - Parameter arrangement: how it is cut into tiles; nil for an image that is encoded as a whole
+    package func visualTokens(_ arrangement: TileArrangement?) -> Int {
+        guard case .anyResolution(let tiling) = preprocessing.tiling else { return visualTokens }
+        // One image, one row: its end is marked too.
+        guard let arrangement else { return visualTokens + 1 }
+        return visualTokens + tiling.map(of: arrangement, side: tokensPerSide).tokens
+    }
+
+    /// Fewest and most visual tokens of one image in a prompt.
+    package var visualTokenRange: ClosedRange<Int> {
+        guard case .anyResolution(let tiling) = preprocessing.tiling else {
+            return visualTokens...visualTokens
+        }
+        return visualTokens...tiling.mostTokens(side: tokensPerSide, tile: preprocessing.size)
+    }
+
+    /// Of a square map of visual tokens.
+    package var tokensPerSide: Int { Int(Double(visualTokens).squareRoot()) }
+
+    /// Positions that a conversation may take unless its caller says otherwise: as many as are usual, or as the largest
+    /// image and a talk about it need.
+    package var usualSequenceLength: Int {
+        let needed = (visualTokenRange.upperBound + 4096 + 1023) / 1024 * 1024
+        return min(maximumSequenceLength, max(8192, needed))
+    }
 
     /// The same model at another image side.
     /// - Throws: `CheckpointError.invalidResolution` unless the tower takes images of `side` (of FastViTHD: a
     ///   positive multiple of 64), or where it is above 4096.
     package func resized(to side: Int) throws(CheckpointError) -> ModelConfiguration {
-        let multiple = vision.sideMultiple
-        guard side > 0, side <= Self.largestImageSide, side.isMultiple(of: multiple) else {
-            throw .invalidResolution(side: side, stride: multiple, limit: Self.largestImageSide)
+        guard vision.sides.contain(side), side <= Self.largestImageSide else {
+            throw .invalidResolution(side: side, sides: vision.sides, limit: Self.largestImageSide)
         }
         var resized = self
         resized.preprocessing.size = side

@@ -8,6 +8,8 @@ package struct CheckpointLayout: Sendable, Equatable {
         case apple
         /// Transformers' `fast_vlm`: timm names, `multi_modal_projector.linear_1`.
         case huggingFace
+        /// LLaVA's original programs: `model.vision_tower.vision_tower.vision_model.*`, `model.mm_projector.*`.
+        case llava
         /// mlx-vlm and its relatives: convolutions stored output-height-width-input, or quantised.
         case mlx
         /// Written by `fastvlm quantize`: integers packed for the kernels, used where they stand in the file.
@@ -53,6 +55,7 @@ extension CheckpointLayout: CustomStringConvertible {
             switch family {
             case .apple: "Apple"
             case .huggingFace: "Hugging Face"
+            case .llava: "LLaVA"
             case .mlx: "MLX"
             case .packed: "packed"
             }

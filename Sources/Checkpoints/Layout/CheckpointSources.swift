@@ -40,7 +40,10 @@ struct CheckpointSources {
         }
         self.tensors = tensors
         order = try Self.kernelOrder(tensors)
-        hasMLXNames = catalog.tensors.keys.contains { $0.hasPrefix("vision_tower.vision_model.") }
+        // Transformers has the same before the names of a vision transformer.
+        hasMLXNames =
+            !VisionTransformerConfiguration.fits(tensors)
+            && catalog.tensors.keys.contains { $0.hasPrefix("vision_tower.vision_model.") }
     }
 
     private static func checkParts(
@@ -59,7 +62,7 @@ struct CheckpointSources {
                 "vision tower",
                 isExport
                     ? "Apple's exports have it as a CoreML package, which is not read; use the PyTorch checkpoint"
-                    : "use a checkpoint with the FastViTHD tower inside")
+                    : "use a checkpoint with the vision tower inside")
         }
         if !has("decoder.") {
             throw incomplete("language model", "this is an encoder alone; use a whole FastVLM checkpoint")

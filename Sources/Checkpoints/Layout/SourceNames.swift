@@ -43,8 +43,12 @@ struct SourceNames {
         guard !parts.isEmpty else { return .unknown }
         if parts.last == "num_batches_tracked" { return .ignorable }
         if let vision = Self.visionPath(parts) {
-            if vision.first == "head" { return .ignorable }
-            return visionName(vision).map { .weight("vision." + $0) } ?? .unknown
+            if Self.isIgnorableTransformerPart(vision) { return .ignorable }
+            return (visionName(vision) ?? Self.transformerName(vision)).map { .weight("vision." + $0) }
+                ?? .unknown
+        }
+        if parts == ["image_newline"] || parts == ["model", "image_newline"] {
+            return .weight("projector.newline")
         }
         if let projector = Self.projectorPath(parts) {
             return projectorName(projector).map { .weight("projector." + $0) } ?? .unknown
@@ -70,8 +74,10 @@ struct SourceNames {
             if rest.first == "model" { rest = rest.dropFirst() }
             guard rest.first == "vision_tower" else { return nil }
             rest = rest.dropFirst()
-            for prefix in [["vision_tower", "model"], ["vision_model"], ["timm_model"]] as [[Substring]]
-            where rest.starts(with: prefix) {
+            for prefix in [
+                ["vision_tower", "model"], ["vision_tower", "vision_model"], ["vision_model"],
+                ["timm_model"],
+            ] as [[Substring]] where rest.starts(with: prefix) {
                 rest = rest.dropFirst(prefix.count)
                 break
             }

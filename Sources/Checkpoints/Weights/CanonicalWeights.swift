@@ -18,7 +18,13 @@ package import Tensors
 /// | `….scale.mixer` (attention), `….scale.ffn` | [C] |
 /// | `vision.final.{weight,bias}` | [F, 1, 3, 3] |
 /// | `vision.final.squeeze.reduce.{weight,bias}`, `….expand.{weight,bias}` | [R, F], [F, R] |
+/// | `vision.patch.{weight,bias}`, `vision.class_token`, `vision.positions.weight` (vision transformer) | [C, 3, p, p], [C], [N, C] |
+/// | `vision.pre_norm.{weight,bias}`, `vision.post_norm.{weight,bias}` | [C] |
+/// | `vision.layers.n.attention_norm.{weight,bias}`, `….mlp_norm.{weight,bias}` | [C] |
+/// | `….attention.{query,key,value,output}.{weight,bias}` | [C, C] |
+/// | `….mlp.expand.{weight,bias}`, `….mlp.project.{weight,bias}` | [hidden, C], [C, hidden] |
 /// | `projector.{0,1}.{weight,bias}` | [D, F], [D, D] |
+/// | `projector.newline`, the end of a row of visual tokens (tiled images) | [D] |
 /// | `decoder.embedding.weight`, `decoder.output.weight` (absent when tied) | [V, D] |
 /// | `decoder.layers.n.input_norm.weight`, `.post_norm.weight`, `decoder.norm.weight` | [D] |
 /// | `….attention.{query,key,value}.{weight,bias}` | [H · d, D], [K · d, D] |

@@ -3,7 +3,40 @@ extension WeightAssembly {
     mutating func addVision(_ vision: VisionConfiguration) throws(CheckpointError) {
         switch vision {
         case .fastViTHD(let tower): try addFastViTHD(tower)
+        case .visionTransformer(let tower): try addVisionTransformer(tower)
         }
+    }
+
+    private mutating func addVisionTransformer(
+        _ vision: VisionTransformerConfiguration
+    ) throws(CheckpointError) {
+        let (width, side) = (vision.width, vision.patchSide)
+        try plain("vision.patch.weight", shape: [width, 3, side, side])
+        if vision.hasPatchBias { try plain("vision.patch.bias", shape: [width]) }
+        if vision.hasClassToken { try plain("vision.class_token", shape: [width]) }
+        try plain("vision.positions.weight", shape: [vision.positions, width])
+        if vision.hasPreNorm { try norm("vision.pre_norm", channels: width) }
+        for layer in 0..<vision.storedLayers {
+            let prefix = "vision.layers.\(layer)"
+            try norm("\(prefix).attention_norm", channels: width)
+            for part in ["query", "key", "value", "output"] {
+                try linear("\(prefix).attention.\(part)", outputs: width, inputs: width, bias: true)
+            }
+            try norm("\(prefix).mlp_norm", channels: width)
+            try linear("\(prefix).mlp.expand", outputs: vision.hidden, inputs: width, bias: true)
+            try linear("\(prefix).mlp.project", outputs: width, inputs: vision.hidden, bias: true)
+            // Checked like any other, but its output is not asked for.
+            if layer >= vision.layers { forget(under: prefix) }
+        }
+        if vision.storesPostNorm {
+            try norm("vision.post_norm", channels: width)
+            if !vision.appliesPostNorm { forget(under: "vision.post_norm") }
+        }
+    }
+
+    private mutating func norm(_ module: String, channels: Int) throws(CheckpointError) {
+        try plain("\(module).weight", shape: [channels])
+        try plain("\(module).bias", shape: [channels])
     }
 
     private mutating func addFastViTHD(_ vision: FastViTHDConfiguration) throws(CheckpointError) {

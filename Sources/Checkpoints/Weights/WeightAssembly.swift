@@ -84,6 +84,11 @@ struct WeightAssembly {
     /// Takes back a weight that turned out to be another's copy; its tensors stay used.
     mutating func forget(_ name: String) { entries[name] = nil }
 
+    /// Takes back the weights of a module that is not computed; their tensors stay used.
+    mutating func forget(under module: String) {
+        for name in entries.keys where name.hasPrefix(module + ".") { entries[name] = nil }
+    }
+
     // MARK: Convolutions that may have training branches
 
     /// Whether a MobileOne block's 1×1 branch exists.

@@ -37,6 +37,7 @@ struct BalancedSite: Sendable {
         var sites = decoder(configuration.text, contains: contains)
         switch configuration.vision {
         case .fastViTHD(let tower): sites += fastViTHD(tower, contains: contains)
+        case .visionTransformer(let tower): sites += visionTransformer(tower, contains: contains)
         }
         return sites
     }
@@ -125,6 +126,30 @@ struct BalancedSite: Sendable {
             }
         }
         return sites
+    }
+
+    private static func visionTransformer(
+        _ configuration: VisionTransformerConfiguration, contains: (String) -> Bool
+    ) -> [BalancedSite] {
+        let (width, hidden) = (configuration.width, configuration.hidden)
+        return (0..<configuration.layers).flatMap { number in
+            let block = "vision.layers.\(number)."
+            return [
+                BalancedSite(
+                    channels: width,
+                    producers: rows(block + "attention_norm", of: [width], contains: contains),
+                    consumers: ["query", "key", "value"].map {
+                        Consumer(name: block + "attention.\($0).weight", shape: [width, width])
+                    }),
+                BalancedSite(
+                    channels: width,
+                    producers: rows(block + "attention.value", of: [width, width], contains: contains),
+                    consumers: [Consumer(name: block + "attention.output.weight", shape: [width, width])]),
+                BalancedSite(
+                    channels: width, producers: rows(block + "mlp_norm", of: [width], contains: contains),
+                    consumers: [Consumer(name: block + "mlp.expand.weight", shape: [hidden, width])]),
+            ]
+        }
     }
 
     /// A module's weight and, where there is one, its bias.

@@ -1,0 +1,131 @@
+internal import Checkpoints
+package import Tensors
+
+/// Images of models that cut them into tiles, as LLaVA-OneVision's processor does it with Pillow and NumPy.
+extension ImagePreprocessor {
+    /// Both forms of an image that may be alone in its conversation or not.
+    package struct Forms: Equatable, Sendable {
+        /// Where it is alone: the whole image, whatever its shape, brought to the square of a tile; then its tiles.
+        package let alone: PixelTensor
+        /// Among others: padded to a square.
+        package let amongOthers: PixelTensor
+    }
+
+    /// Whether an image alone in its conversation is cut into tiles.
+    package var cutsTiles: Bool { description.tiling != .none }
+
+    /// Bytes of the pixels of an image of a size that is alone, both forms.
+    package func formsBytes(width: Int, height: Int) -> Int {
+        let tiles = description.arrangement(height: height, width: width)?.count ?? 1
+        return (tiles + 1) * size * size * 3 * MemoryLayout<Float>.stride
+    }
+
+    /// Memory that decoding and cutting take beside the file and the result, in bytes: the whole picture, once more where
+    /// it is turned, and the canvas.
+    package func formsDecodingBytes(_ picture: PictureReader) throws(ImageInputError) -> Int {
+        let sides = picture.uprightSides
+        let (pixels, overflow) = picture.width.multipliedReportingOverflow(by: picture.height)
+        guard !overflow, pixels < 1 << 50 else {
+            throw .invalidImage(width: picture.width, height: picture.height, bytes: 0)
+        }
+        var bytes = (picture.orientation == .upright ? 3 : 6) * pixels
+        if let scaled = description.arrangement(height: sides.height, width: sides.width)?.scaled {
+            bytes += scaled.height * scaled.width * 3
+        }
+        return bytes.saturatingSum(picture.workingBytes)
+    }
+
+    /// Decodes, turns and cuts. Unlike a single square this takes the whole picture into memory, because it is resized to
+    /// three sizes.
+    /// - Parameter limits: `memory` bounds ``formsDecodingBytes(_:)``.
+    /// - Returns: both forms, and what is worth telling about the file; nil when cancelled.
+    package func forms(
+        _ picture: PictureReader, limits: ImageLimits = .standard, cancellation: Cancellation
+    ) throws(ImageInputError) -> (forms: Forms, remarks: [String])? {
+        try limits.checkMemory(
+            formsDecodingBytes(picture), width: picture.width, height: picture.height,
+            format: picture.format)
+        guard let image = try picture.image(cancellation: cancellation) else { return nil }
+        let remarks = try picture.finish()
+        guard let forms = try forms(image.turned(picture.orientation), cancellation: cancellation) else {
+            return nil
+        }
+        return (forms, remarks)
+    }
+
+    /// - Returns: nil when cancelled.
+    package func forms(
+        _ image: RGBImage, cancellation: Cancellation = Cancellation()
+    ) throws(ImageInputError) -> Forms? {
+        var single = self
+        single.description.tiling = .none
+        single.description.geometry = .pad
+        let padded = try single(image)
+        guard let arrangement = description.arrangement(height: image.height, width: image.width) else {
+            return Forms(alone: padded, amongOthers: padded)
+        }
+        guard let whole = resample(image, width: size, height: size),
+            let scaled = resample(
+                image, width: arrangement.scaled.width, height: arrangement.scaled.height)
+        else {
+            throw .invalidParameter(
+                name: "image", expected: "sides that can be cut into tiles",
+                got: "\(image.width)x\(image.height)")
+        }
+        guard !cancellation.isCancelled else { return nil }
+        let area = size * size * 3
+        let values = [Float](unsafeUninitializedCapacity: arrangement.count * area) { buffer, count in
+            let first = UnsafeMutableBufferPointer(rebasing: buffer[..<area])
+            fillTile(first, of: whole, top: 0, left: 0)
+            let (top, left) = (
+                (arrangement.rows * size - scaled.height) / 2,
+                (arrangement.columns * size - scaled.width) / 2
+            )
+            for tile in 1..<arrangement.count {
+                let (row, column) = ((tile - 1) / arrangement.columns, (tile - 1) % arrangement.columns)
+                fillTile(
+                    UnsafeMutableBufferPointer(rebasing: buffer[tile * area..<(tile + 1) * area]),
+                    of: scaled, top: row * size - top, left: column * size - left)
+            }
+            count = arrangement.count * area
+        }
+        return Forms(
+            alone: PixelTensor(size: size, values: values, arrangement: arrangement), amongOthers: padded)
+    }
+
+    private func resample(_ image: RGBImage, width: Int, height: Int) -> RGBImage? {
+        guard
+            let resample = BicubicResample(
+                horizontal: .init(image.width, to: width), vertical: .init(image.height, to: height))
+        else { return nil }
+        let pixels = image.pixels.withUnsafeBufferPointer { resample($0) }
+        return RGBImage(checkedWidth: width, height: height, pixels: pixels)
+    }
+
+    /// A tile of what stands in the middle of a black canvas.
+    /// - Parameters:
+    ///   - destination: [size, size, 3], overwritten
+    ///   - top: row of the picture that the tile begins with; may be outside of it
+    private func fillTile(
+        _ destination: UnsafeMutableBufferPointer<Float>, of picture: RGBImage, top: Int, left: Int
+    ) {
+        let tables = tables
+        picture.pixels.withUnsafeBufferPointer { pixels in
+            for channel in 0..<3 {
+                tables[channel].withUnsafeBufferPointer { table in
+                    for row in 0..<size {
+                        let source = top + row
+                        let isInside = source >= 0 && source < picture.height
+                        for column in 0..<size {
+                            let x = left + column
+                            let level =
+                                isInside && x >= 0 && x < picture.width
+                                ? Int(pixels[(source * picture.width + x) * 3 + channel]) : 0
+                            destination[(row * size + column) * 3 + channel] = table[level]
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
