@@ -24,7 +24,10 @@ package struct AcceptedLicences: Sendable {
     package func add(_ repository: RepositoryName, _ plan: ModelPull.Plan) throws {
         guard try !contains(repository, plan) else { return }
         let line = try line(repository, plan)
+        let known = System.text(path, limit: Self.limit)
+        // What cannot be read is not replaced.
+        guard known != nil || System.information(path, followsLinks: false) == nil else { return }
         try System.makeFolders(System.parent(path))
-        try System.write((System.text(path, limit: Self.limit) ?? "") + line + "\n", to: path)
+        try System.write((known ?? "") + line + "\n", to: path)
     }
 }

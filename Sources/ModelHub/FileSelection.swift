@@ -21,7 +21,11 @@ enum FileSelection {
     /// - Parameter patterns: of a shell, matched with the whole path; none for what a model needs.
     static func matching(_ files: [RepositoryFile], _ patterns: [String]) -> [RepositoryFile] {
         guard patterns.isEmpty else {
-            return files.filter { file in patterns.contains { fnmatch($0, file.path, 0) == 0 } }
+            return files.filter { file in
+                // There are our notes in a folder of a person's choice: some people upload theirs.
+                !file.path.lowercased().hasPrefix(".cache/")
+                    && patterns.contains { fnmatch($0, file.path, 0) == 0 }
+            }
         }
         return files.filter { file in
             file.isAtRoot && needed.contains { fnmatch($0, file.path, 0) == 0 }

@@ -57,7 +57,13 @@ struct FileTransfer {
                     last = cut("the connection ended early", start)
                 } else if HubClient.isPassing(head.status) || from.origin != client.settings.location.origin {
                     // A store refuses an address whose time is over; the next attempt has a new one.
-                    last = client.refusal(head, words, question(file))
+                    last =
+                        from.origin == client.settings.location.origin
+                        ? client.refusal(head, words, question(file))
+                        : HubError(
+                            .hub,
+                            "\(from.origin.host), where the hub keeps '\(file.path)', answered \(head.status); try again "
+                                + "later, or check proxies")
                     answer = head
                 } else if head.status == 416, before > 0 {
                     try partial.restart()

@@ -10,7 +10,7 @@ protocol PullPlace: Sendable {
     func lock(_ file: RepositoryFile) -> String
     func prepare(_ commit: String) throws(HubError)
     /// Refuses to replace what is not a download.
-    func checkReplacing(_ file: RepositoryFile) throws(HubError)
+    func checkReplacing(_ file: RepositoryFile) throws
     /// Gives a complete file its name in the model's folder.
     func show(_ file: RepositoryFile, _ commit: String) throws(HubError)
     /// When all files are there.
@@ -97,11 +97,17 @@ struct LocalFolder: PullPlace {
     }
 
     /// A file that the hub's notes do not know, or that was changed since, is somebody's own.
-    func checkReplacing(_ file: RepositoryFile) throws(HubError) {
+    func checkReplacing(_ file: RepositoryFile) throws {
         try System.makeFolders(System.parent(path(file)))
         guard let there = System.information(path(file), followsLinks: false) else { return }
         let lines = System.text(note(file))?.split(separator: "\n") ?? []
-        if there.isFile, lines.count >= 3, let time = Double(lines[2]), there.modified - 1 <= time { return }
+        if there.isFile, lines.count >= 3, let hash = ContentHash(String(lines[1])),
+            let time = Double(lines[2]),
+            there.modified - 1 <= time
+        {
+            let noted = RepositoryFile(path: file.path, size: there.size, hash: hash)
+            if try ContentHasher.matches(path(file), noted, Cancellation()) { return }
+        }
         throw HubError(
             .storage,
             "'\(path(file))' is there with other content and was not downloaded from a hub; move it away or choose "

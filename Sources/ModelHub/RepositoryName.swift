@@ -65,12 +65,16 @@ package struct RepositoryFile: Sendable, Hashable {
     /// - Returns: nil for a path that could lead out of a folder, or that systems read differently.
     static func isSafe(_ path: String) -> Bool {
         let parts = path.split(separator: "/", omittingEmptySubsequences: false)
-        return !path.isEmpty && path.utf8.count <= 1024 && parts.count <= 16
+        // A mark behind a slash makes both one character, which is no separator here and is one to the system.
+        let slashes = path.utf8.reduce(0) { $0 + ($1 == UInt8(ascii: "/") ? 1 : 0) }
+        return !path.isEmpty && path.utf8.count <= 1024 && parts.count <= 16 && parts.count == slashes + 1
             && parts.allSatisfy { part in
                 !part.isEmpty && part != "." && part != ".." && part.utf8.count <= 255
             }
             && path.unicodeScalars.allSatisfy {
-                $0.value >= 0x20 && $0.value != 0x7F && $0 != "\\" && $0 != ":"
+                // No control characters, nor those that turn a line of a terminal around.
+                $0.value >= 0x20 && !(0x7F...0x9F).contains($0.value) && $0 != "\\" && $0 != ":"
+                    && !(0x202A...0x202E).contains($0.value) && !(0x2066...0x2069).contains($0.value)
             }
     }
 

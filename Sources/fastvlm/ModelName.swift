@@ -55,8 +55,12 @@ enum ModelName {
         guard let name, Terminal.canAsk, case .absent(let repository, let revision) = try meaning(name) else {
             return
         }
-        Terminal.note("\(repository) is not in the hub's cache.")
         let settings = try HubSettings(environment: ProcessInfo.processInfo.environment)
+        // It may be a path that was mistyped, which is nobody else's business.
+        Terminal.note("There is no folder '\(ByteText.shown(name))', and no such model in the hub's cache.")
+        guard Terminal.confirms("Look for \(repository) at \(settings.endpoint)?") else {
+            throw absence(name, repository, revision)
+        }
         let pull = try ModelPull(repository, revision: revision, settings: settings)
         _ = try await PullSession(pull: pull, isQuiet: false, accepts: false, asksFirst: true).run()
     }

@@ -57,6 +57,7 @@ struct AddressTests {
         }
         for path in [
             "", "/a", "a/", "a//b", ".", "..", "../a", "a/../b", "a/..", "a\\..\\b", "C:a", "a\0b", "a\nb",
+            "../\u{301}x.json", "a/\u{200D}b", "a\u{9B}2Jb", "a\u{202E}b",
             String(repeating: "a", count: 256), String(repeating: "a/", count: 16) + "a",
         ] {
             #expect(!RepositoryFile.isSafe(path), "\(path)")

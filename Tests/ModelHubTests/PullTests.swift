@@ -247,10 +247,13 @@ struct PullTests {
             // Changed since.
             let merges = target.appending(path: "merges.txt")
             try Data("mine".utf8).write(to: merges)
-            try FileManager.default.setAttributes(
-                [.modificationDate: Date(timeIntervalSinceNow: 60)], ofItemAtPath: merges.path)
-            #expect(await machine.failure { $0.localFolder = target.path }.contains("was not downloaded"))
-            #expect(try String(contentsOf: merges, encoding: .utf8) == "mine")
+            // Or brought along, older than the note.
+            for age in [60.0, -3600] {
+                try FileManager.default.setAttributes(
+                    [.modificationDate: Date(timeIntervalSinceNow: age)], ofItemAtPath: merges.path)
+                #expect(await machine.failure { $0.localFolder = target.path }.contains("was not downloaded"))
+                #expect(try String(contentsOf: merges, encoding: .utf8) == "mine")
+            }
             let some = machine.folder.appending(path: "some")
             try await machine.run {
                 $0.localFolder = some.path

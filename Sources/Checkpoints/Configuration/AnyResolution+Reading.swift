@@ -7,6 +7,8 @@ extension AnyResolution {
     /// Most canvases, and most tiles of one: far beyond the published ones, and the bound of what an image takes.
     private static let canvasLimit = 256
     private static let tileLimit = 64
+    /// Of a canvas, 400 MB in float32; the largest published one has 5 million.
+    private static let pixelLimit = 1 << 25
 
     /// - Parameters:
     ///   - root: config.json.
@@ -24,9 +26,9 @@ extension AnyResolution {
             throw root.unsupported(
                 key, expected: "anyres_max_ and a number up to \(Self.tileLimit)", got: name)
         }
-        let listed = try Self.canvases(root, tile: tile)
+        let listed = try Self.canvases(root, tile: tile, isOriginal: isOriginal)
         let others = try processor.flatMap { (processor) throws(CheckpointError) in
-            try Self.canvases(processor, tile: tile)
+            try Self.canvases(processor, tile: tile, isOriginal: isOriginal)
         }
         if let listed, let others, let processor, listed != others {
             throw processor.contradiction(
@@ -40,8 +42,9 @@ extension AnyResolution {
         self.init(canvases: canvases, mostTiles: most, roundsPadding: !isOriginal)
     }
 
+    /// - Parameter isOriginal: pairs are width and height then, and height and width in transformers
     private static func canvases(
-        _ reader: ConfigurationReader, tile: Int
+        _ reader: ConfigurationReader, tile: Int, isOriginal: Bool
     ) throws(CheckpointError) -> [Size]? {
         let key = "image_grid_pinpoints"
         guard let elements = try reader.list(key, limit: canvasLimit) else { return nil }
@@ -49,13 +52,17 @@ extension AnyResolution {
         for element in elements {
             let sides = (element.elements ?? []).compactMap(\.integer)
             guard sides.count == 2, sides.allSatisfy({ $0 > 0 && $0.isMultiple(of: tile) && $0 < 1 << 16 }),
-                sides[0] / tile * (sides[1] / tile) <= tileLimit
+                sides[0] / tile * (sides[1] / tile) <= tileLimit, sides[0] * sides[1] <= pixelLimit
             else {
                 throw reader.invalid(
-                    key, expected: "pairs of multiples of \(tile), \(tileLimit) tiles at most",
+                    key,
+                    expected:
+                        "pairs of multiples of \(tile), \(tileLimit) tiles and \(pixelLimit) pixels at most",
                     got: element.summary)
             }
-            canvases.append(Size(height: sides[0], width: sides[1]))
+            canvases.append(
+                isOriginal
+                    ? Size(height: sides[1], width: sides[0]) : Size(height: sides[0], width: sides[1]))
         }
         guard !canvases.isEmpty else { throw reader.invalid(key, expected: "at least one size", got: "none") }
         return canvases

@@ -69,7 +69,9 @@ package struct ModelConfiguration: Sendable, Equatable {
     /// - Throws: `CheckpointError.invalidResolution` unless the tower takes images of `side` (of FastViTHD: a
     ///   positive multiple of 64), or where it is above 4096.
     package func resized(to side: Int) throws(CheckpointError) -> ModelConfiguration {
-        guard vision.sides.contain(side), side <= Self.largestImageSide else {
+        // Canvases are of tiles of the usual side.
+        let isPossible = preprocessing.tiling == .none || side == preprocessing.size
+        guard isPossible, vision.sides.contain(side), side <= Self.largestImageSide else {
             throw .invalidResolution(side: side, sides: vision.sides, limit: Self.largestImageSide)
         }
         var resized = self
