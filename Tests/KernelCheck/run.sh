@@ -31,6 +31,11 @@ check_other_c() {
         found=$(find /usr/include /usr/local/include -maxdepth 2 -name "$name" -print -quit)
         [ -z "$found" ] || ln -s "$found" "$work/include/$name"
     done
+    # In two folders, one of them this machine's.
+    mkdir "$work/include/openssl"
+    for found in /usr/include/openssl/*.h /usr/include/*-linux-gnu/openssl/*.h; do
+        [ ! -e "$found" ] || ln -sf "$found" "$work/include/openssl/"
+    done
     for file in "$sources"/*/*.c "$kernels"/reference/*.c; do
         $aarch64 $flags -fsyntax-only -isystem "$work/include" -I"${file%/*}/include" "$file"
     done
