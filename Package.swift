@@ -145,7 +145,7 @@ let package = Package(
             ["Benchmarking", "Checkpoints", "Models", "Tensors", "AllocationCounter"]),
         tests("PlottingTests", ["Plotting"]),
         tests("CommandInputTests", ["CommandInput"]),
-        tests("ModelHubTests", ["ModelHub"]),
+        tests("ModelHubTests", ["ModelHub", "SystemFiles"]),
         tests("CommandLineTests", []),
     ]
 )

@@ -102,8 +102,8 @@ final class ImageMemory: Sendable {
     /// An identity that no other image has.
     func newIdentity() -> Int {
         state.withLock { state in
-            state.next += 1
-            return state.next - 1
+            defer { state.next += 1 }
+            return state.next
         }
     }
 

@@ -100,7 +100,7 @@ extension VisionLanguageModel {
         configuration.maximumSequenceLength = 1
         let compute = try Compute(threads: threads)
         // Inputs must be those of the weights that are rounded.
-        let weights = BalancedWeights(checkpoint.weights, configuration: checkpoint.configuration)
+        let weights = EqualizedWeights(checkpoint.weights, configuration: checkpoint.configuration)
         let calibration = Calibration(
             weights, configuration: checkpoint.configuration, compute: compute)
         var moments: [String: InputMoments] = [:]
@@ -117,7 +117,7 @@ extension VisionLanguageModel {
         try checkpoint.checkUnchanged()
         let errors = try calibration.errors(of: recorder.panels, moments)
         try writer.write(
-            recorder.panels, changed: recorder.changedVectors, precision: precision, errors: errors,
+            recorder.panels, changed: try weights.changedVectors(), precision: precision, errors: errors,
             to: folder, isCancelled: { cancellation.isCancelled })
         return QuantizationError.sorted(errors)
     }

@@ -57,10 +57,7 @@ extension ImagePreprocessor {
     package func forms(
         _ image: RGBImage, cancellation: Cancellation = Cancellation()
     ) throws(ImageInputError) -> Forms? {
-        var single = self
-        single.description.tiling = .none
-        single.description.geometry = .pad
-        let padded = try single(image)
+        let padded = try self(image)
         guard let arrangement = description.arrangement(height: image.height, width: image.width) else {
             return Forms(alone: padded, amongOthers: padded)
         }

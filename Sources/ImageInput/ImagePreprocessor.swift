@@ -51,7 +51,7 @@ package struct RGBColor: Equatable, Sendable {
 /// padded square nor the part outside the crop is ever stored or computed.
 package struct ImagePreprocessor: Equatable, Sendable {
     /// What the checkpoint asks for.
-    package internal(set) var description: ImagePreprocessing
+    package let description: ImagePreprocessing
     /// The colour that `pad` fills up with.
     package let background: RGBColor
 
@@ -134,8 +134,7 @@ package struct ImagePreprocessor: Equatable, Sendable {
 
     private func resampler(storedAs picture: PictureReader) throws(ImageInputError) -> BicubicResample {
         let orientation = picture.orientation
-        let (width, height) =
-            orientation.swapsSides ? (picture.height, picture.width) : (picture.width, picture.height)
+        let (width, height) = picture.uprightSides
         return try resampler(width: width, height: height).stored(
             mirrorsX: orientation.mirrorsX, mirrorsY: orientation.mirrorsY,
             swapsSides: orientation.swapsSides)

@@ -27,7 +27,7 @@ package struct AcceptedLicences: Sendable {
         let known = System.text(path, limit: Self.limit)
         // What cannot be read is not replaced.
         guard known != nil || System.information(path, followsLinks: false) == nil else { return }
-        try System.makeFolders(System.parent(path))
+        try System.makeFolders(parent(of: path))
         try System.write((known ?? "") + line + "\n", to: path)
     }
 }

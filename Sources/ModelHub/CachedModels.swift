@@ -20,8 +20,8 @@ package struct CachedModel: Sendable {
     package let bytes: Int
     /// Of these, bytes of downloads that were not finished.
     package let unfinished: Int
-    /// Whether the revision main has configuration and weights.
-    package let isModel: Bool
+    /// The snapshot of the revision main, where it has a configuration and weights.
+    package let modelFolder: String?
 }
 
 extension HubCache {
@@ -49,7 +49,7 @@ extension HubCache {
             repository: repository, folder: folder, references: references("\(folder)/refs", ""),
             commits: ((try? names("\(folder)/snapshots")) ?? []).filter(Revision.isCommit).sorted(),
             bytes: bytes,
-            unfinished: unfinished, isModel: modelFolder(repository) != nil)
+            unfinished: unfinished, modelFolder: modelFolder(repository))
     }
 
     private func references(_ folder: String, _ prefix: String, depth: Int = 0) -> [(
@@ -60,10 +60,7 @@ extension HubCache {
             let path = "\(folder)/\(name)"
             guard let there = System.information(path, followsLinks: false) else { return [] }
             if there.isFolder { return references(path, "\(prefix)\(name)/", depth: depth + 1) }
-            guard let commit = System.text(path, limit: 200)?.filter({ !$0.isWhitespace }),
-                Revision.isCommit(commit)
-            else { return [] }
-            return [("\(prefix)\(name)", commit)]
+            return commit(inReference: path).map { [("\(prefix)\(name)", $0)] } ?? []
         }
     }
 

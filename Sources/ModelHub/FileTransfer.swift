@@ -13,7 +13,7 @@ struct FileTransfer {
         _ file: RepositoryFile, into partial: PartialFile, name: String, received: (Int) -> Void
     ) throws {
         // What an earlier process left may be damaged: then once from the beginning.
-        var mayRepeat = partial.found > 0
+        var mayRepeat = partial.resumedBytes > 0
         while true {
             try complete(file, partial, received)
             if try partial.finish(as: name) { return }
@@ -55,7 +55,8 @@ struct FileTransfer {
                 if (200..<300).contains(head.status) {
                     if partial.isComplete { return }
                     last = cut("the connection ended early", start)
-                } else if HubClient.isPassing(head.status) || from.origin != client.settings.location.origin {
+                } else if HubClient.isTransient(head.status) || from.origin != client.settings.location.origin
+                {
                     // A store refuses an address whose time is over; the next attempt has a new one.
                     last =
                         from.origin == client.settings.location.origin
@@ -91,8 +92,8 @@ struct FileTransfer {
         }
     }
 
-    private func question(_ file: RepositoryFile) -> HubClient.Question {
-        HubClient.Question(repository: repository, revision: commit, path: file.path)
+    private func question(_ file: RepositoryFile) -> HubClient.RequestContext {
+        HubClient.RequestContext(repository: repository, revision: commit, path: file.path)
     }
 
     private func cut(_ reason: String, _ location: WebLocation) -> any Error {

@@ -6,7 +6,7 @@ extension HubCache {
     ///   - folder: of a cache; of any other folder nothing is known
     ///   - progress: told each file before it is read
     /// - Returns: what is wrong, in sentences, and how many files were compared.
-    package static func damage(
+    package static func verify(
         in folder: String, _ cancellation: Cancellation, progress: (String) -> Void = { _ in }
     ) throws -> (faults: [String], compared: Int) {
         var (faults, compared) = ([String](), 0)

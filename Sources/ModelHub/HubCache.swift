@@ -40,9 +40,12 @@ package struct HubCache: Sendable {
     /// The commit of a revision, if the cache knows it.
     package func commit(_ repository: RepositoryName, _ revision: String) -> String? {
         if Revision.isCommit(revision) { return revision }
-        guard let text = System.text("\(folder(repository))/refs/\(revision)", limit: 200) else { return nil }
-        let commit = text.filter { !$0.isWhitespace }
-        return Revision.isCommit(commit) ? commit : nil
+        return commit(inReference: "\(folder(repository))/refs/\(revision)")
+    }
+
+    func commit(inReference path: String) -> String? {
+        let commit = System.text(path, limit: 200)?.filter { !$0.isWhitespace }
+        return commit.flatMap { Revision.isCommit($0) ? $0 : nil }
     }
 
     /// The folder of a model that is there with weights; nil where there is none, or only its small files.
@@ -73,10 +76,11 @@ package struct HubCache: Sendable {
         }
     }
 
-    /// Shows a content under its name in a snapshot.
-    func show(_ file: RepositoryFile, _ repository: RepositoryName, _ commit: String) throws(HubError) {
+    /// Links a blob into a snapshot under its path.
+    func linkSnapshot(_ file: RepositoryFile, _ repository: RepositoryName, _ commit: String) throws(HubError)
+    {
         let path = "\(snapshot(repository, commit))/\(file.path)"
-        try System.makeFolders(System.parent(path))
+        try System.makeFolders(parent(of: path))
         let depth = file.path.split(separator: "/").count + 1
         let target = String(repeating: "../", count: depth) + "blobs/\(file.hash.digits)"
         if let there = System.information(path, followsLinks: false) {
@@ -93,11 +97,12 @@ package struct HubCache: Sendable {
     }
 
     /// Remembers which commit a revision is.
-    func refer(_ repository: RepositoryName, _ revision: String, to commit: String) throws(HubError) {
+    func writeReference(_ repository: RepositoryName, _ revision: String, to commit: String) throws(HubError)
+    {
         guard revision != commit else { return }
         let path = "\(folder(repository))/refs/\(revision)"
         if System.text(path, limit: 200) == commit { return }
-        try System.makeFolders(System.parent(path))
+        try System.makeFolders(parent(of: path))
         try System.write(commit, to: path)
     }
 }

@@ -24,10 +24,11 @@ final class HubClient {
         let address =
             "\(settings.endpoint)/api/models/\(repository)/revision/\(WebLocation.escaped(revision))"
         let (_, bytes) = try body(
-            address, limit: Self.pageLimit, asking: Question(repository: repository, revision: revision))
+            address, limit: Self.pageLimit, asking: RequestContext(repository: repository, revision: revision)
+        )
         let value = try json(bytes, address)
         guard let commit = value["sha"]?.string, Revision.isCommit(commit) else {
-            throw strange("\(repository) has no commit")
+            throw invalidResponse("\(repository) has no commit")
         }
         return RepositoryDetails(commit: commit, card: value)
     }
@@ -41,17 +42,18 @@ final class HubClient {
         var seen: Set<String> = []
         while let address = next {
             guard seen.insert(address).inserted, seen.count <= 100 else {
-                throw strange("the list of files has no end")
+                throw invalidResponse("the list of files has no end")
             }
             let (head, bytes) = try body(
-                address, limit: Self.pageLimit, asking: Question(repository: repository, revision: commit))
+                address, limit: Self.pageLimit,
+                asking: RequestContext(repository: repository, revision: commit))
             guard let entries = try json(bytes, address).elements else {
-                throw strange("the list of files is none")
+                throw invalidResponse("the list of files is not a JSON array")
             }
             for entry in entries where entry["type"]?.string == "file" {
                 let file = try self.file(entry)
                 guard paths.insert(file.path).inserted else {
-                    throw strange("the file '\(shown(file.path))' is listed twice")
+                    throw invalidResponse("the file '\(printable(file.path))' is listed twice")
                 }
                 files.append(file)
             }
@@ -63,7 +65,7 @@ final class HubClient {
             next = try head.fields["link"].flatMap(Self.nextPage).map { target in
                 // The token goes along, so it must be the same hub.
                 guard let location = WebLocation(target), location.origin == settings.location.origin else {
-                    throw strange("the list of files goes on at '\(shown(target))'")
+                    throw invalidResponse("the list of files goes on at '\(printable(target))'")
                 }
                 return target
             }
@@ -72,20 +74,20 @@ final class HubClient {
     }
 
     private func file(_ entry: JSONValue) throws -> RepositoryFile {
-        guard let path = entry["path"]?.string else { throw strange("a file has no name") }
+        guard let path = entry["path"]?.string else { throw invalidResponse("a file has no name") }
         guard RepositoryFile.isSafe(path) else {
             throw HubError(
                 .hub,
-                "the hub lists a file '\(shown(path))', whose name could lead elsewhere; nothing was downloaded"
+                "the hub lists a file '\(printable(path))', whose name could lead elsewhere; nothing was downloaded"
             )
         }
         let digits = entry["lfs"]?["oid"]?.string ?? entry["oid"]?.string
         let size = entry["lfs"]?["size"]?.integer ?? entry["size"]?.integer
         guard let size, (0...RepositoryFile.largest).contains(size) else {
-            throw strange("the size of '\(shown(path))' is not possible")
+            throw invalidResponse("the size of '\(printable(path))' is not possible")
         }
         guard let hash = digits.flatMap({ ContentHash($0) }) else {
-            throw strange("'\(shown(path))' has no hash")
+            throw invalidResponse("'\(printable(path))' has no hash")
         }
         return RepositoryFile(path: path, size: size, hash: hash)
     }
@@ -110,7 +112,7 @@ final class HubClient {
         let address =
             "\(settings.endpoint)/\(repository)/resolve/\(commit)/\(WebLocation.escaped(path, keepsSlashes: true))"
         guard let location = WebLocation(address) else {
-            throw HubError(.hub, "the name '\(shown(path))' is too long for an address")
+            throw HubError(.hub, "the name '\(printable(path))' is too long for an address")
         }
         return location
     }
@@ -120,7 +122,7 @@ final class HubClient {
         let location = try location(repository, commit: commit, path: file.path)
         let (_, bytes) = try body(
             location.text, limit: file.size,
-            asking: Question(repository: repository, revision: commit, path: file.path))
+            asking: RequestContext(repository: repository, revision: commit, path: file.path))
         let hasher = try ContentHasher(file.hash, size: file.size)
         bytes.withUnsafeBytes { hasher.add($0) }
         guard hasher.finish() == file.hash else { throw Self.damaged(file, repository) }
@@ -135,39 +137,37 @@ final class HubClient {
     }
 
     /// One request with its redirects: the token goes to the hub's own origin only.
-    /// - Parameters:
-    ///   - first: the first byte that is wanted
-    /// - Returns: the head, the words of an error, and where the answer came from.
+    /// - Parameter first: the first byte that is wanted
+    /// - Returns: the head, the body of an error, and where the answer came from.
     func get(
-        _ start: WebLocation, first: Int = 0, last: Int? = nil,
+        _ start: WebLocation, first: Int = 0,
         receive: (WebConnection.Head, UnsafeRawBufferPointer) -> Bool
     ) throws(WebConnection.Failure) -> (head: WebConnection.Head, words: [UInt8], from: WebLocation) {
         var location = start
         // Once elsewhere, nothing is sent any more, not even back at the hub.
-        var isAtHome = true
+        var sendsToken = true
         for _ in 0...Self.mostRedirects {
-            isAtHome = isAtHome && location.origin == settings.location.origin
+            sendsToken = sendsToken && location.origin == settings.location.origin
             var request = WebConnection.Request(location: location)
-            request.token = isAtHome ? settings.token : nil
+            request.token = sendsToken ? settings.token : nil
             request.first = first
-            request.last = last
             request.stallSeconds = settings.stallSeconds
             let (head, words) = try connection.send(request, receive: receive)
             guard head.isRedirect, head.hasTarget else { return (head, words, location) }
             guard let target = head.target,
                 target.origin.isEncrypted || !location.origin.isEncrypted
             else {
-                throw .impossible("'\(location.shown)' sends on to an address that is not followed")
+                throw .impossible("'\(location.shown)' redirects to an address that is not followed")
             }
             location = target
         }
-        throw .impossible("'\(start.shown)' sends on more than \(Self.mostRedirects) times")
+        throw .impossible("'\(start.shown)' redirects more than \(Self.mostRedirects) times")
     }
 
     // MARK: Asking again
 
     /// What an error is about.
-    struct Question {
+    struct RequestContext {
         var repository: RepositoryName
         var revision: String
         var path: String?
@@ -175,9 +175,11 @@ final class HubClient {
 
     /// A whole answer, with attempts.
     private func body(
-        _ address: String, limit: Int, asking question: Question
+        _ address: String, limit: Int, asking question: RequestContext
     ) throws -> (WebConnection.Head, [UInt8]) {
-        guard let location = WebLocation(address) else { throw strange("'\(shown(address))' is no address") }
+        guard let location = WebLocation(address) else {
+            throw invalidResponse("'\(printable(address))' is no address")
+        }
         var attempt = 1
         while true {
             var bytes: [UInt8] = []
@@ -188,14 +190,14 @@ final class HubClient {
                     return true
                 }
                 if head.status == 200 { return (head, bytes) }
-                guard Self.isPassing(head.status), attempt < settings.attempts else {
+                guard Self.isTransient(head.status), attempt < settings.attempts else {
                     throw refusal(head, words, question)
                 }
                 try wait(attempt, head)
             } catch let failure as WebConnection.Failure {
                 switch failure {
                 case .refused:
-                    throw strange("'\(location.shown)' answers with more than \(limit) bytes")
+                    throw invalidResponse("'\(location.shown)' answers with more than \(limit) bytes")
                 case .cut where attempt < settings.attempts: try wait(attempt, nil)
                 default: throw self.failure(failure, location)
                 }
@@ -205,7 +207,7 @@ final class HubClient {
     }
 
     /// Whether a status may be another one soon.
-    static func isPassing(_ status: Int) -> Bool { [408, 429, 500, 502, 503, 504].contains(status) }
+    static func isTransient(_ status: Int) -> Bool { [408, 429, 500, 502, 503, 504].contains(status) }
 
     /// Waits before the next attempt, as long as the server asks for, but no longer than a minute.
     func wait(_ attempt: Int, _ head: WebConnection.Head?) throws {
@@ -219,7 +221,7 @@ final class HubClient {
     func failure(_ failure: WebConnection.Failure, _ location: WebLocation) -> any Error {
         switch failure {
         case .cancelled: CancellationError()
-        case .refused: strange("'\(location.shown)' answers with more than it promised")
+        case .refused: invalidResponse("'\(location.shown)' answers with more than it promised")
         case .cut(let reason):
             HubError(
                 .hub,
@@ -230,7 +232,7 @@ final class HubClient {
     }
 
     /// Why the hub does not give what was asked for.
-    func refusal(_ head: WebConnection.Head, _ words: [UInt8], _ question: Question) -> HubError {
+    func refusal(_ head: WebConnection.Head, _ words: [UInt8], _ question: RequestContext) -> HubError {
         let repository = question.repository
         let host = settings.location.origin.host
         switch (head.status, head.fields["x-error-code"]) {
@@ -244,9 +246,10 @@ final class HubClient {
         case (_, "RevisionNotFound"?):
             return HubError(
                 .access,
-                "\(repository) has no revision '\(shown(question.revision))'; look at its branches and tags")
+                "\(repository) has no revision '\(printable(question.revision))'; look at its branches and tags"
+            )
         case (_, "EntryNotFound"?):
-            return HubError(.access, "\(repository) has no file '\(shown(question.path ?? ""))'")
+            return HubError(.access, "\(repository) has no file '\(printable(question.path ?? ""))'")
         case (401, _) where settings.token != nil && head.fields["x-error-code"] != "RepoNotFound":
             return HubError(
                 .access, "\(host) does not accept the token; check --token, HF_TOKEN or 'hf auth login'")
@@ -258,12 +261,12 @@ final class HubClient {
                         ? ", or it is private: check the name, or give a token with --token or HF_TOKEN"
                         : " that the token may see; check the name"))
         case (429, _):
-            return HubError(.hub, "\(host) asks to wait: too many requests; try again in some minutes")
+            return HubError(.hub, "\(host) answered 429, too many requests; try again in some minutes")
         default:
             let reason = head.fields["x-error-message"] ?? String(decoding: words.prefix(120), as: UTF8.self)
             return HubError(
                 .hub,
-                "\(host) answered \(head.status)" + (reason.isEmpty ? "" : " (\(shown(reason)))")
+                "\(host) answered \(head.status)" + (reason.isEmpty ? "" : " (\(printable(reason)))")
                     + "; try again later")
         }
     }
@@ -278,11 +281,11 @@ final class HubClient {
         switch result {
         case .success(let value): return value
         case .failure(let error):
-            throw strange("'\(shown(address))' answers with no JSON (\(error.reason))")
+            throw invalidResponse("'\(printable(address))' answers with no JSON (\(error.reason))")
         }
     }
 
-    private func strange(_ reason: String) -> HubError {
+    private func invalidResponse(_ reason: String) -> HubError {
         HubError(
             .hub,
             "\(settings.location.origin.host) does not answer as a hub does: \(reason); check HF_ENDPOINT and proxies"

@@ -11,7 +11,7 @@ package struct HubError: Error, Sendable, Hashable, CustomStringConvertible {
         case unusable
         /// Bytes that are not those that the hub promised.
         case damaged
-        /// Folders and files of this machine: permissions, room, what is in the way.
+        /// Folders and files of this machine: permissions, free space, what is in the way.
         case storage
     }
 
@@ -24,8 +24,8 @@ package struct HubError: Error, Sendable, Hashable, CustomStringConvertible {
     }
 }
 
-/// A text of a stranger, fit to be shown in a message: one line, printable, not long.
-func shown(_ text: String, limit: Int = 120) -> String {
+/// Text from a server made safe to print: one line, no control characters, not long.
+func printable(_ text: String, limit: Int = 120) -> String {
     let scalars = text.unicodeScalars.prefix(limit).map { scalar in
         scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value)
             || (0x202A...0x202E).contains(scalar.value)

@@ -46,7 +46,8 @@ package struct HubSettings: Sendable {
         while address.hasSuffix("/") { address.removeLast() }
         guard let location = WebLocation(address), !address.contains("?") else {
             throw HubError(
-                .usage, "HF_ENDPOINT is '\(shown(address))', which is not a web address; write https://host")
+                .usage,
+                "HF_ENDPOINT is '\(printable(address))', which is not a web address; write https://host")
         }
         endpoint = address
         self.location = location
@@ -75,7 +76,9 @@ package struct HubSettings: Sendable {
         guard token?.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) != false, token?.utf8.count ?? 0 <= 4096
         else {
             throw HubError(
-                .usage, "the token for the hub is none: it has blanks or signs in it; check HF_TOKEN")
+                .usage,
+                "the access token has characters other than printable ASCII, or more than 4096; check --token, HF_TOKEN and "
+                    + "the file that 'hf auth login' writes")
         }
         self.token = token?.isEmpty == false ? token : nil
     }

@@ -5,9 +5,9 @@ package struct ModelPull: Sendable {
     package let settings: HubSettings
     package let repository: RepositoryName
     package let revision: String
-    /// Patterns of a shell in place of what a model needs.
+    /// Patterns of a shell in destination of what a model needs.
     package var include: [String] = []
-    /// A folder for the files themselves, in place of the cache.
+    /// A folder for the files themselves, in destination of the cache.
     package var localFolder: String?
     /// Looks at config.json and says why its model cannot be run, or nil.
     package var examine: @Sendable ([UInt8]) -> String? = { _ in nil }
@@ -26,6 +26,8 @@ package struct ModelPull: Sendable {
         package let licence: Licence
         /// The licence's text in the repository, if there is one.
         package let licenceText: [UInt8]?
+        /// Where a browser shows that text.
+        package let licencePage: String?
         package let files: [RepositoryFile]
         /// Bytes of all files.
         package let bytes: Int
@@ -48,9 +50,9 @@ package struct ModelPull: Sendable {
         case progress(Int, of: Int)
     }
 
-    private var place: any PullPlace {
-        if let localFolder { return LocalFolder(localFolder, repository: repository) }
-        return CachePlace(cache: HubCache(settings.cache), repository: repository)
+    private var destination: any DownloadDestination {
+        if let localFolder { return FolderDestination(localFolder, repository: repository) }
+        return CacheDestination(cache: HubCache(settings.cache), repository: repository)
     }
 
     // MARK: The plan
@@ -78,15 +80,17 @@ package struct ModelPull: Sendable {
             throw HubError(
                 .usage, "\(repository) has no file like \(include.map { "'\($0)'" }.joined(separator: ", "))")
         }
-        let licenceText = try FileSelection.licence(all).map {
-            try client.content($0, of: repository, commit: details.commit)
-        }
+        let licence = FileSelection.licence(all)
+        let licenceText = try licence.map { try client.content($0, of: repository, commit: details.commit) }
         // Small files first: what is wrong with them shows before the large ones.
         files.sort { ($0.size, $0.path) < ($1.size, $1.path) }
-        let (place, bytes) = (place, files.reduce(0) { $0 + $1.size })
+        let (destination, bytes) = (destination, files.reduce(0) { $0 + $1.size })
         return Plan(
-            commit: details.commit, licence: details.licence, licenceText: licenceText, files: files,
-            bytes: bytes, missing: bytes - files.reduce(0) { $0 + min(place.bytes(of: $1), $1.size) })
+            commit: details.commit, licence: details.licence, licenceText: licenceText,
+            licencePage: licence.map {
+                "\(settings.endpoint)/\(repository)/blob/\(details.commit)/\(WebLocation.escaped($0.path))"
+            }, files: files,
+            bytes: bytes, missing: bytes - files.reduce(0) { $0 + min(destination.bytes(of: $1), $1.size) })
     }
 
     private func checkConfiguration(_ files: [RepositoryFile], _ client: HubClient, _ commit: String) throws {
@@ -121,7 +125,7 @@ package struct ModelPull: Sendable {
         guard missing.isEmpty else {
             throw HubError(
                 .unusable,
-                "\(repository) is not complete: its index names \(shown(missing.sorted().prefix(3).joined(separator: ", ")))"
+                "\(repository) is not complete: its index names \(printable(missing.sorted().prefix(3).joined(separator: ", ")))"
                     + ", which it does not have; nothing was downloaded")
         }
         return FileSelection.following(index: names, files)
@@ -137,50 +141,53 @@ package struct ModelPull: Sendable {
     }
 
     func run(_ plan: Plan, _ cancellation: Cancellation, _ event: (Event) -> Void) throws -> Outcome {
-        let place = place
-        if let room = System.room(place.root), room < plan.missing + Self.spare {
+        let destination = destination
+        if let available = System.availableBytes(destination.root),
+            available < plan.missing + Self.reservedBytes
+        {
             throw HubError(
                 .storage,
-                "\(repository) needs \(byteCount(plan.missing)) more in '\(place.root)', and \(byteCount(room)) are free; make "
-                    + "room, or choose another place with HF_HUB_CACHE or --local-dir")
+                "\(repository) needs \(byteCount(plan.missing)) more in '\(destination.root)', and \(byteCount(available)) are free; "
+                    + "remove something, or choose another destination with HF_HUB_CACHE or --local-dir")
         }
-        try place.prepare(plan.commit)
+        try destination.prepare(plan.commit)
         let client = HubClient(settings, cancellation)
         let transfer = FileTransfer(client: client, repository: repository, commit: plan.commit)
         var (done, downloaded) = (0, 0)
         for file in plan.files {
             try cancellation.check()
-            let lock = try FileLock(place.lock(file), cancellation) { event(.waiting(file.path)) }
+            let lock = try FileLock(destination.lock(file), cancellation) { event(.waiting(file.path)) }
             defer { withExtendedLifetime(lock) {} }
-            if place.holds(file), try isWhole(file, place, cancellation, event) {
+            if destination.holds(file), try isWhole(file, destination, cancellation, event) {
                 done += file.size
             } else {
-                try place.checkReplacing(file)
-                let partial = try PartialFile(place.partial(file), file, cancellation)
+                try destination.checkReplacing(file, cancellation)
+                let partial = try PartialFile(destination.partial(file), file, cancellation)
                 done += partial.count
                 event(.progress(done, of: plan.bytes))
-                try transfer.run(file, into: partial, name: place.path(file)) { count in
+                try transfer.run(file, into: partial, name: destination.path(file)) { count in
                     done += count
                     downloaded += max(count, 0)
                     event(.progress(done, of: plan.bytes))
                 }
             }
-            try place.show(file, plan.commit)
+            try destination.publish(file, plan.commit)
             event(.progress(done, of: plan.bytes))
         }
-        try place.finish(revision, plan.commit)
-        return Outcome(folder: place.result(plan.commit), downloaded: downloaded)
+        try destination.finish(revision, plan.commit)
+        return Outcome(folder: destination.result(plan.commit), downloaded: downloaded)
     }
 
-    /// Room that a disk keeps.
-    private static let spare = 16 << 20
+    /// Kept free on the disk.
+    private static let reservedBytes = 16 << 20
 
     /// Whether a file that is there has the right bytes. The Python client looks at sizes only.
     private func isWhole(
-        _ file: RepositoryFile, _ place: any PullPlace, _ cancellation: Cancellation, _ event: (Event) -> Void
+        _ file: RepositoryFile, _ destination: any DownloadDestination, _ cancellation: Cancellation,
+        _ event: (Event) -> Void
     ) throws -> Bool {
         event(.checking(file.path))
-        return try ContentHasher.matches(place.path(file), file, cancellation)
+        return try ContentHasher.matches(destination.path(file), file, cancellation)
     }
 }
 

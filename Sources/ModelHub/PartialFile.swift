@@ -18,14 +18,14 @@ final class PartialFile {
     /// Bytes that are there.
     private(set) var count = 0
     /// How many of them an earlier process left.
-    private(set) var found = 0
+    private(set) var resumedBytes = 0
     private(set) var fault: HubError?
 
     /// Opens what is there, and hashes it.
     init(_ path: String, _ file: RepositoryFile, _ cancellation: Cancellation) throws {
         self.path = path
         self.file = file
-        try System.makeFolders(System.parent(path))
+        try System.makeFolders(parent(of: path))
         hasher = try ContentHasher(file.hash, size: file.size)
         let flags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW
         #if canImport(Darwin)
@@ -36,8 +36,11 @@ final class PartialFile {
             descriptor = Glibc.open(path, flags, 0o666)
         #endif
         guard descriptor >= 0 else { throw System.fault("cannot write '\(path)'") }
-        let size = System.information(path)?.size ?? 0
-        if size > file.size { try restart() }
+        var status = stat()
+        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+            throw HubError(.storage, "'\(path)' is not a regular file; remove it and try again")
+        }
+        if Int(status.st_size) > file.size { try restart() }
         try readWhatIsThere(cancellation)
     }
 
@@ -56,7 +59,7 @@ final class PartialFile {
             part.withUnsafeBytes { hasher.add($0) }
             count += part.count
         }
-        found = count
+        resumedBytes = count
     }
 
     /// Throws away what is there.
@@ -64,7 +67,7 @@ final class PartialFile {
         guard ftruncate(descriptor, 0) == 0, lseek(descriptor, 0, SEEK_SET) == 0 else {
             throw System.fault("cannot write '\(path)'")
         }
-        (count, found) = (0, 0)
+        (count, resumedBytes) = (0, 0)
         hasher = try ContentHasher(file.hash, size: file.size)
     }
 

@@ -14,7 +14,7 @@ package struct RepositoryDetails: Sendable, Hashable {
         // "other" has its name beside it.
         let name = identifier == "other" ? data?["license_name"]?.string ?? identifier : identifier
         licence = Licence(
-            name: name.map { shown($0, limit: 60) },
+            name: name.map { printable($0, limit: 60) },
             link: data?["license_link"]?.string.flatMap { WebLocation($0)?.text })
     }
 }

@@ -40,7 +40,7 @@ package enum Revision {
             text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F && !#"\:?*[~^"#.utf8.contains($0) })
         else {
             throw HubError(
-                .usage, "'\(shown(text))' is no revision; name a branch, a tag or a commit, such as main")
+                .usage, "'\(printable(text))' is no revision; name a branch, a tag or a commit, such as main")
         }
         return text
     }
@@ -78,6 +78,5 @@ package struct RepositoryFile: Sendable, Hashable {
             }
     }
 
-    var name: Substring { path.split(separator: "/").last ?? "" }
     var isAtRoot: Bool { !path.contains("/") }
 }

@@ -17,8 +17,6 @@ enum System {
         let size: Int
         /// Seconds since 1970.
         let modified: Double
-        let device: UInt64
-        let inode: UInt64
         /// Bytes on the disk, of which a file with holes has fewer.
         let allocated: Int
     }
@@ -36,7 +34,6 @@ enum System {
             isFolder: result.st_mode & S_IFMT == S_IFDIR, isFile: result.st_mode & S_IFMT == S_IFREG,
             isLink: result.st_mode & S_IFMT == S_IFLNK, size: Int(result.st_size),
             modified: Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9,
-            device: UInt64(result.st_dev), inode: UInt64(result.st_ino),
             allocated: Int(result.st_blocks) * 512)
     }
 
@@ -49,16 +46,11 @@ enum System {
         return count >= 0 ? String(decoding: buffer.prefix(count), as: UTF8.self) : nil
     }
 
-    static func parent(_ path: String) -> String {
-        guard let slash = path.lastIndex(of: "/") else { return "." }
-        return slash == path.startIndex ? "/" : String(path[..<slash])
-    }
-
     /// Makes a folder and those that it is in.
     static func makeFolders(_ path: String) throws(HubError) {
         if information(path)?.isFolder == true { return }
-        let parent = parent(path)
-        if parent != path, parent != "." { try makeFolders(parent) }
+        let folder = parent(of: path)
+        if folder != path, folder != "." { try makeFolders(folder) }
         guard mkdir(path, 0o777) == 0 || errno == EEXIST && information(path)?.isFolder == true else {
             throw fault("cannot make the folder '\(path)'")
         }
@@ -73,15 +65,12 @@ enum System {
             let status = Glibc.rename(old, new)
         #endif
         guard status == 0 else { throw fault("cannot write '\(new)'") }
-        let folder = open(parent(new), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard folder >= 0 else { return }
-        fsync(folder)
-        close(folder)
+        synchronizeFolder(of: new)
     }
 
     /// A symbolic link, in place of one that is there.
     static func link(_ path: String, to target: String) throws(HubError) {
-        let temporary = "\(parent(path))/.fastvlm-\(getpid()).link"
+        let temporary = "\(parent(of: path))/.fastvlm-\(getpid()).link"
         unlink(temporary)
         guard symlink(target, temporary) == 0 else { throw fault("cannot make the link '\(path)'") }
         do { try rename(temporary, to: path) } catch {
@@ -107,9 +96,11 @@ enum System {
     }
 
     /// Free bytes for this user; nil where the file system does not count them.
-    static func room(_ path: String) -> Int? {
+    static func availableBytes(_ path: String) -> Int? {
         var folder = path
-        while information(folder)?.isFolder != true, folder != "/", folder != "." { folder = parent(folder) }
+        while information(folder)?.isFolder != true, folder != "/", folder != "." {
+            folder = parent(of: folder)
+        }
         var result = statvfs()
         guard statvfs(folder, &result) == 0, result.f_blocks > 0 else { return nil }
         let (bytes, overflow) = Int(clamping: result.f_bavail).multipliedReportingOverflow(
@@ -142,7 +133,7 @@ final class FileLock {
     /// Waits for whoever holds it.
     /// - Parameter waiting: told once when somebody does
     init(_ path: String, _ cancellation: Cancellation, waiting: () -> Void = {}) throws {
-        try System.makeFolders(System.parent(path))
+        try System.makeFolders(parent(of: path))
         #if canImport(Darwin)
             descriptor = Darwin.open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o664)
         #elseif canImport(Musl)

@@ -6,9 +6,8 @@ final class WebConnection {
         var location: WebLocation
         /// Sent as `Authorization: Bearer`.
         var token: String?
-        /// The first byte that is wanted, and the last one where not all of the rest is.
+        /// The first byte that is wanted.
         var first = 0
-        var last: Int?
         /// Longest time without a byte.
         var stallSeconds = 10
     }
@@ -85,7 +84,7 @@ final class WebConnection {
         switch response.code {
         case CURLE_OK: return (head, transfer.words)
         // What was wanted of the body of an error came.
-        case CURLE_WRITE_ERROR where transfer.hasEnoughWords: return (head, transfer.words)
+        case CURLE_WRITE_ERROR where transfer.errorBodyIsFull: return (head, transfer.words)
         case CURLE_COULDNT_RESOLVE_HOST:
             throw .cut("there is no host '\(request.location.origin.host)', or no network")
         case CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CACERT_BADFILE, CURLE_UNSUPPORTED_PROTOCOL,
@@ -104,9 +103,7 @@ final class WebConnection {
         var headers = "Accept-Encoding: identity"
         // Checked to be one line where it came in (HubSettings).
         if let token = request.token { headers += "\nAuthorization: Bearer \(token)" }
-        if request.first > 0 || request.last != nil {
-            headers += "\nRange: bytes=\(request.first)-\(request.last.map(String.init) ?? "")"
-        }
+        if request.first > 0 { headers += "\nRange: bytes=\(request.first)-" }
         request.location.text.withCString { address in
             headers.withCString { headers in
                 var settings = ccurl_request()
@@ -153,11 +150,11 @@ private final class Transfer {
     private(set) var head = WebConnection.Head()
     private(set) var words: [UInt8] = []
     private(set) var isRefused = false
-    private(set) var hasEnoughWords = false
+    private(set) var errorBodyIsFull = false
     private(set) var fault: String?
     private var headBytes = 0
 
-    private static let mostWords = 64 << 10
+    private static let errorBodyLimit = 64 << 10
     private static let mostHeadBytes = 256 << 10
 
     init(
@@ -198,8 +195,8 @@ private final class Transfer {
             isRefused = true
             return 0
         }
-        words += bytes.prefix(Self.mostWords - words.count)
-        hasEnoughWords = words.count >= Self.mostWords
-        return hasEnoughWords ? 0 : bytes.count
+        words += bytes.prefix(Self.errorBodyLimit - words.count)
+        errorBodyIsFull = words.count >= Self.errorBodyLimit
+        return errorBodyIsFull ? 0 : bytes.count
     }
 }

@@ -1,7 +1,7 @@
 /// An address of the web, http or https, of which every part was looked at.
 ///
-/// Whoever decides where a token may go must see the same host as whoever connects to it. So there is no room for two
-/// opinions: a host is a name or a number of plain characters, there is no user in front of it, and everything behind
+/// Whoever decides where a token may go must see the same host as whoever connects to it. So an address
+/// must not have two readings: a host is a name or a number of plain characters, there is no user in front of it, and everything behind
 /// it is printable ASCII without a backslash. All else is no address.
 struct WebLocation: Sendable, Hashable {
     /// Who answers: a token is for one origin and never goes to another, which another port is too.

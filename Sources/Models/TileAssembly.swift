@@ -34,7 +34,7 @@ package struct TileAssembly: Sendable {
             guard let start = target.baseAddress else { return }
             let result = Matrix(
                 pointer: start, rows: area + (map?.tokens ?? 1), columns: channels, rowStride: channels)
-            for row in 0..<area { result.copyRow(row, from: projected, row: row) }
+            result.rows(0..<area).copy(projected.rows(0..<area))
             guard let map, let arrangement else { return result.rows(area..<area + 1).copy(newline) }
             let source = Source(tokens: projected, side: side, columns: arrangement.columns, map: map)
             var next = area

@@ -26,11 +26,13 @@ package struct VisionLanguageNetwork: Sendable {
         progress: (Double) throws -> Void = { _ in }
     ) throws {
         let findings = LoadFindings()
-        let source: any WeightSource =
-            precision.textFormat.group != nil
-            ? BalancedWeights.balancing(source, configuration: configuration) : source
+        func weights(for format: WeightFormat) -> any WeightSource {
+            format.group == nil ? source : EqualizedWeights.equalizing(source, configuration: configuration)
+        }
+        // The tower and the decoder share no weights that are changed together.
         let loader = WeightLoader(
-            source, format: precision.visionFormat, compute: compute, recorder: recorder, findings: findings)
+            weights(for: precision.visionFormat), format: precision.visionFormat, compute: compute,
+            recorder: recorder, findings: findings)
         self.configuration = configuration
         self.precision = precision
         // Rough shares of the loading time, for a steady progress bar: the decoder is most of the bytes.
@@ -49,15 +51,13 @@ package struct VisionLanguageNetwork: Sendable {
         }
         decoder = try Decoder(
             WeightLoader(
-                source, format: precision.textFormat, compute: compute, recorder: recorder,
-                findings: findings, feedback: feedback, keepsInputs: precision.isWeightsOnly),
+                weights(for: precision.textFormat), format: precision.textFormat, compute: compute,
+                recorder: recorder,
+                findings: findings, feedback: feedback, isWeightOnly: precision.isWeightOnly),
             configuration: configuration.text,
             maximumPositions: configuration.maximumSequenceLength
         ) { fraction in
             try progress(encoderShare + (1 - encoderShare) * fraction)
-        }
-        if let recorder, let balanced = source as? BalancedWeights {
-            recorder.record(changedVectors: try balanced.changedVectors())
         }
         remarks = findings.remarks
     }

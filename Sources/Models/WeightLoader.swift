@@ -26,7 +26,6 @@ extension WeightSource {
 /// Collects the weights that loading packs, for whoever stores integers or watches products.
 package final class PanelRecorder: Sendable {
     private let found = Mutex<[String: PackedPanels]>([:])
-    private let changed = Mutex<[String: Tensor]>([:])
 
     package init() {}
 
@@ -35,15 +34,8 @@ package final class PanelRecorder: Sendable {
     /// Those that can be stored.
     package var panels: [String: PackedPanels] { all.filter { $0.value.isStorable } }
 
-    /// Weights that are no matrices and differ from the checkpoint's, by canonical name (``BalancedWeights``).
-    package var changedVectors: [String: Tensor] { changed.withLock { $0 } }
-
     func record(_ name: String, _ panels: PackedPanels) {
         found.withLock { $0[name] = panels }
-    }
-
-    func record(changedVectors: [String: Tensor]) {
-        changed.withLock { $0 = changedVectors }
     }
 }
 
@@ -82,12 +74,12 @@ package struct WeightLoader: Sendable {
     /// Of products whose integers are chosen by it, by canonical name.
     private let feedback: [String: ErrorFeedback]
     /// Whether integers are for memory alone, and products take their inputs as they are.
-    private let keepsInputs: Bool
+    private let isWeightOnly: Bool
     private var prefix = ""
 
     package init(
         _ source: any WeightSource, format: WeightFormat, compute: Compute, recorder: PanelRecorder? = nil,
-        findings: LoadFindings? = nil, feedback: [String: ErrorFeedback] = [:], keepsInputs: Bool = false
+        findings: LoadFindings? = nil, feedback: [String: ErrorFeedback] = [:], isWeightOnly: Bool = false
     ) {
         self.source = source
         self.format = format
@@ -95,7 +87,7 @@ package struct WeightLoader: Sendable {
         self.recorder = recorder
         self.findings = findings
         self.feedback = feedback
-        self.keepsInputs = keepsInputs
+        self.isWeightOnly = isWeightOnly
     }
 
     /// How small matrices are stored that many numbers depend on: never as integers.
@@ -109,10 +101,10 @@ package struct WeightLoader: Sendable {
     }
 
     /// The same with 8 bits in place of 4.
-    package var finer: WeightLoader {
-        var finer = self
-        finer.format = format.finer
-        return finer
+    package var inEightBits: WeightLoader {
+        var inEightBits = self
+        inEightBits.format = format.inEightBits
+        return inEightBits
     }
 
     package func tensor(_ name: String, shape: [Int]) throws -> Tensor {
@@ -125,7 +117,7 @@ package struct WeightLoader: Sendable {
     package func checked(_ name: String, shape: [Int]) throws -> Tensor {
         let values = try tensor(name, shape: shape)
         try check(WeightsSeen(values, compute: compute), of: name, reportsZeros: false)
-        return values.dataType == .float32 ? values : try Tensor(values.floats(), shape: shape)
+        return try values.widened()
     }
 
     package func vector(_ name: String, count: Int) throws -> Vector {
@@ -204,7 +196,7 @@ package struct WeightLoader: Sendable {
         let weight = try packedGated(gate, up, shape: shape)
         for (seen, name) in zip(weight.seen, [gate, up]) { try check(seen, of: name) }
         recorder?.record(prefix + gate, weight.panels)
-        return keepsInputs ? weight.keepingInputs() : weight
+        return isWeightOnly ? weight.weightOnly() : weight
     }
 
     private func packedGated(_ gate: String, _ up: String, shape: [Int]) throws -> PackedGatedMatrix {
@@ -239,7 +231,7 @@ package struct WeightLoader: Sendable {
         let weight = try packed(name, shape: shape, format: format, isFused: isFused)
         try check(weight.seen, of: name)
         recorder?.record(prefix + (other ?? name), weight.panels)
-        return keepsInputs ? weight.keepingInputs() : weight
+        return isWeightOnly ? weight.weightOnly() : weight
     }
 
     private func packed(
@@ -297,7 +289,7 @@ package struct WeightLoader: Sendable {
 }
 
 extension PackedGatedMatrix {
-    /// Two matrices of numbers, of one type or two: an adapter, or balancing, may have made one of them wider.
+    /// Two matrices of numbers, of one type or two: an adapter, or equalization, may have made one of them wider.
     fileprivate init(
         _ gate: Tensor, _ up: Tensor, format: WeightFormat, feedback: ErrorFeedback?, compute: Compute
     ) throws {

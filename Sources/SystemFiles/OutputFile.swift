@@ -196,7 +196,7 @@ package struct OutputFile: Sendable {
 }
 
 /// The folder that a path is in.
-func parent(of path: String) -> String {
+package func parent(of path: String) -> String {
     guard let slash = path.lastIndex(of: "/") else { return "." }
     return slash == path.startIndex ? "/" : String(path[..<slash])
 }
@@ -219,7 +219,7 @@ func resolvingLinks(_ name: String) throws(OutputError) -> String {
 }
 
 /// Brings a rename to the disk; file systems that cannot are left alone.
-func synchronizeFolder(of path: String) {
+package func synchronizeFolder(of path: String) {
     let folder = open(parent(of: path), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard folder >= 0 else { return }
     fsync(folder)

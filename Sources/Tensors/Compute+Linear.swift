@@ -95,7 +95,7 @@ extension Compute {
             run(kernel, call, pitch: 0)
             return withExtendedLifetime((panels, bias, scale)) {}
         }
-        if panels.keepsInputs {
+        if panels.isWeightOnly {
             multiplyWidened(x, panels, call, group: group)
             return withExtendedLifetime((panels, bias, scale)) {}
         }
@@ -204,7 +204,7 @@ extension Compute {
             x.columns == expand.inputs && expand.outputs == project.inputs && y.columns == project.outputs
                 && x.rows == y.rows && expand.panels.format == project.panels.format
                 && expand.panels.layout.isRotated == project.panels.layout.isRotated
-                && expand.panels.keepsInputs == project.panels.keepsInputs
+                && expand.panels.isWeightOnly == project.panels.isWeightOnly
                 && !expand.panels.layout.hasMinima && !project.panels.layout.hasMinima,
             "shapes or formats do not agree")
         precondition(
@@ -218,7 +218,7 @@ extension Compute {
             operations: 2 * x.rows * expand.outputs * (expand.inputs + project.outputs),
             bytes: expand.byteCount + project.byteCount + 4 * x.rows * (x.columns + 2 * y.columns)
         ) {
-            if x.rows <= Self.fewRows || expand.panels.keepsInputs {
+            if x.rows <= Self.fewRows || expand.panels.isWeightOnly {
                 twoProducts(
                     x, expand: expand, expandBias: expandBias, project: project, projectBias: projectBias,
                     scale: scale, y: y)

@@ -49,7 +49,7 @@ package enum WeightFormat: Sendable, Hashable {
     }
 
     /// 8 bits in place of 4, in the same groups.
-    package var finer: WeightFormat {
+    package var inEightBits: WeightFormat {
         if case .int4(let group) = self { .int8(group: group) } else { self }
     }
 

@@ -60,6 +60,12 @@ package struct Matrix {
         (pointer + target * rowStride).update(from: other.pointer + source * other.rowStride, count: columns)
     }
 
+    /// Overwrites the matrix with another one of the same shape.
+    package func copy(_ other: Matrix) {
+        precondition(rows == other.rows, "shapes do not agree")
+        for row in 0..<rows { copyRow(row, from: other, row: row) }
+    }
+
     /// Overwrites the matrix with rows of a float32 tensor [n, columns], from `first` on.
     package func copy(_ tensor: Tensor, from first: Int) {
         precondition(

@@ -36,7 +36,7 @@ package struct PackedMatrix: Sendable {
     private init(_ panels: PackedPanels) { self.panels = panels }
 
     /// The same for products that do not make integers of their inputs.
-    package func keepingInputs() -> PackedMatrix { PackedMatrix(panels.keepingInputs()) }
+    package func weightOnly() -> PackedMatrix { PackedMatrix(panels.weightOnly()) }
 
     package var byteCount: Int { panels.byteCount }
 
@@ -100,7 +100,7 @@ package struct PackedGatedMatrix: Sendable {
     private init(_ panels: PackedPanels) { self.panels = panels }
 
     /// The same for products that do not make integers of their inputs.
-    package func keepingInputs() -> PackedGatedMatrix { PackedGatedMatrix(panels.keepingInputs()) }
+    package func weightOnly() -> PackedGatedMatrix { PackedGatedMatrix(panels.weightOnly()) }
 
     package var byteCount: Int { panels.byteCount }
 

@@ -8,7 +8,7 @@ package struct PackedPanels: Sendable {
     let seen: [WeightsSeen]
     let storage: Storage
     /// Whether what they are multiplied with stays float32 where they are integers.
-    private(set) var keepsInputs = false
+    private(set) var isWeightOnly = false
     private let byteOffset: Int
 
     /// Panels somewhere in a file or in memory.
@@ -32,14 +32,14 @@ package struct PackedPanels: Sendable {
         layout = panels.layout
         storage = panels.storage
         byteOffset = panels.byteOffset
-        keepsInputs = panels.keepsInputs
+        isWeightOnly = panels.isWeightOnly
         self.seen = seen
     }
 
     /// The same integers for products with float32 inputs; floating-point numbers as they are.
-    func keepingInputs() -> PackedPanels {
+    func weightOnly() -> PackedPanels {
         var panels = self
-        panels.keepsInputs = format.group != nil
+        panels.isWeightOnly = format.group != nil
         return panels
     }
 

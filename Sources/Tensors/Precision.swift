@@ -22,7 +22,7 @@ public enum Precision: String, Sendable, Hashable, CaseIterable, Codable, Coding
     case int4Weights = "int4-weights"
 
     /// Whether integers are for memory alone.
-    package var isWeightsOnly: Bool { self == .int8Weights || self == .int4Weights }
+    package var isWeightOnly: Bool { self == .int8Weights || self == .int4Weights }
 
     /// Whether a decoder's layer has 8 bits in `int4`: the first and the last tenth of them, rounded. What the first ones
     /// change goes through all others, and nothing makes up for what the last ones do (docs/decisions.md, 68).

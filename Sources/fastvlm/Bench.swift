@@ -267,7 +267,7 @@ struct Bench: AsyncParsableCommand {
     }
 
     private func failure(_ error: any Error, _ status: ExitStatus) -> any Error {
-        error is CancellationError ? error : CommandFailure(status, "\(error)")
+        error is CancellationError || error is CommandFailure ? error : CommandFailure(status, "\(error)")
     }
 }
 

@@ -43,7 +43,7 @@ struct List: AsyncParsableCommand {
         try await running {
             let cache = try hubCache()
             let lines = try cache.models().compactMap { model -> Line? in
-                let isRunnable = Self.isRunnable(model, cache)
+                let isRunnable = Self.isRunnable(model)
                 guard all || isRunnable || model.unfinished > 0 else { return nil }
                 return Line(
                     name: "\(model.repository)", folder: model.folder,
@@ -66,8 +66,8 @@ struct List: AsyncParsableCommand {
         }
     }
 
-    static func isRunnable(_ model: CachedModel, _ cache: HubCache) -> Bool {
-        guard let folder = cache.modelFolder(model.repository),
+    static func isRunnable(_ model: CachedModel) -> Bool {
+        guard let folder = model.modelFolder,
             let bytes = try? BoundedFile.read("\(folder)/config.json", limit: 4 << 20, regularOnly: true)
         else { return false }
         return CheckpointFolder.refusal(configuration: bytes) == nil
@@ -111,8 +111,7 @@ struct Show: AsyncParsableCommand {
                     .model,
                     "there is no \(repository) in \(cache.root); download it: fastvlm pull \(repository)")
             }
-            let folder = cache.modelFolder(repository)
-            let files = folder.map { folder in
+            let files = model.modelFolder.map { folder in
                 ((try? BoundedFile.names(inFolder: folder)) ?? []).sorted().map { file in
                     let path = URL(filePath: "\(folder)/\(file)").resolvingSymlinksInPath().path
                     let size = (try? FileManager.default.attributesOfItem(atPath: path))?[.size] as? Int
@@ -123,7 +122,7 @@ struct Show: AsyncParsableCommand {
                 name: "\(repository)", folder: model.folder, bytes: model.bytes,
                 unfinishedBytes: model.unfinished,
                 revisions: Dictionary(model.references.map { ($0.name, $0.commit) }) { $1 },
-                commits: model.commits, model: folder, files: files ?? [])
+                commits: model.commits, model: model.modelFolder, files: files ?? [])
             if json { return try Terminal.json(report, pretty: true) }
             var lines = [
                 "name         \(report.name)", "cache        \(report.folder), \(byteCount(report.bytes))",
@@ -161,7 +160,9 @@ struct Remove: AsyncParsableCommand {
             if !yes {
                 guard Terminal.canAsk else {
                     throw CommandFailure(
-                        .usage, "nobody can be asked whether to remove \(repository); give --yes")
+                        .usage,
+                        "rm asks before it removes \(repository), and stdin or stderr is not a terminal; give --yes"
+                    )
                 }
                 guard Terminal.confirms("Remove \(model.folder) (\(byteCount(model.bytes)))?") else {
                     throw CommandFailure(.usage, "nothing was removed")

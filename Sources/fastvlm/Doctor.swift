@@ -26,29 +26,20 @@ struct Doctor: AsyncParsableCommand {
 
     private struct Report: Encodable {
         var directory: String
-        var isHealthy: Bool { faults.isEmpty }
+        var isHealthy = true
         var faults: [String]
         var notes: [String]
         var comparedFiles = 0
 
-        private enum CodingKeys: CodingKey { case directory, isHealthy, faults, notes, comparedFiles }
-
-        func encode(to encoder: any Encoder) throws {
-            var container = encoder.container(keyedBy: CodingKeys.self)
-            try container.encode(directory, forKey: .directory)
-            try container.encode(isHealthy, forKey: .isHealthy)
-            try container.encode(faults, forKey: .faults)
-            try container.encode(notes, forKey: .notes)
-            try container.encode(comparedFiles, forKey: .comparedFiles)
-        }
-
         init(_ examination: CheckpointExamination, named url: URL) {
             directory = examination.directory?.path ?? url.path
             (faults, notes) = (examination.faults, examination.notes)
+            isHealthy = faults.isEmpty
         }
 
         mutating func add(_ fault: String) {
             if !faults.contains(fault) { faults.append(fault) }
+            isHealthy = false
         }
     }
 
@@ -90,7 +81,7 @@ struct Doctor: AsyncParsableCommand {
         let (faults, compared) = try await ModelHub.Cancellation.onThread { cancellation in
             let line = TransferLine("comparing hashes", enabled: true)
             defer { line.clear() }
-            return try HubCache.damage(in: folder.path, cancellation) { line.show($0) }
+            return try HubCache.verify(in: folder.path, cancellation) { line.show($0) }
         }
         for fault in faults { report.add(fault) }
         report.comparedFiles = compared

@@ -69,6 +69,8 @@ struct Logits: AsyncParsableCommand {
             bench = try subject.loaded(parsedPrecision(), compute)
         } catch let error as FastVLMError {
             throw error
+        } catch let error as CommandFailure {
+            throw error
         } catch {
             throw CommandFailure(.model, "\(error)")
         }

@@ -15,8 +15,8 @@ struct Pull: AsyncParsableCommand {
             fastvlm describe photo.jpg --model apple/FastVLM-0.5B
 
             Only the files that a model needs are downloaded, into the cache that the hub's Python client uses too; what it \
-            downloaded is used. What was cut off goes on where it ended, and every file is checked against its hash. A model \
-            that cannot be run is refused before its weights. --yes accepts the licence, which scripts must.
+            downloaded is used. Interrupted downloads resume, and every file is checked against its hash. A model that \
+            cannot be run is refused before its weights are downloaded. Scripts must give --yes to accept the licence.
 
             Environment: HF_TOKEN, HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_HUB_OFFLINE.
 
@@ -131,10 +131,9 @@ struct PullSession: Sendable {
                 "\(name): \(plan.files.count) files, \(byteCount(plan.bytes))"
                     + (plan.missing == plan.bytes ? "" : ", \(byteCount(plan.missing)) of them to download"))
             Terminal.note("licence: \(plan.licence.summary)")
-            let text =
-                plan.licenceText == nil
-                ? nil : "\(pull.settings.endpoint)/\(name)/blob/\(plan.commit)/LICENSE"
-            if !plan.licence.isOpen, let link = plan.licence.link ?? text { Terminal.note("  \(link)") }
+            if !plan.licence.isOpen, let link = plan.licence.link ?? plan.licencePage {
+                Terminal.note("  \(link)")
+            }
         }
         try agree(to: plan)
         let line = TransferLine(name, enabled: !isQuiet)
@@ -159,7 +158,10 @@ struct PullSession: Sendable {
                 "\(pull.repository) is under a licence that has to be accepted (\(plan.licence.summary)); if you accept "
                     + "it, give --yes")
         }
-        let question = isAgreed ? "Download it?" : "Do you accept the licence and download it?"
+        let question =
+            isAgreed
+            ? "Download \(pull.repository)?"
+            : "The licence is \(plan.licence.summary). Do you accept it and download \(pull.repository)?"
         guard Terminal.confirms(question) else {
             throw CommandFailure(.usage, "nothing was downloaded")
         }

@@ -35,7 +35,7 @@ enum Start {
             // Pictures then lie among the small blocks, and what is held grows for thousands of requests.
             _ = set(mappingThreshold, 128 << 10)
             // It reserves 64 MiB of address space for each of several threads. Where `ulimit -v` bounds it, these would
-            // leave no room for further threads, for which Dispatch waits for ever.
+            // leave none for further threads, for which Dispatch waits for ever.
             var limit = rlimit()
             guard getrlimit(__rlimit_resource_t(RLIMIT_AS.rawValue), &limit) == 0,
                 limit.rlim_cur < rlim_t(Int.max)

@@ -161,3 +161,14 @@ func summary(_ answer: Answer) -> String {
     }
     return parts.joined(separator: " · ")
 }
+
+extension Terminal {
+    /// Whether somebody is there to answer a question.
+    static let canAsk = inputIsTerminal && errorIsTerminal
+
+    /// A question that takes yes for an answer, and everything else for no.
+    static func confirms(_ question: String) -> Bool {
+        note("\(question) [y/N] ", terminator: "")
+        return ["y", "yes"].contains(line()?.trimmingCharacters(in: .whitespaces).lowercased() ?? "")
+    }
+}

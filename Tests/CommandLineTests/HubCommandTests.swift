@@ -32,10 +32,14 @@ struct HubCommandTests {
                 ["describe", "--model", "owner/tiny"] + rest, environment: environment)
             let folder = try Program.run(["describe", "--model", Program.model] + rest)
             #expect(named.status == 0 && named.output == folder.output, "\(named.errors)")
-            let absent = try Program.run(
-                ["describe", "--model", "owner/other"] + rest, environment: environment)
-            #expect(
-                absent.status == 69 && absent.errors.contains("fastvlm pull owner/other"), "\(absent.errors)")
+            for command in [["describe"] + rest, ["bench"], ["logits"], ["inspect", "owner/other"]] {
+                let model = command[0] == "inspect" ? [] : ["--model", "owner/other"]
+                let absent = try Program.run(command + model, environment: environment)
+                #expect(
+                    absent.status == 69
+                        && absent.errors.hasPrefix("fastvlm: there is no folder 'owner/other'")
+                        && absent.errors.contains("fastvlm pull owner/other"), "\(absent.errors)")
+            }
         }
     }
 

@@ -50,7 +50,7 @@ struct ConcurrencyTests {
             }
             for task in tasks { task.cancel() }
         }
-        // Who left makes room, in its own time.
+        // A cancelled request is counted until its task has ended.
         while model.preparation.limits.current > 0 { try await Task.sleep(for: .milliseconds(1)) }
         #expect(try await model.answer("Now?", options: options(2)).usage.completionTokens > 0)
     }

@@ -182,7 +182,7 @@ import Testing
     @Test("Nothing of the embedded model is touched")
     func untouched() throws {
         let checkpoint = try Checkpoint(directory: Self.original)
-        let balanced = BalancedWeights(checkpoint.weights, configuration: checkpoint.configuration)
+        let balanced = EqualizedWeights(checkpoint.weights, configuration: checkpoint.configuration)
         for name in checkpoint.weights.names {
             let shape = try #require(checkpoint.weights.shape(of: name))
             let (got, stored) = (

@@ -59,7 +59,7 @@ double bound(const struct fv_kernels *t, int type, size_t count);
 size_t scratch_of(const struct fv_kernels *t, int type, size_t inputs);
 /// Bytes of a row as such a product reads it, beside the row itself.
 size_t pitch_of(const struct fv_kernels *t, int type, size_t inputs);
-/// Rows of `part`, whose panels are set, times its panels; `converted`: room for as many rows of pitch_of.
+/// Rows of `part`, whose panels are set, times its panels; `converted`: as many rows of pitch_of bytes.
 void run_part(const struct fv_kernels *t, int type, struct fv_gemm part, void *converted);
 /// Makes of rows what products of their type read.
 void convert_rows(const struct fv_kernels *t, int type, const struct fv_gemm *g, void *converted);

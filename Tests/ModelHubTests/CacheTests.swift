@@ -18,7 +18,9 @@ struct CacheTests {
             try FileManager.default.createSymbolicLink(
                 at: machine.models.appending(path: "folder"), withDestinationURL: machine.folder)
             let model = try #require(try machine.cache.models().first)
-            #expect(model.repository.description == "owner/model" && model.isModel && model.unfinished == 0)
+            #expect(
+                model.repository.description == "owner/model" && model.modelFolder != nil
+                    && model.unfinished == 0)
             #expect(model.references.map(\.name) == ["main"] && model.commits == [LocalHub.commit])
             #expect(model.bytes >= 300_000 && model.bytes < 400_000)
             try machine.cache.remove(machine.repository)
@@ -89,14 +91,14 @@ struct CacheTests {
     func verified() async throws {
         try await Machine.with { machine in
             let folder = try await machine.run().folder
-            #expect(try HubCache.damage(in: folder, Cancellation()).compared == 5)
-            #expect(try HubCache.damage(in: folder, Cancellation()).faults.isEmpty)
+            #expect(try HubCache.verify(in: folder, Cancellation()).compared == 5)
+            #expect(try HubCache.verify(in: folder, Cancellation()).faults.isEmpty)
             let blob = URL(filePath: "\(folder)/model.safetensors").resolvingSymlinksInPath()
             try (LocalHub.Conduct.weights.dropLast() + [7]).write(to: blob)
-            let faults = try HubCache.damage(in: folder, Cancellation()).faults
+            let faults = try HubCache.verify(in: folder, Cancellation()).faults
             #expect(faults.count == 1 && faults.first?.contains("model.safetensors") == true, "\(faults)")
             // Of other folders nothing is known.
-            #expect(try HubCache.damage(in: machine.folder.path, Cancellation()).compared == 0)
+            #expect(try HubCache.verify(in: machine.folder.path, Cancellation()).compared == 0)
         }
     }
 

@@ -1,5 +1,6 @@
 import Foundation
 import Synchronization
+import SystemFiles
 import TestSupport
 import Testing
 
@@ -11,8 +12,8 @@ struct PullTests {
         try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted()
     }
 
-    private static func inode(_ path: String) throws -> UInt64 {
-        try #require(System.information(path)).inode
+    private static func identity(_ path: String) throws -> FileIdentity {
+        try #require(FileIdentity(path: path))
     }
 
     @Test("fills the hub's cache with what is needed, and again costs nothing")
@@ -79,10 +80,11 @@ struct PullTests {
             try FileManager.default.createDirectory(at: blobs, withIntermediateDirectories: true)
             let blob = blobs.appending(path: LocalHub.hash(weights, large: true).digits)
             try weights.write(to: blob)
-            let before = try Self.inode(blob.path)
+            let before = try Self.identity(blob.path)
             try await machine.run()
             #expect(
-                try Self.inode(blob.path) == before && machine.hub.requests.allSatisfy { $0.host == "hub" })
+                try Self.identity(blob.path) == before && machine.hub.requests.allSatisfy { $0.host == "hub" }
+            )
             // The right size is all that the Python client looks at.
             var damaged = weights
             damaged[200_000] ^= 1

@@ -135,7 +135,7 @@ import Testing
                 let compute = try Compute(threads: 2, instructionSet: set)
                 let w = try Tensor(random.floats(s.outputs * s.inputs), shape: [s.outputs, s.inputs])
                 let up = try Tensor(random.floats(s.outputs * s.inputs), shape: [s.outputs, s.inputs])
-                let packed = try PackedMatrix(w, format: format, compute: compute).keepingInputs()
+                let packed = try PackedMatrix(w, format: format, compute: compute).weightOnly()
                 let sums = Self.product(x, try packed.panels.values().floats(), s)
                 let input = Guarded(s.rows, s.inputs, gap: 3)
                 for index in x.indices { input.matrix[index / s.inputs, index % s.inputs] = x[index] }
@@ -145,7 +145,7 @@ import Testing
                 // Of integers there would be 1e-5 or more.
                 #expect(normalisedError(output.values, expected) < 1e-10, "\(set) \(format) \(random.seed)")
                 let pair = try PackedGatedMatrix(gate: w, up: up, format: format, compute: compute)
-                    .keepingInputs()
+                    .weightOnly()
                 let gated = Guarded(s.rows, s.outputs, gap: 2)
                 compute.gatedLinear(input.matrix, pair, into: gated.matrix)
                 let (gates, ups) = (

@@ -58,17 +58,17 @@ INLINE V v_exp2(V n) {
 }
 
 // Words of two bfloat16 numbers: the low or the high one of each, widened.
-// A weight of each lane's four bytes or eight nibbles, which begins at bit `shift`, as an integer.
+INLINE VI v_load_words(const void *p) { return _mm256_loadu_si256((const VI *)p); }
+INLINE V v_low(VI words) { return _mm256_castsi256_ps(_mm256_slli_epi32(words, 16)); }
+INLINE V v_high(VI words) {
+    return _mm256_castsi256_ps(_mm256_and_si256(words, _mm256_set1_epi32((int)0xFFFF0000u)));
+}
+// A weight of each lane's four bytes or eight nibbles, unsigned, which begins at bit `shift`.
 INLINE VI vi_weight(const VI words, const int shift) {
     return _mm256_and_si256(_mm256_srli_epi32(words, (unsigned)shift), _mm256_set1_epi32(255));
 }
 INLINE VI vi_nibble(const VI words, const int shift) {
     return _mm256_and_si256(_mm256_srli_epi32(words, (unsigned)shift), _mm256_set1_epi32(15));
-}
-INLINE VI v_load_words(const void *p) { return _mm256_loadu_si256((const VI *)p); }
-INLINE V v_low(VI words) { return _mm256_castsi256_ps(_mm256_slli_epi32(words, 16)); }
-INLINE V v_high(VI words) {
-    return _mm256_castsi256_ps(_mm256_and_si256(words, _mm256_set1_epi32((int)0xFFFF0000u)));
 }
 // W bfloat16 numbers in a row, widened.
 INLINE V v_load_bf16(const void *p) {

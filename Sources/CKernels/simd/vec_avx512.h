@@ -52,17 +52,17 @@ INLINE V v_exp2(V n) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(biased, 23));
 }
 
-// A weight of each lane's four bytes or eight nibbles, which begins at bit `shift`, as an integer.
+INLINE VI v_load_words(const void *p) { return _mm512_loadu_si512(p); }
+INLINE V v_low(VI words) { return _mm512_castsi512_ps(_mm512_slli_epi32(words, 16)); }
+INLINE V v_high(VI words) {
+    return _mm512_castsi512_ps(_mm512_and_si512(words, _mm512_set1_epi32((int)0xFFFF0000u)));
+}
+// A weight of each lane's four bytes or eight nibbles, unsigned, which begins at bit `shift`.
 INLINE VI vi_weight(const VI words, const int shift) {
     return _mm512_and_si512(_mm512_srli_epi32(words, (unsigned)shift), _mm512_set1_epi32(255));
 }
 INLINE VI vi_nibble(const VI words, const int shift) {
     return _mm512_and_si512(_mm512_srli_epi32(words, (unsigned)shift), _mm512_set1_epi32(15));
-}
-INLINE VI v_load_words(const void *p) { return _mm512_loadu_si512(p); }
-INLINE V v_low(VI words) { return _mm512_castsi512_ps(_mm512_slli_epi32(words, 16)); }
-INLINE V v_high(VI words) {
-    return _mm512_castsi512_ps(_mm512_and_si512(words, _mm512_set1_epi32((int)0xFFFF0000u)));
 }
 INLINE V v_load_bf16(const void *p) {
     const VI words = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));

@@ -176,6 +176,8 @@ INLINE VI v_size_bits(V x) {
 INLINE VI vi_set(int32_t x) { return (VI){{vdupq_n_s32(x), vdupq_n_s32(x)}}; }
 INLINE VI vi_zero(void) { return vi_set(0); }
 FV_BINARY(vi_max, VI, vmaxq_s32, VI, VI)
+FV_BINARY(vi_add, VI, vaddq_s32, VI, VI)
+FV_BINARY(vi_sub, VI, vsubq_s32, VI, VI)
 // A weight of each lane's four bytes, which are signed, or eight nibbles, which begins at bit `shift`, as an integer.
 INLINE VI vi_weight(VI words, const int shift) {
     const int32x4_t up = vdupq_n_s32(24 - shift);
@@ -189,8 +191,6 @@ INLINE VI vi_nibble(VI words, const int shift) {
     }
     return words;
 }
-FV_BINARY(vi_add, VI, vaddq_s32, VI, VI)
-FV_BINARY(vi_sub, VI, vsubq_s32, VI, VI)
 INLINE int32_t vi_largest(VI x) { return vmaxvq_s32(vmaxq_s32(x.val[0], x.val[1])); }
 INLINE int32_t vi_sum(VI x) { return vaddvq_s32(vaddq_s32(x.val[0], x.val[1])); }
 INLINE VI vi_set_word(const char *p) {

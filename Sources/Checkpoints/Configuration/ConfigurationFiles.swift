@@ -81,7 +81,7 @@ struct ConfigurationFiles {
     /// Whether the files are those of a class of transformers, not of the original programs: `llava` is the name of both.
     func isTransformers(_ vision: VisionConfiguration) -> Bool {
         if case .visionTransformer = vision, modelType == "llava" { return !root.has("mm_vision_tower") }
-        return ["fast_vlm", "llava_onevision"].contains(modelType)
+        return modelType != "llava" && Self.ownKinds.contains(modelType)
     }
 
     /// The decoder's kind where `text_config` has no `model_type` of a decoder.

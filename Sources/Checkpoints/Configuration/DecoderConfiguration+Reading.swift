@@ -165,13 +165,7 @@ private struct DecoderShapes {
     /// One more than the highest layer.
     func layers() throws(CheckpointError) -> Int {
         let prefix = "decoder.layers."
-        var count = 0
-        for name in sources.keys where name.hasPrefix(prefix) {
-            let rest = name.dropFirst(prefix.count)
-            if let dot = rest.firstIndex(of: "."), let index = SourceNames.index(rest[..<dot]) {
-                count = max(count, index + 1)
-            }
-        }
+        let count = SourceNames.count(below: prefix, in: sources.keys)
         guard count > 0 else {
             throw .missingTensor(tensor: "decoder.layers.0", shape: [], location: location, others: 0)
         }

@@ -57,10 +57,10 @@ extension ImagePreprocessing {
     }
 
     /// Whether an image is cut into tiles: LLaVA-OneVision's `anyres_max_N`.
-    private static func isTiled(_ root: ConfigurationReader) throws(CheckpointError) -> Bool {
+    static func isTiled(_ root: ConfigurationReader) throws(CheckpointError) -> Bool {
         if try root.string("model_type") == "llava_onevision" { return true }
         let ratio = try root.string("image_aspect_ratio") ?? ""
-        let tower = try root.string("mm_vision_tower") ?? ""
+        let tower = try root.string("mm_vision_tower")?.lowercased() ?? ""
         return ratio.hasPrefix(AnyResolution.namePrefix) && tower.contains("siglip")
     }
 

@@ -77,7 +77,7 @@ extension VisionTransformerConfiguration {
         }
         try root.require("mm_vision_select_feature", isOneOf: ["patch"])
         // Tiles are put together in one way; without them there is nothing to put together.
-        let isTiled = try root.string("image_aspect_ratio")?.hasPrefix(AnyResolution.namePrefix) ?? false
+        let isTiled = try ImagePreprocessing.isTiled(root)
         try root.require("mm_patch_merge_type", isOneOf: [isTiled ? "spatial_unpad" : "flat"])
         guard let section = try root.section("vision_config") else { return }
         for (key, shown) in [
@@ -218,13 +218,7 @@ private struct TransformerShapes {
     /// One more than the highest block.
     func layers(limit: Int) throws(CheckpointError) -> Int {
         let prefix = "vision.layers."
-        var count = 0
-        for name in sources.keys where name.hasPrefix(prefix) {
-            let rest = name.dropFirst(prefix.count)
-            if let dot = rest.firstIndex(of: "."), let index = SourceNames.index(rest[..<dot]) {
-                count = max(count, index + 1)
-            }
-        }
+        let count = SourceNames.count(below: prefix, in: sources.keys)
         guard count > 0 else {
             throw .missingTensor(tensor: "\(prefix)0", shape: [], location: location, others: 0)
         }

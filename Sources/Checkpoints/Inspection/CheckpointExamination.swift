@@ -83,7 +83,6 @@ package struct CheckpointExamination: Sendable {
     }
 
     private mutating func lookAtAll(_ directory: URL) {
-        trying { () throws(CheckpointError) in _ = try ConfigurationFiles(directory: directory) }
         do throws(CheckpointError) {
             let checkpoint = try Checkpoint(directory: directory)
             notes += checkpoint.remarks.map(\.description)

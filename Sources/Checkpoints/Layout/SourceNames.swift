@@ -152,6 +152,18 @@ struct SourceNames {
         return value
     }
 
+    /// The N of `<prefix>N.…`; nil for any other name.
+    static func index(below prefix: String, in name: String) -> Int? {
+        guard name.hasPrefix(prefix) else { return nil }
+        let rest = name.dropFirst(prefix.count)
+        return rest.firstIndex(of: ".").flatMap { index(rest[..<$0]) }
+    }
+
+    /// One more than the highest N of `<prefix>N.…` among names; 0 where there is none.
+    static func count(below prefix: String, in names: some Sequence<String>) -> Int {
+        names.lazy.compactMap { index(below: prefix, in: $0) }.reduce(0) { max($0, $1 + 1) }
+    }
+
     func networkPart(_ index: Int) -> NetworkPart? { network[index] }
 }
 

@@ -17,6 +17,7 @@ struct PackedCheckpointMetadata: Sendable {
     static let format = "fastvlm-packed"
     static let version = "1"
     private static let pair = ".gate_up.weight"
+    private static let layerPrefix = "decoder.layers."
 
     let precision: Precision
     private let panelWidth: Int
@@ -61,23 +62,12 @@ struct PackedCheckpointMetadata: Sendable {
         weightLimit = limit
         weightZero = zero
         descriptions = metadata
-        decoderLayers =
-            metadata.keys.lazy.compactMap { name in
-                name.hasPrefix(Self.namePrefix)
-                    ? Self.decoderLayer(String(name.dropFirst(Self.namePrefix.count))) : nil
-            }.reduce(0) { max($0, $1 + 1) }
+        decoderLayers = SourceNames.count(below: Self.namePrefix + Self.layerPrefix, in: metadata.keys)
         for (name, text) in metadata.sorted(by: { $0.key < $1.key }) where name.hasPrefix(Self.namePrefix) {
             guard catalog.tensors[name] != nil else {
                 throw invalid("\(name) is described as \"\(text)\", but there is no such tensor")
             }
         }
-    }
-
-    /// The N of `decoder.layers.N.…`, nil for any other name and for numbers that no decoder has.
-    private static func decoderLayer(_ name: String) -> Int? {
-        let parts = name.split(separator: ".", maxSplits: 3)
-        guard parts.count == 4, parts[0] == "decoder", parts[1] == "layers" else { return nil }
-        return Int(parts[2]).flatMap { (0..<1 << 20).contains($0) ? $0 : nil }
     }
 
     /// The metadata of a packed tensor.
@@ -135,7 +125,8 @@ struct PackedCheckpointMetadata: Sendable {
             }
         }
         // An int4 checkpoint has 8 bits in some places, but most of its decoder's layers are what it is named after.
-        if precision == .int4, fields["bits"] == "8", let layer = Self.decoderLayer(name),
+        if precision == .int4, fields["bits"] == "8",
+            let layer = SourceNames.index(below: Self.layerPrefix, in: name),
             !Precision.keepsEightBits(layer: layer, of: decoderLayers),
             !name.hasSuffix("attention.key.weight"), !name.hasSuffix("attention.value.weight")
         {

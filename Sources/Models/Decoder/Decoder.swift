@@ -38,10 +38,11 @@ package struct Decoder: Sendable {
             positions: maximumPositions)
         var loaded: [DecoderLayer] = []
         for number in 0..<configuration.layers {
-            let isFine = Precision.keepsEightBits(layer: number, of: configuration.layers)
+            let keepsEightBits = Precision.keepsEightBits(layer: number, of: configuration.layers)
             loaded.append(
                 try DecoderLayer(
-                    (isFine ? part.finer : part).part("layers.\(number)"), configuration: configuration))
+                    (keepsEightBits ? part.inEightBits : part).part("layers.\(number)"),
+                    configuration: configuration))
             try progress(Double(number + 1) / Double(configuration.layers))
         }
         layers = loaded

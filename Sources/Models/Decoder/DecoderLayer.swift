@@ -24,7 +24,7 @@ package struct DecoderLayer: Sendable {
         let attention = loader.part("attention")
         query = try attention.linear("query", outputs: queries, inputs: hidden)
         // Where several heads share keys and values these are small, and much depends on them.
-        let format = keys < queries ? attention.format.finer : attention.format
+        let format = keys < queries ? attention.format.inEightBits : attention.format
         key = try attention.linear("key", outputs: keys, inputs: hidden, format: format)
         value = try attention.linear("value", outputs: keys, inputs: hidden, format: format)
         output = try attention.linear("output", outputs: hidden, inputs: queries)

@@ -5,9 +5,7 @@ package import Tensors
 package struct AttentionBlock: EncoderLayer {
     private let channels: Int
     private let headDimension: Int
-    private let normWeight: Vector
-    private let normBias: Vector
-    private let normEpsilon: Float
+    private let norm: LayerNorm
     private let queryKeyValue: Linear
     private let projection: Linear
     private let scale: Vector
@@ -18,9 +16,7 @@ package struct AttentionBlock: EncoderLayer {
     ) throws {
         self.channels = channels
         self.headDimension = headDimension
-        normEpsilon = epsilon
-        normWeight = try loader.vector("norm.weight", count: channels)
-        normBias = try loader.vector("norm.bias", count: channels)
+        norm = try LayerNorm(loader.part("norm"), channels: channels, epsilon: epsilon)
         queryKeyValue = try loader.linear("attention.qkv", outputs: 3 * channels, inputs: channels)
         projection = try loader.linear("attention.projection", outputs: channels, inputs: channels)
         scale = try loader.vector("scale.mixer", count: channels)
@@ -47,7 +43,7 @@ package struct AttentionBlock: EncoderLayer {
         defer { workspace.release(to: mark) }
         // [positions, 3 × channels]: queries, keys and values beside each other, each heads × headDimension.
         let qkv = try workspace.matrix(x.rows, 3 * channels)
-        compute.layerNorm(x, weight: normWeight, bias: normBias, epsilon: normEpsilon, into: scratch)
+        norm(x, into: scratch, on: compute)
         queryKeyValue(scratch, into: qkv, on: compute)
         let heads = channels / headDimension
         compute.attention(

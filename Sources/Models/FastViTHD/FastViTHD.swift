@@ -46,14 +46,13 @@ package struct FastViTHD: VisionTower {
         _ pixels: FeatureMap, into features: Matrix, workspace: Workspace, on compute: Compute
     ) throws(TensorError) {
         var run = FastViTHDRun(self, pixels: pixels, features: features, workspace: workspace)
-        while try !run.step(on: compute) {}
+        try run.finish(on: compute)
     }
 
     package func begin(
         _ pixels: FeatureMap, into features: Matrix, workspace: Workspace
     ) -> any VisionEncoding {
-        FastViTHDEncoding(
-            FastViTHDRun(self, pixels: pixels, features: features, workspace: workspace), slices: slices)
+        SlicedEncoding(FastViTHDRun(self, pixels: pixels, features: features, workspace: workspace))
     }
 
     /// Extent after a strided convolution with "same" padding.

@@ -47,14 +47,14 @@ package struct VisionTransformer: VisionTower {
     package func encode(
         _ pixels: FeatureMap, into features: Matrix, workspace: Workspace, on compute: Compute
     ) throws(TensorError) {
-        let run = VisionTransformerEncoding(self, pixels: pixels, features: features, workspace: workspace)
-        while try !run.step(on: compute) {}
+        var run = VisionTransformerRun(self, pixels: pixels, features: features, workspace: workspace)
+        try run.finish(on: compute)
     }
 
     package func begin(
         _ pixels: FeatureMap, into features: Matrix, workspace: Workspace
     ) -> any VisionEncoding {
-        VisionTransformerEncoding(self, pixels: pixels, features: features, workspace: workspace)
+        SlicedEncoding(VisionTransformerRun(self, pixels: pixels, features: features, workspace: workspace))
     }
 }
 
@@ -119,26 +119,5 @@ package struct PatchEmbedding: Sendable {
         compute.linearAdding(
             patches, projection.weight, bias: projection.bias, to: y.rows(first..<y.rows))
         if let preNorm { preNorm(y, into: y, on: compute) }
-    }
-}
-
-/// A norm over the channels of each row, with weight and bias.
-package struct LayerNorm: Sendable {
-    private let weight: Vector
-    private let bias: Vector
-    private let epsilon: Float
-
-    /// - Parameter loader: at the norm; reads `weight` and `bias`.
-    package init(_ loader: WeightLoader, channels: Int, epsilon: Float) throws {
-        weight = try loader.vector("weight", count: channels)
-        bias = try loader.vector("bias", count: channels)
-        self.epsilon = epsilon
-    }
-
-    /// - Parameters:
-    ///   - x: [rows, channels]
-    ///   - y: [rows, channels], overwritten; may be x.
-    package func callAsFunction(_ x: Matrix, into y: Matrix, on compute: Compute) {
-        compute.layerNorm(x, weight: weight, bias: bias, epsilon: epsilon, into: y)
     }
 }

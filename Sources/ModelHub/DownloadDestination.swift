@@ -1,8 +1,8 @@
 internal import SystemFiles
 
 /// Where downloaded files go.
-protocol PullPlace: Sendable {
-    /// The folder whose disk must have room.
+protocol DownloadDestination: Sendable {
+    /// The folder whose file system must have enough free space.
     var root: String { get }
     /// The complete file.
     func path(_ file: RepositoryFile) -> String
@@ -10,16 +10,16 @@ protocol PullPlace: Sendable {
     func lock(_ file: RepositoryFile) -> String
     func prepare(_ commit: String) throws(HubError)
     /// Refuses to replace what is not a download.
-    func checkReplacing(_ file: RepositoryFile) throws
+    func checkReplacing(_ file: RepositoryFile, _ cancellation: Cancellation) throws
     /// Gives a complete file its name in the model's folder.
-    func show(_ file: RepositoryFile, _ commit: String) throws(HubError)
+    func publish(_ file: RepositoryFile, _ commit: String) throws(HubError)
     /// When all files are there.
     func finish(_ revision: String, _ commit: String) throws(HubError)
     /// The model's folder.
     func result(_ commit: String) -> String
 }
 
-extension PullPlace {
+extension DownloadDestination {
     /// Whether a file of the right size is there.
     func holds(_ file: RepositoryFile) -> Bool {
         System.information(path(file)).map { $0.isFile && $0.size == file.size } ?? false
@@ -52,7 +52,7 @@ extension ContentHasher {
 }
 
 /// The hub's cache.
-struct CachePlace: PullPlace {
+struct CacheDestination: DownloadDestination {
     let cache: HubCache
     let repository: RepositoryName
 
@@ -62,51 +62,48 @@ struct CachePlace: PullPlace {
     func lock(_ file: RepositoryFile) -> String { cache.lock(repository, file.hash) }
     func prepare(_ commit: String) throws(HubError) { try cache.prepare(repository, commit) }
     /// A content under its own hash may always be replaced by a right one.
-    func checkReplacing(_ file: RepositoryFile) {}
-    func show(_ file: RepositoryFile, _ commit: String) throws(HubError) {
-        try cache.show(file, repository, commit)
+    func checkReplacing(_ file: RepositoryFile, _ cancellation: Cancellation) {}
+    func publish(_ file: RepositoryFile, _ commit: String) throws(HubError) {
+        try cache.linkSnapshot(file, repository, commit)
     }
     func finish(_ revision: String, _ commit: String) throws(HubError) {
-        try cache.refer(repository, revision, to: commit)
+        try cache.writeReference(repository, revision, to: commit)
     }
     func result(_ commit: String) -> String { cache.snapshot(repository, commit) }
 }
 
-/// A folder of a person's choice, with the hub's notes in `.cache/huggingface`, as the Python client keeps them.
-struct LocalFolder: PullPlace {
+/// A folder of a person's choice, with the metadata of downloads in `.cache/huggingface`, as the Python client keeps them.
+struct FolderDestination: DownloadDestination {
     let root: String
-    private let notes: String
+    private let cache: String
 
     init(_ root: String, repository: RepositoryName) {
         var root = root
         while root.count > 1, root.hasSuffix("/") { root.removeLast() }
         self.root = root
-        notes = "\(root)/.cache/huggingface"
+        cache = "\(root)/.cache/huggingface"
     }
 
     func path(_ file: RepositoryFile) -> String { "\(root)/\(file.path)" }
-    func partial(_ file: RepositoryFile) -> String { "\(notes)/download/\(file.hash.digits).incomplete" }
-    private func note(_ file: RepositoryFile) -> String { "\(notes)/download/\(file.path).metadata" }
-    func lock(_ file: RepositoryFile) -> String { "\(notes)/download/\(file.path).lock" }
+    func partial(_ file: RepositoryFile) -> String { "\(cache)/download/\(file.hash.digits).incomplete" }
+    private func metadata(_ file: RepositoryFile) -> String { "\(cache)/download/\(file.path).metadata" }
+    func lock(_ file: RepositoryFile) -> String { "\(cache)/download/\(file.path).lock" }
 
     func prepare(_ commit: String) throws(HubError) {
-        try System.makeFolders("\(notes)/download")
-        if System.information("\(notes)/.gitignore", followsLinks: false) == nil {
-            try System.write("*", to: "\(notes)/.gitignore")
+        try System.makeFolders("\(cache)/download")
+        if System.information("\(cache)/.gitignore", followsLinks: false) == nil {
+            try System.write("*", to: "\(cache)/.gitignore")
         }
     }
 
-    /// A file that the hub's notes do not know, or that was changed since, is somebody's own.
-    func checkReplacing(_ file: RepositoryFile) throws {
-        try System.makeFolders(System.parent(path(file)))
+    /// What does not have the hash that its metadata name is somebody's own.
+    func checkReplacing(_ file: RepositoryFile, _ cancellation: Cancellation) throws {
+        try System.makeFolders(parent(of: path(file)))
         guard let there = System.information(path(file), followsLinks: false) else { return }
-        let lines = System.text(note(file))?.split(separator: "\n") ?? []
-        if there.isFile, lines.count >= 3, let hash = ContentHash(String(lines[1])),
-            let time = Double(lines[2]),
-            there.modified - 1 <= time
-        {
-            let noted = RepositoryFile(path: file.path, size: there.size, hash: hash)
-            if try ContentHasher.matches(path(file), noted, Cancellation()) { return }
+        let lines = System.text(metadata(file))?.split(separator: "\n") ?? []
+        if there.isFile, lines.count >= 2, let hash = ContentHash(String(lines[1])) {
+            let downloaded = RepositoryFile(path: file.path, size: there.size, hash: hash)
+            if try ContentHasher.matches(path(file), downloaded, cancellation) { return }
         }
         throw HubError(
             .storage,
@@ -114,10 +111,10 @@ struct LocalFolder: PullPlace {
                 + "another folder")
     }
 
-    func show(_ file: RepositoryFile, _ commit: String) throws(HubError) {
-        try System.makeFolders(System.parent(note(file)))
+    func publish(_ file: RepositoryFile, _ commit: String) throws(HubError) {
+        try System.makeFolders(parent(of: metadata(file)))
         let time = System.information(path(file))?.modified ?? 0
-        try System.write("\(commit)\n\(file.hash.digits)\n\(time)\n", to: note(file))
+        try System.write("\(commit)\n\(file.hash.digits)\n\(time)\n", to: metadata(file))
     }
 
     func finish(_ revision: String, _ commit: String) {}

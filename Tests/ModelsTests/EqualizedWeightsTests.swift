@@ -184,7 +184,7 @@ struct BalancedWeightsTests {
                 count += 1
             }
         }
-        let balanced = BalancedWeights(changed, configuration: Self.configuration())
+        let balanced = EqualizedWeights(changed, configuration: Self.configuration())
         for (name, tensor) in original.tensors {
             let got = try balanced.tensor(name, shape: tensor.shape)
             #expect(got.dataType == tensor.dataType && got.floats() == tensor.floats(), "\(name)")
@@ -214,11 +214,11 @@ struct BalancedWeightsTests {
         let original = try Self.weights(.bfloat16, isTied: true, &generator)
         let (table, scores) = ("decoder.embedding.weight", "decoder.scores.weight")
         let configuration = Self.configuration(isTied: true)
-        #expect(!BalancedWeights(original, configuration: configuration).contains(scores))
+        #expect(!EqualizedWeights(original, configuration: configuration).contains(scores))
         var changed = original
         try changed.scale("decoder.norm.weight", rows: [5], by: 10)
         try changed.scale(table, columns: [5], by: -10)
-        let balanced = BalancedWeights(changed, configuration: configuration)
+        let balanced = EqualizedWeights(changed, configuration: configuration)
         #expect(balanced.contains(scores))
         let wanted = original.tensors[table]?.floats()
         #expect(try balanced.tensor(scores, shape: [72, 64]).floats() == wanted)
@@ -247,7 +247,7 @@ struct BalancedWeightsTests {
             for name in site.reads { try meant.scale(name, columns: site.columns(3), by: 4) }
         }
         for weights in [original, gains, columns, little, meant] {
-            let balanced = BalancedWeights(weights, configuration: Self.configuration())
+            let balanced = EqualizedWeights(weights, configuration: Self.configuration())
             for (name, tensor) in weights.tensors {
                 #expect(try balanced.tensor(name, shape: tensor.shape).floats() == tensor.floats(), "\(name)")
             }
@@ -264,7 +264,7 @@ struct BalancedWeightsTests {
         try weights.scale(value, rows: [3], by: 8)
         try weights.scale(output, columns: [3, 19, 35], by: -8)
         weights.integers = [output]
-        let balanced = BalancedWeights(weights, configuration: Self.configuration())
+        let balanced = EqualizedWeights(weights, configuration: Self.configuration())
         #expect(try balanced.tensor(value, shape: [32, 64]).floats() == weights.tensors[value]?.floats())
         guard case .integers = try balanced.matrix(output, shape: [64, 96]) else {
             Issue.record("no integers")
@@ -272,7 +272,7 @@ struct BalancedWeightsTests {
         }
         #expect(balanced.exponents == [])
         weights.integers = []
-        let other = BalancedWeights(weights, configuration: Self.configuration())
+        let other = EqualizedWeights(weights, configuration: Self.configuration())
         #expect(try other.tensor(value, shape: [32, 64]).floats() != weights.tensors[value]?.floats())
     }
 
@@ -292,7 +292,7 @@ struct BalancedWeightsTests {
             let panels = try #require(recorder.panels[gate])
             return Array(try panels.tensor().bytes)
         }
-        let balanced = BalancedWeights(changed, configuration: Self.configuration())
+        let balanced = EqualizedWeights(changed, configuration: Self.configuration())
         #expect(try pack(balanced) == pack(original))
         #expect(balanced.exponents == [12, 12])
     }
@@ -308,7 +308,7 @@ struct BalancedWeightsTests {
         values[0] = .nan
         weights.tensors["vision.stages.1.blocks.0.norm.weight"] = try Tensor(values, shape: [64])
         let loader = WeightLoader(
-            BalancedWeights(weights, configuration: Self.configuration()), format: .int8(group: 64),
+            EqualizedWeights(weights, configuration: Self.configuration()), format: .int8(group: 64),
             compute: try Compute(threads: 1))
         _ = try loader.vector(norm, count: 64)
         #expect(throws: CheckpointError.self) {

@@ -9,7 +9,7 @@ package import Tensors
 /// of two moves from the one to the others, where both sides say so: where a large gain is meant, the columns are of
 /// ordinary size and nothing is touched. From weights alone, and only where all weights of a site are floating-point
 /// numbers.
-package final class BalancedWeights: WeightSource {
+package final class EqualizedWeights: WeightSource {
     private struct State {
         var measured: Set<Int> = []
         var powers: [String: PowersOfTwo] = [:]
@@ -19,7 +19,7 @@ package final class BalancedWeights: WeightSource {
     }
 
     private let base: any WeightSource
-    private let sites: [BalancedSite]
+    private let sites: [EqualizedLayers]
     /// By name of a weight: the sites that change it.
     private let sitesOf: [String: [Int]]
     private let aliases: [String: String]
@@ -27,7 +27,7 @@ package final class BalancedWeights: WeightSource {
 
     package init(_ base: any WeightSource, configuration: ModelConfiguration) {
         self.base = base
-        sites = BalancedSite.all(configuration, contains: base.contains)
+        sites = EqualizedLayers.all(configuration, contains: base.contains)
         var sitesOf: [String: [Int]] = [:]
         var aliases: [String: String] = [:]
         for (number, site) in sites.enumerated() {
@@ -43,10 +43,10 @@ package final class BalancedWeights: WeightSource {
     }
 
     /// The weights that integers are made of: `source` itself where it is balanced already.
-    package static func balancing(
+    package static func equalizing(
         _ source: any WeightSource, configuration: ModelConfiguration
-    ) -> BalancedWeights {
-        source as? BalancedWeights ?? BalancedWeights(source, configuration: configuration)
+    ) -> EqualizedWeights {
+        source as? EqualizedWeights ?? EqualizedWeights(source, configuration: configuration)
     }
 
     package func contains(_ name: String) -> Bool {
@@ -103,7 +103,7 @@ package final class BalancedWeights: WeightSource {
         }
     }
 
-    private func measure(_ site: BalancedSite, _ state: inout State) {
+    private func measure(_ site: EqualizedLayers, _ state: inout State) {
         guard let producer = site.producers.first,
             let made = numbers(producer.name, shape: producer.shape, &state)
         else { return }

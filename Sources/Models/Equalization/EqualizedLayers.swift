@@ -2,7 +2,7 @@ internal import Checkpoints
 
 /// A place of a network where channels are multiplied with one weight and, nothing nonlinear in between, read by others: a
 /// power of two can move from the one to the others, and the function stays what it is.
-struct BalancedSite: Sendable {
+struct EqualizedLayers: Sendable {
     /// What makes the channels: row `first + c` of it is channel c.
     struct Producer: Sendable {
         let name: String
@@ -33,7 +33,7 @@ struct BalancedSite: Sendable {
 
     /// The sites of a model.
     /// - Parameter contains: whether the checkpoint has a weight of that name
-    static func all(_ configuration: ModelConfiguration, contains: (String) -> Bool) -> [BalancedSite] {
+    static func all(_ configuration: ModelConfiguration, contains: (String) -> Bool) -> [EqualizedLayers] {
         var sites = decoder(configuration.text, contains: contains)
         switch configuration.vision {
         case .fastViTHD(let tower): sites += fastViTHD(tower, contains: contains)
@@ -44,11 +44,11 @@ struct BalancedSite: Sendable {
 
     private static func decoder(
         _ configuration: DecoderConfiguration, contains: (String) -> Bool
-    ) -> [BalancedSite] {
+    ) -> [EqualizedLayers] {
         let (hidden, intermediate) = (configuration.hiddenSize, configuration.intermediateSize)
         let (queries, keys) = (configuration.queryWidth, configuration.keyValueWidth)
-        func norm(_ name: String, _ consumers: [Consumer]) -> BalancedSite {
-            BalancedSite(
+        func norm(_ name: String, _ consumers: [Consumer]) -> EqualizedLayers {
+            EqualizedLayers(
                 channels: hidden, producers: [Producer(name: name, shape: [hidden])], consumers: consumers)
         }
         // Rows of a tied table are looked up as well, so what scores them is another weight from then on.
@@ -75,7 +75,7 @@ struct BalancedSite: Sendable {
                         Consumer(name: "\(mlp)\($0).weight", shape: [intermediate, hidden])
                     }))
             sites.append(
-                BalancedSite(
+                EqualizedLayers(
                     channels: keys,
                     producers: rows("\(attention)value", of: [keys, hidden], contains: contains),
                     consumers: [
@@ -85,7 +85,7 @@ struct BalancedSite: Sendable {
                             headDimension: configuration.headDimension)
                     ]))
             sites.append(
-                BalancedSite(
+                EqualizedLayers(
                     channels: intermediate,
                     producers: [Producer(name: "\(mlp)up.weight", shape: [intermediate, hidden])],
                     consumers: [Consumer(name: "\(mlp)down.weight", shape: [hidden, intermediate])]))
@@ -95,15 +95,15 @@ struct BalancedSite: Sendable {
 
     private static func fastViTHD(
         _ configuration: FastViTHDConfiguration, contains: (String) -> Bool
-    ) -> [BalancedSite] {
-        var sites: [BalancedSite] = []
+    ) -> [EqualizedLayers] {
+        var sites: [EqualizedLayers] = []
         let kernel = configuration.feedForwardKernel
         for (stage, width) in configuration.widths.enumerated() {
             let hidden = configuration.hiddenWidth(stage: stage)
             for number in 0..<configuration.depths[stage] {
                 let block = "vision.stages.\(stage).blocks.\(number)."
                 sites.append(
-                    BalancedSite(
+                    EqualizedLayers(
                         channels: width,
                         producers: rows(
                             block + "ffn.depthwise", of: [width, 1, kernel, kernel], contains: contains),
@@ -111,12 +111,12 @@ struct BalancedSite: Sendable {
                 guard configuration.tokenMixers[stage] == .attention else { continue }
                 let fused = block + "attention.qkv"
                 sites.append(
-                    BalancedSite(
+                    EqualizedLayers(
                         channels: width, producers: rows(block + "norm", of: [width], contains: contains),
                         consumers: [Consumer(name: fused + ".weight", shape: [3 * width, width])]))
                 // Values are the last third of the fused matrix, in the order that the projection reads.
                 sites.append(
-                    BalancedSite(
+                    EqualizedLayers(
                         channels: width,
                         producers: rows(
                             fused, of: [3 * width, width], first: 2 * width, contains: contains),
@@ -130,22 +130,22 @@ struct BalancedSite: Sendable {
 
     private static func visionTransformer(
         _ configuration: VisionTransformerConfiguration, contains: (String) -> Bool
-    ) -> [BalancedSite] {
+    ) -> [EqualizedLayers] {
         let (width, hidden) = (configuration.width, configuration.hidden)
         return (0..<configuration.layers).flatMap { number in
             let block = "vision.layers.\(number)."
             return [
-                BalancedSite(
+                EqualizedLayers(
                     channels: width,
                     producers: rows(block + "attention_norm", of: [width], contains: contains),
                     consumers: ["query", "key", "value"].map {
                         Consumer(name: block + "attention.\($0).weight", shape: [width, width])
                     }),
-                BalancedSite(
+                EqualizedLayers(
                     channels: width,
                     producers: rows(block + "attention.value", of: [width, width], contains: contains),
                     consumers: [Consumer(name: block + "attention.output.weight", shape: [width, width])]),
-                BalancedSite(
+                EqualizedLayers(
                     channels: width, producers: rows(block + "mlp_norm", of: [width], contains: contains),
                     consumers: [Consumer(name: block + "mlp.expand.weight", shape: [hidden, width])]),
             ]
