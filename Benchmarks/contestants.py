@@ -210,12 +210,12 @@ PEERS = {
         ("torch", [], ["float32", "bfloat16"]),
         ("openvino", [], ["float32", "bfloat16", "int8"]),
         ("openvino group 128", ["--group-size", "128"], ["int8"]),
-        ("llama.cpp", [], ["bfloat16", "float16", "q8_0", "q4_0"]),
+        ("llama.cpp", [], ["bfloat16", "float16", "q8_0", "q4_0", "q4_k_m"]),
     ],
     "decode": [
         ("torch", [], ["float32", "bfloat16"]),
         ("openvino", [], ["int8", "int4"]),
-        ("llama.cpp", [], ["bfloat16", "float16", "q8_0", "q4_0"]),
+        ("llama.cpp", [], ["bfloat16", "float16", "q8_0", "q4_0", "q4_k_m"]),
     ],
     "ttft": [
         ("transformers", [], ["float32", "bfloat16"]),

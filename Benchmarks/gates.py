@@ -66,7 +66,7 @@ AGAINST_PEERS = {
     "decode": [
         ("bfloat16", "llama.cpp", ["bfloat16"], 1.0, 0.95),
         ("int8", "llama.cpp", ["q8_0"], 1.15, 1.0),
-        ("int4", "llama.cpp", ["q4_0"], 1.3, 1.0),
+        ("int4", "llama.cpp", ["q4_0", "q4_k_m"], 1.3, 1.0),
     ],
     # How many times faster.
     "ttft": [

@@ -24,6 +24,7 @@ CLASSES = {
     "q8_0": "8 bit",
     "int4": "4 bit",
     "q4_0": "4 bit",
+    "q4_k_m": "4 bit",
 }
 ENCODER = {256: 29.6, 512: 118.0, 768: 266.0, 1024: 473.0}  # GFLOP, 2 x multiplications
 LAYERS, WIDTH, KEYS, HIDDEN, ROWS = 24, 896, 128, 4864, 152_000  # of Qwen2-0.5B

@@ -87,7 +87,7 @@ def main() -> None:
         value, reference = value.ravel(), reference.ravel()
         error = float(((value - reference) ** 2).sum() ** 0.5 / (reference**2).sum() ** 0.5)
         cosine = float(value @ reference / ((value @ value) * (reference @ reference)) ** 0.5)
-        exact = not any(mark in name for mark in ("int8", "int4", "q8_0", "q4_0"))
+        exact = not any(mark in name for mark in ("int8", "int4", "q8_0", "q4_0", "q4_k_m"))
         failed |= exact and error > options.limit
         print(f"{name}: relative error {error:.2e}, cosine {cosine:.5f}{'' if exact else ' (quantised)'}")
     sys.exit(1 if failed else 0)

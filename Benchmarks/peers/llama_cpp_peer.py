@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""llama.cpp through llama-cpp-python: Qwen2. --precision bfloat16, float16, q8_0 or q4_0."""
+"""llama.cpp through llama-cpp-python: Qwen2. --precision bfloat16, float16, q8_0, q4_0 or q4_k_m."""
 
 import face
 
@@ -7,8 +7,8 @@ import face
 def prepare(options) -> face.Prepared:
     if options.item not in ("prefill", "decode"):
         raise face.Skip("it has no FastViTHD")
-    if options.precision not in ("bfloat16", "float16", "q8_0", "q4_0"):
-        raise face.Skip("bfloat16, float16, q8_0 and q4_0 only")
+    if options.precision not in ("bfloat16", "float16", "q8_0", "q4_0", "q4_k_m"):
+        raise face.Skip("bfloat16, float16, q8_0, q4_0 and q4_k_m only")
     file = face.need(options.models / f"decoder-{options.precision}.gguf")
     import llama_cpp
 

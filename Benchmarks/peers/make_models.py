@@ -9,7 +9,7 @@ the exit status is 1. Everything is seeded; calibration takes `models.pixels`.
   encoder.xml/.bin, encoder-int8.xml/.bin    OpenVINO; NNCF's static quantisation
   decoder.xml, -int8, -int4                  OpenVINO, stateful; compressed weights (int4: groups of 128,
                                              embedding and lm_head int8)
-  decoder-{bfloat16,float16,q8_0,q4_0}.gguf  llama.cpp (q4_0: lm_head q8_0, llama.cpp's own choice)
+  decoder-{bfloat16,float16,q8_0,q4_0,q4_k_m}.gguf  llama.cpp (which matrices keep 8 bits in 4-bit files is its own choice)
 """
 
 import argparse
@@ -165,6 +165,7 @@ PARTS = [  # file, package that the part needs, maker; later ones use earlier on
     ("decoder-float16.gguf", "gguf", make_gguf),
     ("decoder-q8_0.gguf", "llama_cpp", requantise),
     ("decoder-q4_0.gguf", "llama_cpp", requantise),
+    ("decoder-q4_k_m.gguf", "llama_cpp", requantise),
 ]
 
 

@@ -100,8 +100,12 @@ struct FullWidthTests {
             }
         }
         let reference = try results(.float32)
+        // Where bfloat16 is multiplied as float32, only keys and values are rounded. Where the processor multiplies in
+        // bfloat16, every activation is: transformers in bfloat16 has 0.017 nats on the same weights (8 such images).
         for (precision, least, most) in [
-            (Precision.bfloat16, 0.999, 0.001), (.int8, 0.99, 0.4), (.int4, 0.99, 2.5),
+            (Precision.bfloat16, 0.999, compute.instructionSet.roundsInputs ? 0.005 : 0.001),
+            (.int8, 0.99, 0.4),
+            (.int4, 0.99, 2.5),
         ] {
             let got = try results(precision)
             let count = Double(got.count)
