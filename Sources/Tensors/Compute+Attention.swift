@@ -10,10 +10,12 @@ extension Compute {
     ///   - keys: [S, keyValueHeads · D], S at least 1
     ///   - values: [S, keyValueHeads · D]
     ///   - causalOffset: at least 0, and causalOffset + M ≤ S.
+    ///   - mayRound: where the instruction set multiplies bfloat16 numbers, queries, keys, values and the softmax's weights
+    ///     are rounded to them
     ///   - y: [M, heads · D]; must not overlap the keys and values; may be `queries`.
     package func attention(
         queries: Matrix, keys: Matrix, values: Matrix, heads: Int, keyValueHeads: Int, scale: Float,
-        causalOffset: Int?, into y: Matrix
+        causalOffset: Int?, mayRound: Bool = false, into y: Matrix
     ) {
         precondition(heads > 0 && keyValueHeads > 0 && heads % keyValueHeads == 0, "heads do not agree")
         precondition(queries.columns % heads == 0 && keys.rows > 0, "shapes do not agree")
@@ -44,7 +46,8 @@ extension Compute {
                         q: queries.pointer, q_stride: queries.rowStride,
                         k: fv_blocks(bases: keyBase, offset: 0, stride: keys.rowStride, shift: 63),
                         v: fv_blocks(bases: valueBase, offset: 0, stride: values.rowStride, shift: 63),
-                        is_bf16: 0, y: y.pointer, y_stride: y.rowStride, queries: 0, keys: keys.rows,
+                        is_bf16: 0, rounds: mayRound ? 1 : 0, y: y.pointer, y_stride: y.rowStride, queries: 0,
+                        keys: keys.rows,
                         dimension: dimension, scale: scale, causal: causalOffset == nil ? 0 : 1,
                         visible: causalOffset ?? 0, scratch: nil)
                     run(

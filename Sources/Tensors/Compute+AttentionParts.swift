@@ -24,6 +24,8 @@ extension Compute {
     /// softmax(scale · q·kᵀ)·v of every part in its own keys and values, for each head.
     ///
     /// Query head h reads key/value head h / (heads / keyValueHeads). A part's rows have the bits that they have alone.
+    /// Where keys and values are bfloat16 and the instruction set multiplies such numbers, queries and the softmax's weights
+    /// are rounded to them.
     /// - Parameters:
     ///   - queries: [M, heads · D]
     ///   - parts: cover the rows of `queries` in ascending order without gaps or overlaps. For each,
@@ -180,13 +182,14 @@ private struct PartsAttention {
         }
         let row = part.rows.lowerBound + first
         let column = head / group * dimension
+        let isBFloat16: Int32 = part.blocks.isBFloat16 ? 1 : 0
         // The heads of a single query go as if they were queries: all of them see the same keys, so nothing is causal.
         var call = fv_attention(
             q: queries.pointer + row * queries.rowStride + head * dimension,
             q_stride: isSingle ? dimension : queries.rowStride,
             k: part.blocks.keys(layer: layer, column: column),
-            v: part.blocks.values(layer: layer, column: column), is_bf16: part.blocks.isBFloat16 ? 1 : 0,
-            y: y.pointer + row * y.rowStride + head * dimension,
+            v: part.blocks.values(layer: layer, column: column), is_bf16: isBFloat16,
+            rounds: isBFloat16, y: y.pointer + row * y.rowStride + head * dimension,
             y_stride: isSingle ? dimension : y.rowStride, queries: count,
             keys: isSingle ? part.causalOffset + 1 : part.keys, dimension: dimension, scale: scale,
             causal: isSingle ? 0 : 1, visible: part.causalOffset + first, scratch: scratch)

@@ -40,6 +40,9 @@ package struct PackedMatrix: Sendable {
 
     package var byteCount: Int { panels.byteCount }
 
+    /// Whether the weights are as exact as the inputs, so that nothing else may be rounded either.
+    package var isFloat32: Bool { panels.format == .float32 }
+
     /// What packing saw, or a look at panels that are used where they stand.
     package var seen: WeightsSeen? { panels.seen.first }
 

@@ -146,21 +146,33 @@ static void check_stem(const struct fv_kernels *t, size_t height, size_t width, 
     free(x), free(w), free(b);
 }
 
+// Numbers as bfloat16 and back, where the table multiplies such; else as they are.
+static float *as_multiplied(const struct fv_kernels *t, const float *x, size_t count, int rounds) {
+    float *y = rows_of(count, 0);
+    for (size_t i = 0; i < count; i++) y[i] = rounds && rounds_inputs(t) ? fv_widen(fv_round_bf16(x[i])) : x[i];
+    return y;
+}
+
 static void check_attention(
-    const struct fv_kernels *t, size_t queries, size_t keys, size_t dimension, int causal, size_t visible, int is_bf16) {
+    const struct fv_kernels *t, size_t queries, size_t keys, size_t dimension, int causal, size_t visible, int kind) {
+    const int is_bf16 = kind & 1, rounds = kind >> 1;
     const size_t stride = dimension + 3;
-    float *q = rows_of(queries * stride, 4);
-    const void *k = keys_of(keys * stride, is_bf16), *v = keys_of(keys * stride, is_bf16);
+    float *asked = rows_of(queries * stride, 4), *as_rounded = as_multiplied(t, asked, queries * stride, rounds);
+    const void *given[2] = {keys_of(keys * stride, is_bf16), keys_of(keys * stride, is_bf16)}, *copies[2] = {given[0], given[1]};
+    for (int i = 0; i < 2 && !is_bf16; i++) copies[i] = as_multiplied(t, given[i], keys * stride, rounds);
     float *results[2];
     const struct fv_kernels *tables[2] = {&fv_kernels_scalar, t};
     for (int i = 0; i < 2; i++) {
+        // The reference rounds nothing: it gets what is multiplied.
+        const float *q = i == 0 ? as_rounded : asked;
+        const void *k = i == 0 ? copies[0] : given[0], *v = i == 0 ? copies[1] : given[1];
         results[i] = guarded(queries * stride, 0);
         void *const scratch = block(tables[i]->attention_scratch(keys, dimension));
         for (size_t first = 0; first < queries; first += tables[i]->query_block) {
             const size_t left = queries - first;
             const struct fv_attention a = {
                 .q = q + first * stride, .q_stride = stride, .k = contiguous(&k, stride), .v = contiguous(&v, stride),
-                .is_bf16 = is_bf16,
+                .is_bf16 = is_bf16, .rounds = rounds,
                 .y = results[i] + first * stride, .y_stride = stride,
                 .queries = left < tables[i]->query_block ? left : tables[i]->query_block, .keys = keys,
                 .dimension = dimension, .scale = 0.7f, .causal = causal, .visible = visible + first,
@@ -171,9 +183,17 @@ static void check_attention(
         free(scratch);
     }
     char what[128];
-    snprintf(what, sizeof what, "attention %s %zux%zu d%zu causal %d+%zu", is_bf16 ? "bf16" : "f32", queries, keys, dimension, causal, visible);
-    compare(what, results[1], results[0], queries, dimension, stride, 1e-9, 0);
-    release(q), release(k), release(v), free(results[0] - GUARD), free(results[1] - GUARD);
+    snprintf(
+        what, sizeof what, "attention %s%s %zux%zu d%zu causal %d+%zu", is_bf16 ? "bf16" : "f32", rounds ? " rounded" : "",
+        queries, keys, dimension, causal, visible);
+    // Weights have 8 bits where they are rounded.
+    const double most = rounds && rounds_inputs(t) ? 2e-5 : 1e-9;
+    compare(what, results[1], results[0], queries, dimension, stride, most, 0);
+    for (int i = 0; i < 2; i++) {
+        if (copies[i] != given[i]) release((void *)copies[i]);
+        release((void *)given[i]), free(results[i] - GUARD);
+    }
+    release(asked), release(as_rounded);
 }
 
 static void check_rows(const struct fv_kernels *t, size_t rows, size_t columns) {
@@ -241,12 +261,12 @@ static void check(const char *name, const struct fv_kernels *t) {
     check_stem(t, 9, 13, 24), check_stem(t, 6, 211, 96);
     const size_t dimensions[] = {7, 32, 33, 64, 72, 80, 96, 128};
     for (size_t i = 0; i < 8; i++) {
-        for (int is_bf16 = 0; is_bf16 < 2; is_bf16++) {
-            check_attention(t, 1, 301, dimensions[i], 0, 0, is_bf16), check_attention(t, 3, 20, dimensions[i], 1, 17, is_bf16);
-            check_attention(t, 143, 143, dimensions[i], 1, 0, is_bf16);
-            check_attention(t, 17, 300, dimensions[i], 1, 283, is_bf16);
-            check_attention(t, 35, 131, dimensions[i], 0, 0, is_bf16);
-            check_attention(t, 200, 333, dimensions[i], 1, 130, is_bf16);
+        for (int kind = 0; kind < 4; kind++) {
+            check_attention(t, 1, 301, dimensions[i], 0, 0, kind), check_attention(t, 3, 20, dimensions[i], 1, 17, kind);
+            check_attention(t, 143, 143, dimensions[i], 1, 0, kind);
+            check_attention(t, 17, 300, dimensions[i], 1, 283, kind);
+            check_attention(t, 35, 131, dimensions[i], 0, 0, kind);
+            check_attention(t, 200, 333, dimensions[i], 1, 130, kind);
         }
     }
     for (size_t i = 0; i < 16; i++) check_rows(t, 7, sizes[i]);

@@ -154,11 +154,12 @@ void *packed(
     return pack.packed;
 }
 
+int rounds_inputs(const struct fv_kernels *t) { return t->isa == FV_ISA_AVX512BF16 || t->isa == FV_ISA_AVX512AMX; }
+
 double bound(const struct fv_kernels *t, int type, size_t count) {
     if (bits_of(type) && !is_wide(type)) return 1e-9; // the same integers
     // These round the inputs as well; few numbers may cancel with their bias.
-    const int rounds = t->isa == FV_ISA_AVX512BF16 || t->isa == FV_ISA_AVX512AMX || t->isa == FV_ISA_NEONBF16;
-    if (type == FV_BFLOAT16 && rounds) return count < 200 ? 2e-2 : 5e-4;
+    if (type == FV_BFLOAT16 && (rounds_inputs(t) || t->isa == FV_ISA_NEONBF16)) return count < 200 ? 2e-2 : 5e-4;
     return 1e-10;
 }
 

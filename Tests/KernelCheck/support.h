@@ -53,6 +53,8 @@ void compare(
 /// Release it.
 void *packed(
     const struct fv_kernels *t, const float *w, const float *second, size_t outputs, size_t inputs, int type);
+/// Whether the table's attention multiplies bfloat16 numbers where it is asked to round.
+int rounds_inputs(const struct fv_kernels *t);
 /// Of errors against the reference.
 double bound(const struct fv_kernels *t, int type, size_t count);
 /// Bytes that the table's product of a type takes.

@@ -138,7 +138,9 @@ import Testing
                     layer: 0, heads: s.heads, keyValueHeads: s.keyValueHeads, scale: Float(scale),
                     into: output.matrix)
             }
-            #expect(normalisedError(output.values, reference) < 1e-9, "\(set) seed \(random.seed)")
+            // Some round queries and the softmax's weights too, to 8 bits.
+            let most = [.avx512bf16, .avx512amx].contains(set) ? 2e-5 : 1e-9
+            #expect(normalisedError(output.values, reference) < most, "\(set) seed \(random.seed)")
             #expect(output.isIntact)
         }
     }

@@ -173,6 +173,8 @@ struct fv_attention {
     struct fv_blocks v;
     /// Keys and values are bfloat16 instead of float32.
     int is_bf16;
+    /// Where the instruction set multiplies bfloat16 numbers, queries, keys, values and weights are rounded to them.
+    int rounds;
     float *_Nonnull y;
     size_t y_stride;
     size_t queries;

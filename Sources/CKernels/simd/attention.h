@@ -276,7 +276,14 @@ static void pack_block(
     }
 }
 
+#if FV_HAS_DPBF16 && !FV_NEON
+#include "attention_pairs.h"
+#endif
+
 static void FV_NAME(attention)(const struct fv_attention *t) {
+#if FV_HAS_DPBF16 && !FV_NEON
+    if (t->rounds) return attention_pairs(t);
+#endif
     if (t->queries <= DIRECT_QUERIES) {
         (t->is_bf16 ? direct_bf16 : direct_float)(t);
         return;
@@ -332,7 +339,8 @@ static void FV_NAME(attention)(const struct fv_attention *t) {
     divide(t, o, o_stride, total);
 }
 
-// Enough for either way: the few queries' packed keys have one number more for an odd dimension.
+// Enough for every way: the few queries' packed keys have one number more for an odd dimension, and pairs of bfloat16
+// numbers take half of what is theirs here.
 static size_t FV_NAME(attention_scratch)(size_t keys, size_t dimension) {
     (void)keys;
     const size_t o_stride = (dimension + NR - 1) / NR * NR;

@@ -55,7 +55,6 @@ INLINE void tile_dpbf16(
 }
 #endif
 
-#if !FV_HAS_AMX // whose products all go by tiles
 FV_TILE_FUNCTIONS(dpbf16, uint16_t, uint16_t)
 
 // One row × four panels, as row_bf16 in tiles.h, with the instruction of the tiles and in their order: a row has the same
@@ -83,4 +82,3 @@ static void row_dpbf16(size_t k, const uint16_t *a, const char *panels, size_t p
     }
 #endif
 }
-#endif

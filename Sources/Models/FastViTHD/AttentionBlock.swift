@@ -51,7 +51,8 @@ package struct AttentionBlock: EncoderLayer {
             keys: qkv.columns(channels..<2 * channels),
             values: qkv.columns(2 * channels..<3 * channels),
             heads: heads, keyValueHeads: heads, scale: 1 / Float(headDimension).squareRoot(),
-            causalOffset: nil, into: scratch)
+            causalOffset: nil, mayRound: !queryKeyValue.weight.isFloat32,
+            into: scratch)
         compute.linearAdding(scratch, projection.weight, bias: projection.bias, scale: scale, to: x)
     }
 }

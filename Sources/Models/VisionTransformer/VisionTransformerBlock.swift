@@ -75,7 +75,9 @@ package struct VisionTransformerBlock: Sendable {
         value(scratch, into: values, on: compute)
         compute.attention(
             queries: queries, keys: keys, values: values, heads: heads, keyValueHeads: heads,
-            scale: 1 / Float(width / heads).squareRoot(), causalOffset: nil, into: scratch)
+            scale: 1 / Float(width / heads).squareRoot(), causalOffset: nil,
+            mayRound: !query.weight.isFloat32,
+            into: scratch)
         compute.linearAdding(scratch, output.weight, bias: output.bias, to: x)
     }
 }
