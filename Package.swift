@@ -95,6 +95,7 @@ let package = Package(
         // On Linux libcrypto is opened when the first hash is made.
         .target(name: "CCrypto"),
         module("ModelHub", ["CCurl", "CCrypto", "StrictJSON", "SystemFiles"]),
+        module("MediaFetch", ["CCurl"]),
         module("Benchmarking", ["Models", "Checkpoints", "Tensors"]),
         module("Plotting", []),
         // The small model that the package carries, for those who ask for it.
@@ -146,6 +147,7 @@ let package = Package(
         tests("PlottingTests", ["Plotting"]),
         tests("CommandInputTests", ["CommandInput"]),
         tests("ModelHubTests", ["ModelHub", "SystemFiles"]),
+        tests("MediaFetchTests", ["MediaFetch"]),
         tests("CommandLineTests", []),
     ]
 )

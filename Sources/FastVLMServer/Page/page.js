@@ -52,7 +52,7 @@ function showSizes() {
   const size = (model) => model.meta?.image_size;
   const sizes = [...new Set(served.map(size).filter(Boolean))].sort((a, b) => a - b);
   const present = served.find((model) => model.id === $("model").value);
-  const tokens = present?.meta?.tokens_per_image;
+  const tokens = present?.meta?.n_image_tokens;
   $("sizes").hidden = sizes.length < 2;
   $("size-note").textContent = size(present ?? {})
     ? (sizes.length < 2 ? `${size(present)} × ${size(present)} pixels, ` : "") + (tokens ? `${tokens} visual tokens` : "")
@@ -247,8 +247,7 @@ function finish(asked, end, firstToken, small) {
 function speedWords({ timings, usage }) {
   const words = [];
   if (usage) words.push(`${usage.prompt_tokens} + ${usage.completion_tokens} tokens`);
-  if (timings?.tokens_per_second) words.push(`${timings.tokens_per_second.toFixed(1)} tokens/s`);
-  if (timings?.total_ms) words.push(`${milliseconds(timings.total_ms)} in all`);
+  if (timings?.predicted_per_second) words.push(`${timings.predicted_per_second.toFixed(1)} tokens/s`);
   return words.join(" · ");
 }
 
