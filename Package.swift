@@ -115,14 +115,19 @@ let package = Package(
         module("ModelHub", ["CCurl", "CCrypto", "StrictJSON", "SystemFiles"]),
         module("WireFormats", ["StrictJSON"]),
         // All of the server but its sockets.
-        module(
-            "FastVLMServer",
-            [
-                "FastVLM", "WireFormats",
+        .target(
+            name: "FastVLMServer",
+            dependencies: [
+                "FastVLM", "WireFormats", "MediaFetch",
                 .product(name: "Logging", package: "swift-log"),
-                .product(name: "Metrics", package: "swift-metrics"),
                 .product(name: "CoreMetrics", package: "swift-metrics"),
-            ]),
+            ],
+            resources: [
+                "index.html", "page.css", "page.svg", "page.js", "client.js", "picture.js", "runs.js",
+            ].map {
+                .embedInCode("Page/\($0)")
+            },
+            swiftSettings: strict),
         module(
             "HTTPListener",
             [
@@ -131,10 +136,10 @@ let package = Package(
                 server("NIOCore", "swift-nio"), server("NIOPosix", "swift-nio"),
                 server("NIOHTTPTypes", "swift-nio-extras"),
                 server("ServiceLifecycle", "swift-service-lifecycle"),
-                .product(name: "HummingbirdTLS", package: "hummingbird", condition: .when(traits: ["TLS"])),
                 .product(name: "NIOSSL", package: "swift-nio-ssl", condition: .when(traits: ["TLS"])),
                 .product(name: "Logging", package: "swift-log"),
             ]),
+        module("MediaFetch", ["CCurl"]),
         module("Benchmarking", ["Models", "Checkpoints", "Tensors"]),
         module("Plotting", []),
         // The small model that the package carries, for those who ask for it.
@@ -189,6 +194,7 @@ let package = Package(
         tests("ModelHubTests", ["ModelHub", "SystemFiles"]),
         tests("WireFormatsTests", ["WireFormats", "StrictJSON"]),
         tests("FastVLMServerTests", ["FastVLMServer", "FastVLM", "FastVLMEmbedded", "WireFormats"]),
+        tests("MediaFetchTests", ["MediaFetch"]),
         tests("CommandLineTests", []),
     ]
 )

@@ -1,5 +1,7 @@
 internal import FastVLM
 internal import Foundation
+internal import Logging
+internal import MediaFetch
 internal import WireFormats
 
 /// What happens on the way to one of a request's answers.
@@ -45,13 +47,14 @@ extension FastVLMService {
     ) async throws -> AsyncThrowingStream<IndexedEvent, any Error> {
         try refuseWhileStarting()
         let messages = try await messages(request)
-        var options = generationOptions(request.parameters, exchange)
+        var options = try generationOptions(request.parameters)
         let left = self.options.requestTimeout - (ContinuousClock.now - exchange.start)
         options.timeLimit = max(left, .zero)
         options.requestID = exchange.id
         if self.options.logsPrompts {
             exchange.logger.info(
-                "prompt", metadata: ["messages": "\(request.messages.map { "\($0.role.rawValue): \($0.text)" })"])
+                "prompt",
+                metadata: ["messages": "\(request.messages.map { "\($0.role.rawValue): \($0.text)" })"])
         }
         let (stream, continuation) = AsyncThrowingStream.makeStream(of: IndexedEvent.self)
         let (model, count) = (lease.model, request.count)
@@ -122,20 +125,25 @@ extension FastVLMService {
         switch image {
         case .data(let data): return .data(data)
         case .address(let address):
-            guard let fetch = options.fetchImage else {
+            guard let fetcher = options.fetcher else {
                 throw Refusal(
                     400,
                     "The server fetches no addresses; send the image itself as a data address "
                         + "(data:image/jpeg;base64,…), or start the server with --allow-remote-images.",
                     code: "remote_images_disabled", reason: "address")
             }
-            return .data(try await fetch(address))
+            return .data(Data(try await fetcher.image(at: address)))
         }
     }
 
     private func generationOptions(
-        _ parameters: GenerationParameters, _ exchange: Exchange
-    ) -> GenerationOptions {
+        _ parameters: GenerationParameters
+    ) throws -> GenerationOptions {
+        guard parameters.format == nil else {
+            throw Refusal(
+                400, "The server cannot hold answers to a format.", code: "unsupported_value",
+                parameter: "response_format", reason: "invalid_request")
+        }
         var options = GenerationOptions()
         options.maximumTokens = min(parameters.maximumTokens ?? Int.max, self.options.maximumTokens)
         if let temperature = parameters.temperature { options.temperature = Float(temperature) }
@@ -168,6 +176,7 @@ extension VisionLanguageModel {
         let text = tokenizer.decode([id], skipsSpecialTokens: false)
         // What OpenAI writes for what cannot be.
         return OpenAI.TokenLogProbability(
-            token: text, logprob: max(value, -9999), bytes: Array(text.utf8), alternatives: alternatives)
+            token: text, logprob: max(value, -9999), bytes: tokenizer.bytes(of: id),
+            alternatives: alternatives)
     }
 }

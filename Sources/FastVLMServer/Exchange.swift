@@ -144,7 +144,9 @@ final class Exchange: Sendable {
             String.UnicodeScalarView(
                 name.unicodeScalars.prefix(64).map { scalar in
                     let isPlain =
-                        scalar.isASCII && (scalar.properties.isAlphabetic || "0123456789_-.[]".unicodeScalars.contains(scalar))
+                        scalar.isASCII
+                        && (scalar.properties.isAlphabetic
+                            || "0123456789_-.[]".unicodeScalars.contains(scalar))
                     return isPlain ? scalar : "?"
                 }))
     }

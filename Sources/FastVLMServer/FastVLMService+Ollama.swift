@@ -63,7 +63,8 @@ extension FastVLMService {
 
     func ollamaShow(_ exchange: Exchange) async throws {
         let name = try Ollama.shownModel(exchange.body)
-        let status = try await store.status(of: name)
+        let status =
+            if let name { try await store.status(named: name) } else { try await store.status(of: nil) }
         var description = Ollama.Description(
             details: Self.details(status), template: status.information?.template ?? "",
             contextLength: status.information?.contextLength,
@@ -79,8 +80,7 @@ extension FastVLMService {
 
     private static func ollamaModel(_ status: ModelStore.Status) -> Ollama.Model {
         var model = Ollama.Model(
-            name: status.id.contains(":") ? status.id : status.id + ":latest", size: status.files.bytes,
-            digest: status.files.digest, details: details(status))
+            name: status.id, size: status.files.bytes, digest: status.files.digest, details: details(status))
         model.modifiedAt = timestamp(status.files.modified ?? Date(timeIntervalSince1970: 0))
         return model
     }

@@ -1,5 +1,6 @@
 internal import FastVLM
 internal import Foundation
+internal import Logging
 internal import WireFormats
 
 /// OpenAI's interface.
@@ -290,9 +291,10 @@ extension FastVLMService {
 
     /// Little-endian float32, as the official clients read it.
     static func base64(_ vector: [Float]) -> String {
-        Base64.encode(vector.flatMap { value in
-            let bits = value.bitPattern
-            return (0..<4).map { UInt8(truncatingIfNeeded: bits >> (8 * UInt32($0))) }
-        })
+        Base64.encode(
+            vector.flatMap { value in
+                let bits = value.bitPattern
+                return (0..<4).map { UInt8(truncatingIfNeeded: bits >> (8 * UInt32($0))) }
+            })
     }
 }

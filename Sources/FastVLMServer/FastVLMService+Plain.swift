@@ -30,8 +30,24 @@ extension FastVLMService {
     }
 
     /// The page for browsers; Ollama's clients look for its sentence.
-    func root(_ exchange: Exchange) {
-        exchange.respond(Response(text: "Ollama is running"))
+    func root(_ exchange: Exchange) throws {
+        guard exchange.head.headers["accept"]?.contains("text/html") ?? false else {
+            var response = Response(text: "Ollama is running")
+            response.head.headers.set("vary", "Accept")
+            return exchange.respond(response)
+        }
+        try page(exchange, "/")
+    }
+
+    /// One of the page's files.
+    func page(_ exchange: Exchange, _ path: String) throws {
+        guard let file = Page.files.first(where: { $0.path == path }) else {
+            throw Refusal.notFound("There is nothing at this address.")
+        }
+        var response = Response(type: file.contentType, Data(file.bytes))
+        for (name, value) in Page.headers { response.head.headers.set(name, value) }
+        if path == "/" { response.head.headers.set("vary", "Accept") }
+        exchange.respond(response)
     }
 
     private struct DescriptionText: Encodable {

@@ -1,6 +1,7 @@
 package import FastVLM
 package import Foundation
 package import Logging
+internal import MediaFetch
 internal import Synchronization
 internal import WireFormats
 
@@ -265,6 +266,7 @@ package final class FastVLMService: Sendable {
         switch error {
         case let refusal as Refusal: return refusal
         case let error as RequestError: return Refusal(error)
+        case let error as MediaFetchError: return Refusal(error)
         case let error as FastVLMError:
             return Refusal(
                 error, waiting: max(load.current - options.load.maximumRunning - 1, 0),
@@ -276,7 +278,8 @@ package final class FastVLMService: Sendable {
     private func log(_ reception: Reception, _ duration: Duration) {
         let seconds = duration.inSeconds
         counts.finished(
-            route: reception.route.path, method: reception.head.method, status: reception.journal.status ?? 499,
+            route: reception.route.path, method: reception.head.method,
+            status: reception.journal.status ?? 499,
             seconds: seconds)
         guard logger.logLevel <= .info else { return }
         var metadata = reception.journal.metadata()
@@ -288,7 +291,8 @@ package final class FastVLMService: Sendable {
             metadata["ignored"] = "\(reception.journal.ignored.joined(separator: " "))"
         }
         // Probes come every few seconds.
-        let level: Logger.Level = ["/health", "/healthz", "/readyz", "/metrics"].contains(reception.route.path)
+        let level: Logger.Level =
+            ["/health", "/healthz", "/readyz", "/metrics"].contains(reception.route.path)
             ? .debug : .info
         logger.log(level: level, "request", metadata: metadata)
     }

@@ -27,6 +27,7 @@ package struct JSONLogHandler: LogHandler {
 
     package func log(event: LogEvent) {
         var fields = metadata.merging(event.metadata ?? [:]) { _, new in new }.mapValues { "\($0)" }
+        fields["logger"] = label
         fields["time"] = FastVLMService.timestamp()
         fields["level"] = event.level.rawValue
         fields["message"] = "\(event.message)"

@@ -278,7 +278,10 @@ struct ServerMetrics: Sendable {
     init(_ registry: MetricsRegistry) {
         self.registry = registry
         for (name, help) in [
-            ("fastvlm_http_requests_total", "Requests by route, method and status; 499 left before an answer."),
+            (
+                "fastvlm_http_requests_total",
+                "Requests by route, method and status; 499 left before an answer."
+            ),
             ("fastvlm_http_request_seconds", "From a request's head to the end of its response."),
             ("fastvlm_refused_total", "Requests without an answer, by reason."),
             ("fastvlm_queue_seconds", "From a request's head to the first work on it."),
@@ -292,10 +295,16 @@ struct ServerMetrics: Sendable {
             ("fastvlm_positions_total", "Positions of prompts, computed or remembered."),
             ("fastvlm_tokens_total", "Tokens of answers."),
             ("fastvlm_stage_seconds", "Stages of answers."),
-            ("fastvlm_first_token_seconds", "From image bytes to the first token, without waiting for others."),
+            (
+                "fastvlm_first_token_seconds",
+                "From image bytes to the first token, without waiting for others."
+            ),
             ("fastvlm_token_seconds", "Each further token."),
             ("process_resident_memory_bytes", "Resident memory."),
-            ("process_anonymous_memory_bytes", "Resident memory that no file backs, and what is swapped out."),
+            (
+                "process_anonymous_memory_bytes",
+                "Resident memory that no file backs, and what is swapped out."
+            ),
             ("process_start_time_seconds", "Start of the process since the epoch."),
         ] { registry.describe(name, help) }
     }
@@ -306,7 +315,8 @@ struct ServerMetrics: Sendable {
         let labels = [("route", route), ("method", method)]
         registry.add("fastvlm_http_requests_total", labels + [("status", "\(status)")], 1)
         registry.observe(
-            "fastvlm_http_request_seconds", [("route", route)], seconds, bounds: MetricsRegistry.secondsBounds)
+            "fastvlm_http_request_seconds", [("route", route)], seconds, bounds: MetricsRegistry.secondsBounds
+        )
     }
 
     func refused(_ reason: String) { registry.add("fastvlm_refused_total", [("reason", reason)], 1) }

@@ -1,6 +1,6 @@
 package import FastVLM
 internal import Foundation
-internal import Logging
+package import Logging
 internal import Synchronization
 
 /// The models that the server has: loaded when they are asked for, unloaded when nobody asks any more or another needs
@@ -48,10 +48,12 @@ package actor ModelStore {
         self.loadOptions = loadOptions
     }
 
-    /// Loads the first model before anybody asks for it; requests are refused meanwhile.
+    /// From now on, until ``loadFirst()`` is done, requests are told to come again.
+    package nonisolated func announceLoading() { isLoading.store(true, ordering: .relaxed) }
+
+    /// Loads the first model before anybody asks for it.
     /// - Throws: what is wrong with the model.
     package func loadFirst() async throws {
-        isLoading.store(true, ordering: .relaxed)
         defer { isLoading.store(false, ordering: .relaxed) }
         if !entries.isEmpty { _ = try await load(0) }
     }
@@ -78,7 +80,8 @@ package actor ModelStore {
         return try await body(
             Lease(
                 id: entries[place].model.id, model: model,
-                loadSeconds: Double(waited.components.seconds) + Double(waited.components.attoseconds) * 1e-18))
+                loadSeconds: Double(waited.components.seconds) + Double(waited.components.attoseconds) * 1e-18
+            ))
     }
 
     /// - Throws: `Refusal` for a name that no model has. Where there is only one model, any name means it: clients have
@@ -86,7 +89,8 @@ package actor ModelStore {
     private func place(of name: String?) throws -> Int {
         guard let name, !name.isEmpty else { return 0 }
         let plain = name.hasSuffix(":latest") ? String(name.dropLast(7)) : name
-        if let place = entries.firstIndex(where: { $0.model.id == plain || $0.model.aliases.contains(plain) }) {
+        if let place = entries.firstIndex(where: { $0.model.id == plain || $0.model.aliases.contains(plain) })
+        {
             return place
         }
         guard entries.count == 1 else { throw Self.unknown }

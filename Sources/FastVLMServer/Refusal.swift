@@ -1,5 +1,6 @@
-package import FastVLM
+internal import FastVLM
 internal import Foundation
+internal import MediaFetch
 internal import WireFormats
 
 /// Why a request gets no answer, in words that give away nothing of the server.
@@ -32,6 +33,18 @@ struct Refusal: Error, Sendable {
             400, error.message, code: "invalid_value", parameter: error.parameter, reason: "invalid_request")
     }
 
+    init(_ error: MediaFetchError) {
+        switch error.code {
+        case .busy:
+            self = .overloaded(
+                "The server fetches as many images as it may. Try again later.", position: nil, retryAfter: 2)
+        default:
+            self.init(
+                400, "The address of the image \(error.description).", code: error.code.rawValue,
+                reason: "address")
+        }
+    }
+
     static func notFound(_ what: String, code: String = "not_found") -> Refusal {
         Refusal(404, what, code: code, reason: "not_found")
     }
@@ -44,7 +57,8 @@ struct Refusal: Error, Sendable {
     }
 
     static func overloaded(_ message: String, position: Int?, retryAfter: Int) -> Refusal {
-        var refusal = Refusal(429, message, type: "rate_limit_error", code: "overloaded", reason: "overloaded")
+        var refusal = Refusal(
+            429, message, type: "rate_limit_error", code: "overloaded", reason: "overloaded")
         refusal.headers.set("retry-after", "\(retryAfter)")
         if let position { refusal.headers.set("x-fastvlm-queue-position", "\(position)") }
         return refusal

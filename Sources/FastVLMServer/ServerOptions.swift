@@ -1,5 +1,6 @@
 package import FastVLM
 package import Foundation
+package import MediaFetch
 
 /// How the server behaves.
 package struct ServerOptions: Sendable {
@@ -24,6 +25,8 @@ package struct ServerOptions: Sendable {
     package var requestTimeout: Duration = .seconds(600)
     /// Longest time in which a request's body has to arrive.
     package var bodyTimeout: Duration = .seconds(30)
+    /// Longest time of a connection on which nothing happens; an answer that is computed is something.
+    package var idleTimeout: Duration = .seconds(60)
     /// Longest time in which running requests may finish once the server is asked to end.
     package var drainTimeout: Duration = .seconds(30)
     /// Most connections at a time; further ones wait.
@@ -40,8 +43,8 @@ package struct ServerOptions: Sendable {
     package var version = ""
     /// How each model is loaded, `maximumRunning` and `maximumWaiting` included.
     package var load = LoadOptions()
-    /// Fetches the image that an address names; nil where addresses are refused.
-    package var fetchImage: (@Sendable (_ address: String) async throws -> Data)?
+    /// Fetches images whose addresses requests name; nil where addresses are refused.
+    package var fetcher: MediaFetcher?
 
     package init() {}
 

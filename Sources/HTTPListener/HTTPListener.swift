@@ -1,7 +1,6 @@
 #if Server
     package import FastVLMServer
     internal import Foundation
-    internal import HTTPTypes
     internal import HummingbirdCore
     package import Logging
     internal import NIOCore
@@ -32,9 +31,6 @@
             self.logger = logger
         }
 
-        /// Time after which a connection is closed on which nothing whole arrives.
-        static let idleTimeout = TimeAmount.seconds(30)
-
         /// Serves until the process is asked to end, by SIGTERM or SIGINT, and the running requests are done or late. A
         /// second signal ends the process at once.
         /// - Parameter onListening: receives the address that is listened on
@@ -48,7 +44,8 @@
             let channel = HTTP1Channel(
                 responder: { try await responder.respond($0, $1, $2) },
                 configuration: HTTP1Channel.Configuration(
-                    additionalChannelHandlers: [DisconnectHandler()], idleTimeout: Self.idleTimeout,
+                    additionalChannelHandlers: [DisconnectHandler()],
+                    idleTimeout: TimeAmount(options.idleTimeout),
                     httpDecoderConfiguration: .init(
                         maxHeaderFieldSize: 32 << 10, maxHeaderListSize: 64 << 10, maxHeaderFieldCount: 200)))
             let configuration = ServerConfiguration(
@@ -77,13 +74,13 @@
             var settings = ServiceGroupConfiguration(services: [server], logger: quiet)
             settings.maximumGracefulShutdownDuration = service.options.drainTimeout
             let services = ServiceGroup(configuration: settings)
-            let signals = EndingSignals { [service, logger] in
+            let signals = endingSignals { [service, logger] in
                 service.drain()
                 logger.notice(
                     "shutting down", metadata: ["running requests": "\(service.current)"])
                 await services.triggerGracefulShutdown()
             }
-            defer { signals.cancel() }
+            defer { for signal in signals { signal.cancel() } }
             do {
                 try await withThrowingTaskGroup(of: Void.self) { tasks in
                     tasks.addTask { try await services.run() }
@@ -124,24 +121,19 @@
     }
 
     /// SIGTERM and SIGINT: the first one begins the end, the second one is the end.
-    private final class EndingSignals: Sendable {
-        private let sources: [any DispatchSourceSignal]
-        private let count = SignalCount()
-
-        init(_ begin: @escaping @Sendable () async -> Void) {
-            let count = count
-            sources = [SIGTERM, SIGINT].map { number in
-                signal(number, SIG_IGN)
-                let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
-                source.setEventHandler {
-                    guard count.isFirst() else { exit(128 + number) }
-                    Task { await begin() }
-                }
-                source.resume()
-                return source
+    private func endingSignals(
+        _ begin: @escaping @Sendable () async -> Void
+    ) -> [any DispatchSourceSignal] {
+        let count = SignalCount()
+        return [SIGTERM, SIGINT].map { number in
+            signal(number, SIG_IGN)
+            let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
+            source.setEventHandler {
+                guard count.isFirst() else { exit(128 + number) }
+                Task { await begin() }
             }
+            source.resume()
+            return source
         }
-
-        func cancel() { for source in sources { source.cancel() } }
     }
 #endif

@@ -66,7 +66,8 @@
             var headers = HeaderFields()
             for field in request.headers { headers.append(field.name.canonicalName, field.value) }
             return RequestHead(
-                method: request.method.rawValue, target: request.head.path ?? "", host: request.head.authority,
+                method: request.method.rawValue, target: request.head.path ?? "",
+                host: request.head.authority,
                 headers: headers)
         }
 

@@ -32,12 +32,13 @@
 
     private final class CertificateContexts: Sendable {
         private let context: Mutex<NIOSSLContext>
-        private let source: any DispatchSourceSignal
+        private let source: Mutex<(any DispatchSourceSignal)?>
 
         init(_ certificate: HTTPListener.Certificate, logger: Logger) throws {
             context = Mutex(try Self.read(certificate))
+            source = Mutex(nil)
             signal(SIGHUP, SIG_IGN)
-            source = DispatchSource.makeSignalSource(signal: SIGHUP, queue: .global())
+            let source = DispatchSource.makeSignalSource(signal: SIGHUP, queue: .global())
             source.setEventHandler { [weak self] in
                 do {
                     let context = try Self.read(certificate)
@@ -49,9 +50,10 @@
                 }
             }
             source.resume()
+            self.source.withLock { $0 = source }
         }
 
-        deinit { source.cancel() }
+        deinit { source.withLock { $0?.cancel() } }
 
         var current: NIOSSLContext { context.withLock { $0 } }
 

@@ -129,6 +129,8 @@ package struct GenerationParameters: Sendable, Equatable {
     package var repetitionPenalty: Double?
     package var frequencyPenalty: Double?
     package var presencePenalty: Double?
+    /// Added to the scores of tokens, by their id.
+    package var logitBias: [Int: Float] = [:]
     package var seed: UInt64?
     package var stop: [String] = []
     package var stopIDs: [Int] = []

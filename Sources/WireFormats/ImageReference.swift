@@ -29,7 +29,8 @@ package enum ImageReference: Sendable, Hashable {
 
     /// Reads base64, as Ollama's clients send it; a `data:` address is taken too.
     package init(base64 text: String, parameter: String) throws(RequestError) {
-        self = try text.hasASCIIPrefix("data:")
+        self =
+            try text.hasASCIIPrefix("data:")
             ? ImageReference(url: text, parameter: parameter)
             : Self.base64(text[...], parameter: parameter)
     }

@@ -212,6 +212,16 @@ package enum OpenAI {
         parameters.presencePenalty = try fields.number("presence_penalty", in: -2...2)
         parameters.seed = try fields.integer("seed").map { UInt64(bitPattern: Int64($0)) }
         parameters.stop = try fields.strings("stop", most: 16).filter { !$0.isEmpty }
+        if let bias = try fields.object("logit_bias") {
+            for member in bias.members {
+                guard let id = Int(member.key), let value = member.value.double, abs(value) <= 100,
+                    bias.members.count <= 1024
+                else {
+                    throw fields.fault("logit_bias", "at most 1024 numbers from -100 to 100 by token ids")
+                }
+                parameters.logitBias[id] = Float(value)
+            }
+        }
         if let ids = try fields.elements("stop_token_ids") {
             parameters.stopIDs = ids.compactMap(\.integer)
             guard parameters.stopIDs.count == ids.count, ids.count <= 64 else {

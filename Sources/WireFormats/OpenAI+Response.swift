@@ -45,7 +45,8 @@ extension OpenAI {
             tokenLogprobs = tokens.map(\.logprob)
             topLogprobs = tokens.map { token in
                 Dictionary(
-                    (token.topLogprobs ?? []).map { ($0.token, $0.logprob) }, uniquingKeysWith: { first, _ in first })
+                    (token.topLogprobs ?? []).map { ($0.token, $0.logprob) },
+                    uniquingKeysWith: { first, _ in first })
             }
             textOffset = tokens.map { token in
                 defer { offset += token.token.unicodeScalars.count }

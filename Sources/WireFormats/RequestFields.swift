@@ -34,7 +34,8 @@ package struct RequestFields {
             // Python writes NaN as a bare word; the field that holds it is then refused by its name.
             value = try body.withUnsafeBytes { bytes in
                 try JSONParser.parse(
-                    bytes, limits: JSONLimits(depth: 64, elements: 65536, members: 4096, nonFiniteNumbers: true))
+                    bytes,
+                    limits: JSONLimits(depth: 64, elements: 65536, members: 4096, nonFiniteNumbers: true))
             }
         } catch {
             throw RequestError("the body is not valid JSON: \(error)")

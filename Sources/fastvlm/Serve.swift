@@ -7,6 +7,7 @@
     import Foundation
     import HTTPListener
     import Logging
+    import MediaFetch
 
     struct Serve: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -48,11 +49,13 @@
             let service = FastVLMService(models, options: options, registry: registry, logger: logger)
             let listener = HTTPListener(service, certificate: try address.certificate(), logger: logger)
             let scheme = address.tlsCertificate == nil ? "http" : "https"
+            // Requests that come before it is there are told to come again.
+            let loadsAtOnce = !options.loadsLazily
+            if loadsAtOnce { service.store.announceLoading() }
             do {
                 try await listener.run { address in
                     logger.notice("listening", metadata: ["address": "\(scheme)://\(address)"])
-                    guard !options.loadsLazily else { return }
-                    // Requests that come meanwhile are told to come again.
+                    guard loadsAtOnce else { return }
                     Task {
                         do {
                             try await service.store.loadFirst()
@@ -73,7 +76,9 @@
 
         private static func models(_ names: [String]) throws -> [ServedModel] {
             guard !names.isEmpty else {
-                return [ServedModel(id: "fastvlm-small", source: .embedded, aliases: ["embedded", "fastvlm"])]
+                return [
+                    ServedModel(id: "fastvlm-small", source: .embedded, aliases: ["embedded", "fastvlm"])
+                ]
             }
             var models: [ServedModel] = []
             for name in names {
@@ -108,7 +113,9 @@
         var port = 8080
 
         @Option(
-            help: "A key that opens the server; may be given several times (default: $FASTVLM_API_KEY, if set).")
+            help:
+                "A key that opens the server; may be given several times (default: $FASTVLM_API_KEY, if set)."
+        )
         var apiKey: [String] = []
 
         @Option(help: "A file of keys, one a line.", completion: .file())
@@ -118,11 +125,21 @@
         var noAuth = false
 
         @Option(
-            help: "Origin whose pages may use the server, as https://example.org; * for all. May be repeated.")
+            help: "Origin whose pages may use the server, as https://example.org; * for all. May be repeated."
+        )
         var allowOrigin: [String] = []
 
-        @Option(help: "Name that the server may be called by, beside localhost and its address. May be repeated.")
+        @Option(
+            help: "Name that the server may be called by, beside localhost and its address. May be repeated.")
         var allowedHost: [String] = []
+
+        @Option(
+            defaultAsFlag: "all", parsing: .scanningForValue,
+            help: """
+                Fetch images whose https:// addresses requests name, from all of the public internet, or from the \
+                hosts of a list, separated by commas (--allow-remote-images=a.example,b.example).
+                """)
+        var allowRemoteImages: String?
 
         @Option(
             help: ArgumentHelp("Certificate chain for HTTPS, PEM.", visibility: Self.tlsVisibility),
@@ -162,6 +179,14 @@
             options.port = port
             options.allowedOrigins = allowOrigin.map(ByteText.shown)
             options.allowedHosts = allowedHost.map(ByteText.shown)
+            if let allowRemoteImages {
+                do {
+                    options.fetcher = MediaFetcher(
+                        allowedHosts: allowRemoteImages == "all" ? .any : try .list(allowRemoteImages))
+                } catch {
+                    throw CommandFailure(.usage, "--allow-remote-images: \(error.description)")
+                }
+            }
             options.keys = noAuth ? [] : try keys()
             guard options.isLoopback || noAuth || !options.keys.isEmpty else {
                 throw CommandFailure(
@@ -175,7 +200,8 @@
             var keys = apiKey.map(ByteText.shown)
             if keys.isEmpty, let key = ProcessInfo.processInfo.environment["FASTVLM_API_KEY"] { keys = [key] }
             if let apiKeyFile {
-                guard let text = try? String(contentsOfFile: ByteText.shown(apiKeyFile), encoding: .utf8) else {
+                guard let text = try? String(contentsOfFile: ByteText.shown(apiKeyFile), encoding: .utf8)
+                else {
                     throw CommandFailure(
                         .usage, "cannot read the keys in '\(ByteText.shown(apiKeyFile))'")
                 }
@@ -209,7 +235,9 @@
         @Option(parsing: .unconditional, help: "Most images of a request.")
         var maxImages = 16
 
-        @Option(parsing: .unconditional, help: "Most tokens of an answer, and as many where a request names none.")
+        @Option(
+            parsing: .unconditional, help: "Most tokens of an answer, and as many where a request names none."
+        )
         var maxTokens = 1024
 
         @Option(parsing: .unconditional, help: "Most requests that wait; further ones get 429.")
@@ -224,6 +252,12 @@
         @Option(parsing: .unconditional, help: "Most seconds of a request, waiting included.")
         var requestTimeout = 600
 
+        @Option(parsing: .unconditional, help: "Most seconds in which a request's body has to arrive.")
+        var bodyTimeout = 30
+
+        @Option(parsing: .unconditional, help: "Most seconds of a connection on which nothing happens.")
+        var idleTimeout = 60
+
         @Option(parsing: .unconditional, help: "Most seconds for running requests after SIGTERM.")
         var drainTimeout = 30
 
@@ -235,6 +269,8 @@
             try check("--parallel", parallel, in: 1...1024)
             try check("--max-connections", maxConnections, in: 1...65536)
             try check("--request-timeout", requestTimeout, in: 1...86400)
+            try check("--body-timeout", bodyTimeout, in: 1...86400)
+            try check("--idle-timeout", idleTimeout, in: 1...86400)
             try check("--drain-timeout", drainTimeout, in: 0...86400)
         }
 
@@ -247,6 +283,8 @@
             options.load.maximumRunning = parallel
             options.maximumConnections = maxConnections
             options.requestTimeout = .seconds(requestTimeout)
+            options.bodyTimeout = .seconds(bodyTimeout)
+            options.idleTimeout = .seconds(idleTimeout)
             options.drainTimeout = .seconds(drainTimeout)
         }
     }
@@ -260,13 +298,15 @@
         var precision: Precision?
 
         @Option(
-            name: .shortAndLong, parsing: .unconditional, help: "Worker threads (default: see `fastvlm info`).")
+            name: .shortAndLong, parsing: .unconditional,
+            help: "Worker threads (default: see `fastvlm info`).")
         var threads: Int?
 
         @Option(parsing: .unconditional, help: "Longest sequence, in positions (default: the checkpoint's).")
         var context: Int?
 
-        @Option(parsing: .unconditional, help: "Pixels per side, a multiple of 64 (default: the checkpoint's).")
+        @Option(
+            parsing: .unconditional, help: "Pixels per side, a multiple of 64 (default: the checkpoint's).")
         var resolution: Int?
 
         @Option(parsing: .unconditional, help: "Most megapixels of an image.")
@@ -280,7 +320,8 @@
 
         @Option(
             parsing: .unconditional,
-            help: "Most MiB of weights that loaded models have; others are unloaded for one that is asked for.")
+            help:
+                "Most MiB of weights that loaded models have; others are unloaded for one that is asked for.")
         var memoryBudget: Int?
 
         func validate() throws {

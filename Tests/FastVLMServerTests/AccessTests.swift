@@ -56,7 +56,9 @@ struct AccessTests {
         ] {
             #expect(await local.call("GET", "/healthz", host: host).head.status == 200, "\(host)")
         }
-        for host in ["example.org", "127.0.0.1.example.org", "192.168.0.7", "127.evil.example", "cam.lan.evil"] {
+        for host in [
+            "example.org", "127.0.0.1.example.org", "192.168.0.7", "127.evil.example", "cam.lan.evil",
+        ] {
             #expect(await local.call("GET", "/healthz", host: host).head.status == 403, "\(host)")
         }
         for host in [nil, ""] as [String?] {
@@ -69,7 +71,8 @@ struct AccessTests {
         // A key is proof enough.
         let guarded = service { $0.keys = ["key"] }
         #expect(
-            await guarded.call("GET", "/healthz", headers: ["x-api-key": "key"], host: "example.org").head.status
+            await guarded.call("GET", "/healthz", headers: ["x-api-key": "key"], host: "example.org").head
+                .status
                 == 200)
     }
 
@@ -90,7 +93,8 @@ struct AccessTests {
         #expect(reply.head.headers["access-control-allow-origin"] == "https://example.org")
         #expect(reply.head.headers["vary"] == "Origin")
         #expect(
-            await open.call("GET", "/v1/models", headers: ["origin": "https://example.com"]).head.status == 403)
+            await open.call("GET", "/v1/models", headers: ["origin": "https://example.com"]).head.status
+                == 403)
         let all = service { $0.allowedOrigins = ["*"] }
         #expect(
             await all.call("GET", "/v1/models", headers: ["origin": "https://x"]).head.headers[

@@ -33,7 +33,9 @@ struct InterfaceTests {
         #expect(
             usage?["prompt_tokens"] as? Int == expected.usage.promptTokens + expected.usage.cachedTokens)
         #expect(usage?["completion_tokens"] as? Int == expected.usage.completionTokens)
-        #expect((reply.json["timings"] as? [String: Any])?["predicted_n"] as? Int == expected.usage.completionTokens)
+        #expect(
+            (reply.json["timings"] as? [String: Any])?["predicted_n"] as? Int
+                == expected.usage.completionTokens)
     }
 
     @Test("A stream's pieces are the answer, from the role to [DONE]")
@@ -48,7 +50,9 @@ struct InterfaceTests {
         #expect(reply.head.headers["content-type"]?.hasPrefix("text/event-stream") == true)
         #expect(reply.text.hasSuffix("data: [DONE]\n\n"))
         let events = reply.events
-        let deltas = events.compactMap { ($0["choices"] as? [[String: Any]])?.first?["delta"] as? [String: Any] }
+        let deltas = events.compactMap {
+            ($0["choices"] as? [[String: Any]])?.first?["delta"] as? [String: Any]
+        }
         #expect(deltas.first?["role"] as? String == "assistant")
         let expected = (whole.json["choices"] as? [[String: Any]])?.first?["message"] as? [String: Any]
         #expect(
@@ -56,7 +60,9 @@ struct InterfaceTests {
         let last = events.last
         #expect((last?["choices"] as? [Any])?.isEmpty == true)
         #expect((last?["usage"] as? [String: Any])?["total_tokens"] as? Int ?? 0 > 0)
-        let ends = events.compactMap { ($0["choices"] as? [[String: Any]])?.first?["finish_reason"] as? String }
+        let ends = events.compactMap {
+            ($0["choices"] as? [[String: Any]])?.first?["finish_reason"] as? String
+        }
         #expect(ends == ["stop"])
     }
 
@@ -110,23 +116,28 @@ struct InterfaceTests {
 
     @Test("Errors before the first token are plain errors, for streams too")
     func errors() async throws {
-        let damaged = "data:image/png;base64," + Data("\u{89}PNG\r\n\u{1A}\nno image at all".utf8).base64EncodedString()
+        let damaged =
+            "data:image/png;base64," + Data("\u{89}PNG\r\n\u{1A}\nno image at all".utf8).base64EncodedString()
         for more in ["", #","stream":true"#] {
             let image = await server.call(
                 "POST", "/v1/chat/completions",
-                #"{"messages":[{"role":"user","content":[{"type":"image_url","image_url":"\#(damaged)"}]}]\#(more)}"#)
+                #"{"messages":[{"role":"user","content":[{"type":"image_url","image_url":"\#(damaged)"}]}]\#(more)}"#
+            )
             #expect(image.head.status == 400 && image.pieces == 0)
             let error = image.json["error"] as? [String: Any]
             #expect(["invalid_image", "unsupported_image"].contains(error?["code"] as? String))
             #expect(error?["request_id"] as? String == image.head.headers["x-request-id"])
             let long = String(repeating: "word ", count: 20000)
             let context = await server.call(
-                "POST", "/v1/chat/completions", #"{"messages":[{"role":"user","content":"\#(long)"}]\#(more)}"#)
+                "POST", "/v1/chat/completions",
+                #"{"messages":[{"role":"user","content":"\#(long)"}]\#(more)}"#)
             #expect(context.head.status == 400)
-            #expect((context.json["error"] as? [String: Any])?["code"] as? String == "context_length_exceeded")
+            #expect(
+                (context.json["error"] as? [String: Any])?["code"] as? String == "context_length_exceeded")
             let address = await server.call(
                 "POST", "/v1/chat/completions",
-                #"{"messages":[{"role":"user","content":[{"type":"image_url","image_url":"https://127.0.0.1/x"}]}]\#(more)}"#)
+                #"{"messages":[{"role":"user","content":[{"type":"image_url","image_url":"https://127.0.0.1/x"}]}]\#(more)}"#
+            )
             #expect((address.json["error"] as? [String: Any])?["code"] as? String == "remote_images_disabled")
         }
         let ollama = await server.call("POST", "/api/chat", #"{"messages":[{"role":"user","content":3}]}"#)
@@ -150,7 +161,8 @@ struct InterfaceTests {
     @Test("Ollama's chat: lines of a stream, and one object without")
     func ollamaChat() async throws {
         let image = try sample("single-banana.jpg").split(separator: ",")[1]
-        let body = #"{"model":"any:latest","messages":[{"role":"user","content":"What is this?","images":["\#(image)"]}]"#
+        let body =
+            #"{"model":"any:latest","messages":[{"role":"user","content":"What is this?","images":["\#(image)"]}]"#
         let reply = await server.call("POST", "/api/chat", body + "}")
         #expect(reply.head.headers["content-type"] == "application/x-ndjson")
         let lines = reply.events
@@ -169,9 +181,10 @@ struct InterfaceTests {
     @Test("Ollama's lists and the sentence that its clients look for")
     func ollamaLists() async throws {
         let model = (await server.call("GET", "/api/tags").json["models"] as? [[String: Any]])?.first
-        #expect(model?["name"] as? String == "fastvlm-small:latest" && model?["model"] as? String != nil)
+        #expect(model?["name"] as? String == "fastvlm-small" && model?["model"] as? String != nil)
         #expect((model?["digest"] as? String)?.count == 64 && model?["size"] as? Int ?? 0 > 1_000_000)
         let shown = await server.call("POST", "/api/show", #"{"model":"fastvlm-small:latest"}"#)
+        #expect(await server.call("POST", "/api/show", #"{"model":"none"}"#).head.status == 404)
         #expect(shown.json["capabilities"] as? [String] == ["completion", "vision"])
         #expect(await server.call("GET", "/api/version").json["version"] as? String == "test")
         #expect(await server.call("GET", "/").text == "Ollama is running")
@@ -184,7 +197,10 @@ struct InterfaceTests {
             .deletingLastPathComponent().appending(path: "Samples/single-banana.jpg")
         var form = Data("--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"x\"\r\n\r\n".utf8)
         form.append(try Data(contentsOf: url))
-        form.append(Data("\r\n--B\r\nContent-Disposition: form-data; name=\"prompt\"\r\n\r\nWhat is this?\r\n--B--\r\n".utf8))
+        form.append(
+            Data(
+                "\r\n--B\r\nContent-Disposition: form-data; name=\"prompt\"\r\n\r\nWhat is this?\r\n--B--\r\n"
+                    .utf8))
         let type: HeaderFields = ["content-type": "multipart/form-data; boundary=B"]
         let reply = await server.call("POST", "/v1/describe", data: form, headers: type)
         #expect(reply.text == "A banana.\n", "\(reply.text)")

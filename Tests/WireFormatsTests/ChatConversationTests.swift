@@ -14,7 +14,8 @@ struct ChatConversationTests {
     func merging() throws {
         let (turns, remarks) = try ChatConversation.turns([
             ChatMessage(.system, [.text("Be brief.")]), ChatMessage(.system, [.text("Be kind.")]),
-            ChatMessage(.user, [.text("Look at this.")]), ChatMessage(.user, [.image(one), .text("What is it?")]),
+            ChatMessage(.user, [.text("Look at this.")]),
+            ChatMessage(.user, [.image(one), .text("What is it?")]),
             ChatMessage(.assistant, [.text("A")]), ChatMessage(.assistant, [.text("banana.")]),
             ChatMessage(.user, [.text("Sure?")]),
         ])

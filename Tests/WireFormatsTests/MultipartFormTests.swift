@@ -10,10 +10,15 @@ struct MultipartFormTests {
 
     @Test("Parts come with their names, their bytes unchanged")
     func parts() throws {
-        var form = body("--XX\nContent-Disposition: form-data; name=\"file\"; filename=\"a.png\"\nContent-Type: image/png\n\n")
+        var form = body(
+            "--XX\nContent-Disposition: form-data; name=\"file\"; filename=\"a.png\"\nContent-Type: image/png\n\n"
+        )
         let bytes = Data([0, 13, 10, 45, 45, 88, 13, 10, 255])
         form.append(bytes)
-        form.append(body("\n--XX\ncontent-disposition: form-data; name=prompt\n\nWhat is this?\n--XX\nContent-Disposition: form-data; name=\"empty\"\n\n\n--XX--\n"))
+        form.append(
+            body(
+                "\n--XX\ncontent-disposition: form-data; name=prompt\n\nWhat is this?\n--XX\nContent-Disposition: form-data; name=\"empty\"\n\n\n--XX--\n"
+            ))
         let parsed = try MultipartForm(contentType: type, body: form)
         #expect(parsed.parts.map(\.name) == ["file", "prompt", "empty"])
         #expect(parsed.part("file")?.data == bytes && parsed.part("file")?.fileName == "a.png")
@@ -38,12 +43,17 @@ struct MultipartFormTests {
     @Test("What is no form is refused")
     func refusals() {
         let form = body("--XX\nContent-Disposition: form-data; name=\"a\"\n\nhello\n--XX--")
-        for type in ["", "text/plain", "multipart/form-data", "multipart/form-data; boundary=", "application/json"] {
+        for type in [
+            "", "text/plain", "multipart/form-data", "multipart/form-data; boundary=", "application/json",
+        ] {
             #expect(throws: RequestError.self) { try MultipartForm(contentType: type, body: form) }
         }
-        let many = String(repeating: "--XX\nContent-Disposition: form-data; name=\"a\"\n\nb\n", count: 100) + "--XX--"
+        let many =
+            String(repeating: "--XX\nContent-Disposition: form-data; name=\"a\"\n\nb\n", count: 100)
+            + "--XX--"
         #expect(throws: RequestError.self) { try MultipartForm(contentType: type, body: body(many)) }
-        let long = "--XX\nContent-Disposition: form-data; name=\"\(String(repeating: "a", count: 9000))\"\n\nb\n--XX--"
+        let long =
+            "--XX\nContent-Disposition: form-data; name=\"\(String(repeating: "a", count: 9000))\"\n\nb\n--XX--"
         #expect(throws: RequestError.self) { try MultipartForm(contentType: type, body: body(long)) }
         #expect(throws: RequestError.self) {
             try MultipartForm(contentType: type, body: body("--XX\nX: y\n\nb\n--XX--"))

@@ -16,7 +16,7 @@ struct RequestTests {
             {"model":"m","stream":true,"stream_options":{"include_usage":true},"max_tokens":5,
              "max_completion_tokens":7,"temperature":0.5,"top_p":0.9,"top_k":-1,"min_p":0.1,
              "repetition_penalty":1.1,"frequency_penalty":0.2,"presence_penalty":-0.3,"seed":-1,"stop":"x",
-             "n":3,"logprobs":true,"top_logprobs":2,"stop_token_ids":[4],"user":"u",
+             "n":3,"logprobs":true,"top_logprobs":2,"stop_token_ids":[4],"logit_bias":{"5":-1.5},"user":"u",
              "response_format":{"type":"json_schema","json_schema":{"name":"a","schema":{"type":"object"}}},
              "messages":[{"role":"user","content":"Hello"}]}
             """#)
@@ -29,20 +29,20 @@ struct RequestTests {
         #expect(parameters.seed == UInt64.max && parameters.stop == ["x"] && parameters.stopIDs == [4])
         #expect(parameters.logProbabilities == 2)
         #expect(parameters.format == .jsonSchema(#"{"type":"object"}"#))
-        #expect(request.ignored.isEmpty)
+        #expect(request.ignored.isEmpty && parameters.logitBias == [5: -1.5])
     }
 
     @Test("Unknown fields of any type are ignored and named, null ones are not there")
     func unknown() throws {
         let request = try openAI(
             #"""
-            {"tools":[{"type":"function"}],"logit_bias":{"5":1},"reasoning":true,"x":null,"stop":null,
+            {"tools":[{"type":"function"}],"reasoning":true,"x":null,"stop":null,
              "stream_options":{"chunk":1},"messages":[{"role":"user","odd":[[]],"content":[
              {"type":"text","text":"Hello","more":{}}]}]}
             """#)
         #expect(
             Set(request.ignored) == [
-                "tools", "logit_bias", "reasoning", "stream_options.chunk", "messages[0].odd",
+                "tools", "reasoning", "stream_options.chunk", "messages[0].odd",
                 "messages[0].content[0].more",
             ])
     }
@@ -60,7 +60,8 @@ struct RequestTests {
             """#)
         #expect(request.images == [1, 2, 3].map { .data(Data([$0])) })
         #expect(request.messages.map(\.role) == [.system, .user, .assistant, .user])
-        #expect(request.messages.last?.text == "\nB\n\nC" || request.messages.last?.text.contains("B") == true)
+        #expect(
+            request.messages.last?.text == "\nB\n\nC" || request.messages.last?.text.contains("B") == true)
     }
 
     @Test(
@@ -71,7 +72,10 @@ struct RequestTests {
             (#"{"messages":[{"role":"king","content":"x"}]}"#, "messages[0].role"),
             (#"{"messages":[{"role":"user","content":5}]}"#, "messages[0].content"),
             (#"{"messages":[{"role":"user"}]}"#, "messages[0].content"),
-            (#"{"messages":[{"role":"user","content":[{"type":"video_url"}]}]}"#, "messages[0].content[0].type"),
+            (
+                #"{"messages":[{"role":"user","content":[{"type":"video_url"}]}]}"#,
+                "messages[0].content[0].type"
+            ),
             (
                 #"{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"/etc/passwd"}}]}]}"#,
                 "messages[0].content[0].image_url"
@@ -81,7 +85,9 @@ struct RequestTests {
             (#"{"max_tokens":1.5,HELLO}"#, "max_tokens"), (#"{"max_tokens":-1,HELLO}"#, "max_tokens"),
             (#"{"max_tokens":1e999,HELLO}"#, nil), (#"{"n":5,HELLO}"#, "n"), (#"{"n":0,HELLO}"#, "n"),
             (#"{"top_logprobs":3,HELLO}"#, "top_logprobs"), (#"{"stop":[1],HELLO}"#, "stop"),
-            (#"{"stream":"yes",HELLO}"#, "stream"), (#"{"seed":1.5,HELLO}"#, "seed"),
+            (#"{"stream":"yes",HELLO}"#, "stream"), (#"{"logit_bias":{"a":1},HELLO}"#, "logit_bias"),
+            (#"{"logit_bias":{"1":101},HELLO}"#, "logit_bias"), (#"{"logit_bias":[1],HELLO}"#, "logit_bias"),
+            (#"{"seed":1.5,HELLO}"#, "seed"),
             (#"{"response_format":{"type":"xml"},HELLO}"#, "response_format.type"),
             (#"{"response_format":{"type":"json_schema"},HELLO}"#, "response_format.json_schema"),
             (#"{"model":7,HELLO}"#, "model"), (#"{"temperature":1,"temperature":2,HELLO}"#, nil), ("[]", nil),
@@ -102,14 +108,17 @@ struct RequestTests {
 
     @Test("vLLM's ways to ask for a form")
     func forms() throws {
-        #expect(try openAI(#"{"guided_choice":["a","b"],\#(hello)}"#).parameters.format == .choice(["a", "b"]))
         #expect(
-            try openAI(#"{"guided_regex":"[0-9]+",\#(hello)}"#).parameters.format == .regularExpression("[0-9]+"))
+            try openAI(#"{"guided_choice":["a","b"],\#(hello)}"#).parameters.format == .choice(["a", "b"]))
+        #expect(
+            try openAI(#"{"guided_regex":"[0-9]+",\#(hello)}"#).parameters.format
+                == .regularExpression("[0-9]+"))
         #expect(
             try openAI(#"{"structured_outputs":{"json":{"a":[1.5,"\n\"",true,null]}},\#(hello)}"#)
                 .parameters.format == .jsonSchema(#"{"a":[1.5,"\u000a\"",true,null]}"#))
         #expect(
-            try openAI(#"{"response_format":{"type":"json_object"},\#(hello)}"#).parameters.format == .jsonObject)
+            try openAI(#"{"response_format":{"type":"json_object"},\#(hello)}"#).parameters.format
+                == .jsonObject)
         #expect(try openAI(#"{"response_format":{"type":"text"},\#(hello)}"#).parameters.format == nil)
     }
 
@@ -132,7 +141,9 @@ struct RequestTests {
             Data(#"{"model":"m","prompt":"P","system":"S","images":["AQ=="],"stream":false}"#.utf8))
         #expect(generate.chat.messages.map(\.role) == [.system, .user] && !generate.chat.streams)
         #expect(try Ollama.generateRequest(Data(#"{"model":"m"}"#.utf8)).isEmpty)
-        for (text, seconds) in [("5m", 300.0), ("-1", -1), ("10s", 10), ("1.5h", 5400), ("300ms", 0.3), ("-1m", -60)] {
+        for (text, seconds) in [
+            ("5m", 300.0), ("-1", -1), ("10s", 10), ("1.5h", 5400), ("300ms", 0.3), ("-1m", -60),
+        ] {
             #expect(Ollama.duration(text) == seconds)
         }
         for text in ["", "m", "5x", "-", "5m5", "nan"] { #expect(Ollama.duration(text) == nil, "\(text)") }
