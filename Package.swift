@@ -153,7 +153,7 @@ let package = Package(
                 "FastVLM", "FastVLMEmbedded", "Benchmarking", "Plotting", "Generation", "Models",
                 "Tokenization", "ImageInput",
                 "Checkpoints", "Tensors", "SystemFiles", "CommandInput", "CEdit",
-                "ModelHub", "FastVLMServer",
+                "ModelHub", "FastVLMServer", "MediaFetch",
                 .target(name: "HTTPListener", condition: .when(traits: ["Server"])),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
@@ -192,8 +192,14 @@ let package = Package(
         tests("PlottingTests", ["Plotting"]),
         tests("CommandInputTests", ["CommandInput"]),
         tests("ModelHubTests", ["ModelHub", "SystemFiles"]),
-        tests("WireFormatsTests", ["WireFormats", "StrictJSON"]),
-        tests("FastVLMServerTests", ["FastVLMServer", "FastVLM", "FastVLMEmbedded", "WireFormats"]),
+        tests("WireFormatsTests", ["WireFormats"]),
+        tests(
+            "FastVLMServerTests",
+            [
+                "FastVLMServer", "FastVLM", "FastVLMEmbedded",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "CoreMetrics", package: "swift-metrics"),
+            ]),
         tests("MediaFetchTests", ["MediaFetch"]),
         tests("CommandLineTests", []),
     ]
