@@ -6,7 +6,7 @@ FIXED = env -u FASTVLM_TEST_SEED SWIFT_DETERMINISTIC_HASHING=1
 PYTHON_ENVIRONMENT = .venv
 PYTHON = $(PYTHON_ENVIRONMENT)/bin/python
 
-.PHONY: demo test test-random test-pull soak test-training suite build setup format lint fixtures bench bench-library peers peer-models verify-full \
+.PHONY: demo test test-random test-pull test-serve soak test-training suite build setup format lint fixtures bench bench-library peers peer-models verify-full \
     verify-real verify-avx512 verify-neon sanitize docs clean
 
 demo: build ## Build, then answer questions about the sample images with the embedded model
@@ -74,6 +74,13 @@ $(PULL_PYTHON): Tests/Serve/requirements.txt
 	python3 -m venv .venv-serve
 	$@ -m pip install -q -r Tests/Serve/requirements.txt
 	touch $@
+
+BROWSER = $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+
+test-serve: build $(PULL_PYTHON) ## Test the server with official clients and a browser (installs Chromium and ffmpeg); SOAK_MINUTES=10 for a long load
+	@{ [ -n "$(BROWSER)" ] && command -v ffmpeg >/dev/null; } || Tools/install.sh "Chromium and ffmpeg" chromium ffmpeg \
+	    || echo "without Chromium and ffmpeg the page is not tested"
+	$(PULL_PYTHON) -m pytest -q -p no:cacheprovider -rs Tests/Serve/test_serve_*.py
 
 test-pull: build $(PULL_PYTHON) ## Test downloads beside the hub's own Python client, against a hub on this machine
 	$(PULL_PYTHON) -m pytest -q -p no:cacheprovider Tests/Serve/test_pull.py

@@ -1,6 +1,6 @@
 /// The page at `/`: its files, carried inside the program, and the headers that go with them.
 ///
-/// Nothing in them is secret, so they are served without a key: a browser cannot send one when it opens a page.
+/// Where the server wants a key, a browser asks for it as a password when it opens the page, and sends it by itself.
 enum Page {
     struct File: Sendable {
         let path: String
