@@ -1,6 +1,6 @@
 /// The page at `/`: its files, carried inside the program, and the headers that go with them.
 ///
-/// Where the server wants a key, a browser asks for it as a password when it opens the page, and sends it by itself.
+/// Where the server has keys, the page needs one as everything else does: browsers ask for a password, which is the key.
 enum Page {
     struct File: Sendable {
         let path: String
