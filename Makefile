@@ -77,8 +77,11 @@ $(PULL_PYTHON): Tests/Serve/requirements.txt
 	$@ -m pip install -q -r Tests/Serve/requirements.txt
 	touch $@
 
-test-serve: build $(PULL_PYTHON) ## Test the server with the clients that people use
-	$(PULL_PYTHON) -m pytest -q -p no:cacheprovider Tests/Serve --ignore Tests/Serve/test_pull.py
+test-serve: build $(PULL_PYTHON) ## Test the server with official clients and two browsers (installs them); SOAK_MINUTES=10 for a long load
+	@for each in chromium ffmpeg firefox-esr; do \
+	    command -v $$each >/dev/null || missing="$$missing $$each"; done; [ -z "$$missing" ] \
+	    || Tools/install.sh "Chromium, Firefox and ffmpeg" $$missing || echo "without$$missing the page is not tested"
+	$(PULL_PYTHON) -m pytest -q -p no:cacheprovider -rs Tests/Serve/test_serve_*.py
 
 test-pull: build $(PULL_PYTHON) ## Test downloads beside the hub's own Python client, against a hub on this machine
 	$(PULL_PYTHON) -m pytest -q -p no:cacheprovider Tests/Serve/test_pull.py

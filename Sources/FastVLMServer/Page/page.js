@@ -30,7 +30,7 @@ async function loadModels() {
     $("key-form").hidden = true;
     alertUser("");
   } catch (error) {
-    if (error.status === 401 || error.status === 403) {
+    if (error.status === 401) {
       $("key-form").hidden = false;
       if (key.value) alertUser(error.message);
       $("key").focus();
