@@ -75,7 +75,9 @@ extension FastVLMError {
     /// Properties of the options by what errors call them.
     static let optionNames = [
         "temperature": "temperature", "top-k": "topK", "top-p": "topP", "min-p": "minP",
-        "repetition penalty": "repetitionPenalty", "max tokens": "maximumTokens", "stop": "stop",
+        "repetition penalty": "repetitionPenalty", "frequency penalty": "frequencyPenalty",
+        "presence penalty": "presencePenalty", "logit bias": "logitBias", "max tokens": "maximumTokens",
+        "stop": "stop",
         "stop strings": "stop", "top log-probabilities": "logProbabilities",
         "context length": "contextLength",
     ]

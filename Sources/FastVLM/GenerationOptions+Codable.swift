@@ -1,7 +1,9 @@
 extension GenerationOptions: Codable {
     private enum CodingKeys: String, CodingKey, CaseIterable {
-        case temperature, topK, topP, minP, repetitionPenalty, seed, maximumTokens, stop, stopIDs
-        case timeLimit, priority, logProbabilities, system, placesImages, requestID
+        case temperature, topK, topP, minP, repetitionPenalty, frequencyPenalty, presencePenalty, logitBias
+        case seed, maximumTokens, stop, stopIDs, timeLimit, priority, logProbabilities, system,
+            placesImages,
+            requestID
     }
 
     /// Reads what ``encode(to:)`` writes, or a part of it: missing options keep their defaults.
@@ -21,6 +23,9 @@ extension GenerationOptions: Codable {
         try reader.read(.topP, into: &topP)
         try reader.read(.minP, into: &minP)
         try reader.read(.repetitionPenalty, into: &repetitionPenalty)
+        try reader.read(.frequencyPenalty, into: &frequencyPenalty)
+        try reader.read(.presencePenalty, into: &presencePenalty)
+        try reader.read(.logitBias, into: &logitBias)
         try reader.read(.seed, into: &seed)
         try reader.read(.maximumTokens, into: &maximumTokens)
         try reader.read(.stop, into: &stop)
@@ -48,6 +53,9 @@ extension GenerationOptions: Codable {
         try container.encode(topP, forKey: .topP)
         try container.encode(minP, forKey: .minP)
         try container.encode(repetitionPenalty, forKey: .repetitionPenalty)
+        try container.encode(frequencyPenalty, forKey: .frequencyPenalty)
+        try container.encode(presencePenalty, forKey: .presencePenalty)
+        try container.encode(logitBias, forKey: .logitBias)
         try container.encodeIfPresent(seed, forKey: .seed)
         try container.encode(maximumTokens, forKey: .maximumTokens)
         try container.encode(stop, forKey: .stop)

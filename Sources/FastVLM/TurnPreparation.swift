@@ -124,7 +124,7 @@ final class TurnPreparation: Sendable {
         var request = GenerationRequest(prompt: prompt)
         turn.options.apply(to: &request)
         // Everything about the request that can be refused is refused before images are read.
-        try request.validate()
+        try request.validate(vocabulary: network.configuration.text.vocabularySize)
         try checkContext(
             prompt, before: conversation.positions(tokensPerImage: network.tokensPerImage))
         var prepared = PreparedTurn(prompt: prompt, options: turn.options, admission: admission)

@@ -79,7 +79,7 @@ package final class GenerationEngine {
         _ request: GenerationRequest, cancellation: Cancellation,
         events: @escaping (GenerationEvent) -> Void
     ) throws(GenerationError) {
-        try request.validate()
+        try request.validate(vocabulary: network.configuration.text.vocabularySize)
         let (keys, images) = try layOut(request)
         guard !keys.isEmpty else { throw .emptyPrompt }
         // The last token generated needs no position of its own.

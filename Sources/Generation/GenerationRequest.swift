@@ -48,9 +48,14 @@ package struct GenerationRequest: Sendable {
     }
 
     /// Checks the options, which needs neither network nor images.
+    /// - Parameter vocabulary: ids below it are tokens of the model
     /// - Throws: `GenerationError.invalidOption` that names the first option out of range.
-    package func validate() throws(GenerationError) {
+    package func validate(vocabulary: Int) throws(GenerationError) {
         try sampling.validate()
+        if let id = sampling.bias.keys.filter({ !(0..<vocabulary).contains($0) }).min() {
+            throw .invalidOption(
+                name: "logit bias", expected: "for tokens from 0 to \(vocabulary - 1)", got: "token \(id)")
+        }
         guard maximumTokens > 0 else {
             throw .invalidOption(name: "max tokens", expected: "at least 1", got: "\(maximumTokens)")
         }
