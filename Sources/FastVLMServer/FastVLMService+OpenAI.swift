@@ -184,7 +184,7 @@ struct CompletionWriter: Sendable {
         if form.isChat { choice.delta = OpenAI.Message() }
         var last = chunk([choice])
         if request.count == 1 {
-            last.timings = AnswerNumbers([answer], queue: 0).timings
+            last.timings = service.numbers([answer], exchange).timings
         }
         exchange.write(try WireText.event(last))
     }
@@ -195,15 +195,19 @@ struct CompletionWriter: Sendable {
 }
 
 extension FastVLMService {
+    func numbers(_ answers: [Answer], _ exchange: Exchange) -> AnswerNumbers {
+        // What was not work on the answer was waiting, and a little reading.
+        let elapsed = (ContinuousClock.now - exchange.start).inSeconds
+        let waited = max(elapsed - (answers.map(\.timings.total).max() ?? 0), 0)
+        return AnswerNumbers(answers, queue: waited)
+    }
+
     /// Counts answers, and gives their numbers.
     func note(
         _ answers: [Answer], _ lease: ModelStore.Lease, _ exchange: Exchange
     ) -> AnswerNumbers {
-        // What was not work on the answer was waiting, and a little reading.
-        let elapsed = (ContinuousClock.now - exchange.start).inSeconds
-        let waited = max(elapsed - (answers.map(\.timings.total).max() ?? 0), 0)
-        counts.queued(seconds: waited)
-        let numbers = AnswerNumbers(answers, queue: waited)
+        let numbers = numbers(answers, exchange)
+        counts.queued(seconds: numbers.timings.queueMs / 1000)
         exchange.add("model", lease.id)
         exchange.add("prompt_tokens", "\(numbers.usage.promptTokens)")
         exchange.add("completion_tokens", "\(numbers.usage.completionTokens)")
