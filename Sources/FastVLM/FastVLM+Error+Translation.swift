@@ -1,6 +1,7 @@
 internal import Checkpoints
 internal import Generation
 internal import ImageInput
+internal import StructuredOutput
 internal import SystemFiles
 internal import Tensors
 internal import Tokenization
@@ -18,6 +19,7 @@ extension FastVLMError {
         case let error as ImageInputError: translating(error)
         case let error as GenerationError: translating(error)
         case let error as CheckpointError: translating(error)
+        case is StructuredOutputError: FastVLMError(.invalidOption, "\(error)", option: "format")
         case let error as TokenizationError: translating(error)
         case let error as TensorError: translating(error)
         case is OutputError: FastVLMError(.output, "\(error)")
@@ -67,6 +69,7 @@ extension FastVLMError {
             return FastVLMError(.placeholderMismatch, text, needed: images, limit: placeholders)
         case .emptyPrompt: return FastVLMError(.emptyPrompt, text)
         case .invalidConversation: return FastVLMError(.invalidConversation, text)
+        case .format: return FastVLMError(.invalidOption, text, option: "format")
         case .deadlineExceeded: return FastVLMError(.deadlineExceeded, text)
         case .notANumber: return FastVLMError(.checkpoint, text)
         }

@@ -1,9 +1,8 @@
 extension GenerationOptions: Codable {
     private enum CodingKeys: String, CodingKey, CaseIterable {
         case temperature, topK, topP, minP, repetitionPenalty, frequencyPenalty, presencePenalty, logitBias
-        case seed, maximumTokens, stop, stopIDs, timeLimit, priority, logProbabilities, system,
-            placesImages,
-            requestID
+        case seed, maximumTokens, format, stop, stopIDs
+        case timeLimit, priority, logProbabilities, system, placesImages, requestID
     }
 
     /// Reads what ``encode(to:)`` writes, or a part of it: missing options keep their defaults.
@@ -28,6 +27,7 @@ extension GenerationOptions: Codable {
         try reader.read(.logitBias, into: &logitBias)
         try reader.read(.seed, into: &seed)
         try reader.read(.maximumTokens, into: &maximumTokens)
+        try reader.read(.format, into: &format)
         try reader.read(.stop, into: &stop)
         try reader.read(.stopIDs, into: &stopIDs)
         var seconds: Double?
@@ -58,6 +58,7 @@ extension GenerationOptions: Codable {
         try container.encode(logitBias, forKey: .logitBias)
         try container.encodeIfPresent(seed, forKey: .seed)
         try container.encode(maximumTokens, forKey: .maximumTokens)
+        try container.encodeIfPresent(format, forKey: .format)
         try container.encode(stop, forKey: .stop)
         try container.encode(stopIDs.sorted(), forKey: .stopIDs)
         try container.encodeIfPresent(timeLimit.map { Self.possible($0).seconds }, forKey: .timeLimit)

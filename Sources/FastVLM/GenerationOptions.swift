@@ -1,4 +1,5 @@
 internal import Generation
+public import StructuredOutput
 
 /// How an answer is generated. The defaults are greedy: the same question gives the same answer. What the checkpoint
 /// itself asks for is ``VisionLanguageModel/checkpointOptions()``.
@@ -32,6 +33,8 @@ public struct GenerationOptions: Sendable, Hashable {
     public var seed: UInt64?
     /// Most tokens to generate.
     public var maximumTokens = 256
+    /// What the answer must look like, such as JSON of a schema; nil leaves it to the model.
+    public var format: AnswerFormat?
     /// Texts that end the answer; they are not part of it.
     public var stop: [String] = []
     /// Token ids that end the answer, beside the checkpoint's own.

@@ -1,6 +1,7 @@
 internal import Checkpoints
 package import ImageInput
 package import Models
+package import StructuredOutput
 package import Tensors
 
 /// What to generate, beside the prompt itself.
@@ -18,6 +19,8 @@ package struct GenerationRequest: Sendable {
     package var stopIDs: Set<Int> = []
     /// Alternatives to report with each token; nil reports no probabilities at all.
     package var probabilities: Int?
+    /// What the answer must look like.
+    package var format: CompiledFormat?
     /// Higher goes first.
     package var priority = 0
     /// When it ends with ``GenerationError/deadlineExceeded``.
@@ -63,6 +66,18 @@ package struct GenerationRequest: Sendable {
             throw .invalidOption(name: "top log-probabilities", expected: "0 to 20", got: "\(count)")
         }
         _ = try StopMatcher(stopStrings)
+    }
+}
+
+extension GenerationRequest {
+    /// - Parameter shortest: fewest tokens of an answer of the format
+    /// - Throws: `GenerationError.invalidOption` where even they are too many.
+    package func checkRoom(forAnswer shortest: Int) throws(GenerationError) {
+        guard shortest <= maximumTokens else {
+            throw .invalidOption(
+                name: "max tokens", expected: "at least \(shortest), for the shortest answer of the format",
+                got: "\(maximumTokens)")
+        }
     }
 }
 

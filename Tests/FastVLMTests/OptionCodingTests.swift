@@ -25,6 +25,7 @@ struct OptionCodingTests {
         options.logitBias = [7: -100, 0: 2.5]
         options.seed = .max
         options.maximumTokens = 7
+        options.format = .choice(["a", "b"])
         options.stop = ["\n", "."]
         options.stopIDs = [3, 1]
         options.timeLimit = .milliseconds(1500)
