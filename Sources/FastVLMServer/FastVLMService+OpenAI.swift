@@ -115,6 +115,7 @@ struct CompletionWriter: Sendable {
         var progress = [Progress](repeating: Progress(), count: request.count)
         var hasBegun = false
         var lastWrite = ContinuousClock.now
+        var stage: AnswerEvent.Stage?
         for try await event in events {
             if case .queued = event.event { continue }
             if !hasBegun {
@@ -131,11 +132,13 @@ struct CompletionWriter: Sendable {
             case .finished(let answer):
                 progress[event.index].answer = answer
                 try finish(answer, event.index, &progress[event.index])
-            case .queued, .progress:
-                // Whoever waits for a long prompt sees that the connection lives.
-                guard ContinuousClock.now - lastWrite > .seconds(5) else { break }
-                exchange.write(WireText.keepAlive)
+            case .progress(let now, let fraction):
+                // Whoever waits for a long prompt sees that the connection lives; the page draws it.
+                guard now != stage || ContinuousClock.now - lastWrite > .milliseconds(200) else { break }
+                stage = now
+                exchange.write(WireText.comment("\(now.rawValue) \(fraction)"))
                 lastWrite = .now
+            case .queued: break
             }
         }
         let all = progress.compactMap(\.answer)

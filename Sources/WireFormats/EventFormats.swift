@@ -22,7 +22,7 @@ package enum WireText {
     package static let done = Data("data: [DONE]\n\n".utf8)
 
     /// A line that clients of server-sent events skip; it keeps the connection from looking dead.
-    package static let keepAlive = Data(": keepalive\n\n".utf8)
+    package static func comment(_ text: String) -> Data { Data(": \(text)\n\n".utf8) }
 
     /// One line of a stream of JSON objects.
     package static func line(_ value: some Encodable) throws -> Data {
