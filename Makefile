@@ -1,12 +1,14 @@
 # The two commands of the README are `make demo` and `make test`; each installs what is missing by itself.
 
-SWIFT_TEST = swift test -c release -Xswiftc -enable-testing --scratch-path .build-test
+# Without the server's sockets, whose packages would take longer to build than everything else; `make test-serve` tests
+# those with the program itself.
+SWIFT_TEST = swift test -c release -Xswiftc -enable-testing --scratch-path .build-test --traits GIF,TIFF,HEIF
 # The same random numbers and the same order of sets and dictionaries in every run.
 FIXED = env -u FASTVLM_TEST_SEED SWIFT_DETERMINISTIC_HASHING=1
 PYTHON_ENVIRONMENT = .venv
 PYTHON = $(PYTHON_ENVIRONMENT)/bin/python
 
-.PHONY: demo test test-random test-pull soak test-training suite build setup format lint fixtures bench bench-library peers peer-models verify-full \
+.PHONY: demo test test-random test-pull test-serve soak test-training suite build setup format lint fixtures bench bench-library peers peer-models verify-full \
     verify-real verify-avx512 verify-neon sanitize docs clean
 
 demo: build ## Build, then answer questions about the sample images with the embedded model
@@ -56,6 +58,7 @@ fixtures: $(PYTHON) ## Make the committed fixtures anew (needs PyTorch; download
 	$(PYTHON) Tools/reference/model_fixtures.py
 	$(PYTHON) Tools/reference/adapter_fixtures.py
 	$(PYTHON) Tools/reference/onevision_fixtures.py
+	$(PYTHON) Tools/reference/schema_fixtures.py
 
 TRAINING_PYTHON = Training/.venv/bin/python
 
@@ -74,6 +77,12 @@ $(PULL_PYTHON): Tests/Serve/requirements.txt
 	python3 -m venv .venv-serve
 	$@ -m pip install -q -r Tests/Serve/requirements.txt
 	touch $@
+
+test-serve: build $(PULL_PYTHON) ## Test the server with official clients and two browsers (installs them); SOAK_MINUTES=10 for a long load
+	@for each in chromium ffmpeg firefox-esr; do \
+	    command -v $$each >/dev/null || missing="$$missing $$each"; done; [ -z "$$missing" ] \
+	    || Tools/install.sh "Chromium, Firefox and ffmpeg" $$missing || echo "without$$missing the page is not tested"
+	$(PULL_PYTHON) -m pytest -q -p no:cacheprovider -rs Tests/Serve/test_serve_*.py
 
 test-pull: build $(PULL_PYTHON) ## Test downloads beside the hub's own Python client, against a hub on this machine
 	$(PULL_PYTHON) -m pytest -q -p no:cacheprovider Tests/Serve/test_pull.py

@@ -1,4 +1,4 @@
-// swift-tools-version: 6.1
+// swift-tools-version: 6.2
 import PackageDescription
 
 /// Every Swift target of the package is compiled under the same strict rules.
@@ -16,6 +16,11 @@ func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .testTarget(name: name, dependencies: dependencies + ["TestSupport"], swiftSettings: strict)
 }
 
+/// A product that only the server's sockets need.
+func server(_ product: String, _ package: String) -> Target.Dependency {
+    .product(name: product, package: package, condition: .when(traits: ["Server"]))
+}
+
 let package = Package(
     name: "swift-fastvlm",
     platforms: [.macOS(.v15)],
@@ -30,13 +35,26 @@ let package = Package(
         .trait(name: "GIF", description: "Decode GIF through giflib."),
         .trait(name: "TIFF", description: "Decode TIFF through libtiff."),
         .trait(name: "HEIF", description: "Decode HEIC and AVIF through libheif, libde265 and dav1d."),
-        .default(enabledTraits: ["GIF", "TIFF", "HEIF"]),
+        // Without it no package of HTTP is fetched or built; the libraries never need one.
+        .trait(name: "Server", description: "fastvlm serve: the HTTP server of the command line."),
+        .trait(
+            name: "TLS", description: "fastvlm serve with certificates, which builds BoringSSL.",
+            enabledTraits: ["Server"]),
+        .default(enabledTraits: ["GIF", "TIFF", "HEIF", "Server"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-metrics", from: "2.5.0"),
+        // For the traits Server and TLS.
+        .package(
+            url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+        .package(url: "https://github.com/apple/swift-nio-extras", from: "1.34.1"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.2"),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0", traits: []),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     ],
     targets: [
         // The modules, lowest first. A module imports only what its own line lists; `make lint` checks it.
@@ -78,13 +96,16 @@ let package = Package(
                 "StrictJSON", "CheckpointFiles", "SystemFiles",
                 .product(name: "HeapModule", package: "swift-collections"),
             ]),
+        module("StructuredOutput", ["StrictJSON", "Tokenization"]),
         module("Models", ["Tensors", "Checkpoints"]),
-        module("Generation", ["Models", "Checkpoints", "Tokenization", "ImageInput", "Tensors"]),
+        module(
+            "Generation",
+            ["Models", "Checkpoints", "Tokenization", "StructuredOutput", "ImageInput", "Tensors"]),
         module(
             "FastVLM",
             [
-                "Generation", "Models", "Tokenization", "ImageInput", "Checkpoints", "Tensors",
-                "SystemFiles",
+                "Generation", "Models", "Tokenization", "StructuredOutput", "ImageInput", "Checkpoints",
+                "Tensors", "SystemFiles",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Metrics", package: "swift-metrics"),
             ]),
@@ -95,6 +116,33 @@ let package = Package(
         // On Linux libcrypto is opened when the first hash is made.
         .target(name: "CCrypto"),
         module("ModelHub", ["CCurl", "CCrypto", "StrictJSON", "SystemFiles"]),
+        module("WireFormats", ["StrictJSON"]),
+        // All of the server but its sockets.
+        .target(
+            name: "FastVLMServer",
+            dependencies: [
+                "FastVLM", "WireFormats", "MediaFetch",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "CoreMetrics", package: "swift-metrics"),
+            ],
+            resources: [
+                "index.html", "page.css", "page.svg", "page.js", "client.js", "picture.js", "runs.js",
+            ].map {
+                .embedInCode("Page/\($0)")
+            },
+            swiftSettings: strict),
+        module(
+            "HTTPListener",
+            [
+                "FastVLMServer",
+                server("HummingbirdCore", "hummingbird"), server("HTTPTypes", "swift-http-types"),
+                server("NIOCore", "swift-nio"), server("NIOPosix", "swift-nio"),
+                server("NIOHTTPTypes", "swift-nio-extras"),
+                server("ServiceLifecycle", "swift-service-lifecycle"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl", condition: .when(traits: ["TLS"])),
+                .product(name: "Logging", package: "swift-log"),
+            ]),
+        module("MediaFetch", ["CCurl"]),
         module("Benchmarking", ["Models", "Checkpoints", "Tensors"]),
         module("Plotting", []),
         // The small model that the package carries, for those who ask for it.
@@ -106,9 +154,10 @@ let package = Package(
             name: "FastVLMCommand",
             dependencies: [
                 "FastVLM", "FastVLMEmbedded", "Benchmarking", "Plotting", "Generation", "Models",
-                "Tokenization", "ImageInput",
+                "Tokenization", "StructuredOutput", "ImageInput",
                 "Checkpoints", "Tensors", "SystemFiles", "CommandInput", "CEdit",
-                "ModelHub",
+                "ModelHub", "FastVLMServer", "MediaFetch",
+                .target(name: "HTTPListener", condition: .when(traits: ["Server"])),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -124,12 +173,13 @@ let package = Package(
         tests("CheckpointsTests", ["Checkpoints", "CheckpointFiles", "Tensors"]),
         tests("ImageInputTests", ["ImageInput", "Checkpoints", "Tensors", "SystemFiles"]),
         tests("TokenizationTests", ["Tokenization"]),
+        tests("StructuredOutputTests", ["StructuredOutput", "Tokenization", "StrictJSON"]),
         tests("ModelsTests", ["Models", "Checkpoints", "Tensors"]),
         tests(
             "GenerationTests",
             [
-                "Generation", "Models", "Tokenization", "ImageInput", "Checkpoints", "Tensors",
-                "AllocationCounter",
+                "Generation", "Models", "Tokenization", "StructuredOutput", "ImageInput", "Checkpoints",
+                "Tensors", "AllocationCounter",
             ]),
         tests(
             "FastVLMTests",
@@ -146,6 +196,15 @@ let package = Package(
         tests("PlottingTests", ["Plotting"]),
         tests("CommandInputTests", ["CommandInput"]),
         tests("ModelHubTests", ["ModelHub", "SystemFiles"]),
+        tests("WireFormatsTests", ["WireFormats"]),
+        tests(
+            "FastVLMServerTests",
+            [
+                "FastVLMServer", "FastVLM", "FastVLMEmbedded",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "CoreMetrics", package: "swift-metrics"),
+            ]),
+        tests("MediaFetchTests", ["MediaFetch"]),
         tests("CommandLineTests", []),
     ]
 )

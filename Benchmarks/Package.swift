@@ -6,7 +6,8 @@ let package = Package(
     name: "fastvlm-benchmarks",
     platforms: [.macOS(.v15)],
     dependencies: [
-        .package(name: "swift-fastvlm", path: ".."),
+        // Without the server.
+        .package(name: "swift-fastvlm", path: "..", traits: ["GIF", "TIFF", "HEIF"]),
         // Without its counting of allocations, which needs an allocator of its own.
         .package(url: "https://github.com/ordo-one/benchmark", from: "1.38.1", traits: []),
     ],

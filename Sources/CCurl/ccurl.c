@@ -2,9 +2,11 @@
 // process, most of which fetch nothing.
 #include "ccurl.h"
 
+#include <arpa/inet.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #define CCURL_FUNCTIONS(each) \
     each(global_init) \
@@ -87,6 +89,42 @@ static struct curl_slist *ccurl_headers(const char *lines) {
     return headers;
 }
 
+// Opens the socket of a connection, unless that would go to another address than those of the request.
+static curl_socket_t ccurl_open_socket(void *context, curlsocktype purpose, struct curl_sockaddr *peer) {
+    const char *addresses = context;
+    char text[INET6_ADDRSTRLEN] = "";
+    if (purpose != CURLSOCKTYPE_IPCXN) return CURL_SOCKET_BAD;
+    const void *bytes = NULL;
+    if (peer->family == AF_INET) bytes = &((const struct sockaddr_in *)&peer->addr)->sin_addr;
+    if (peer->family == AF_INET6) bytes = &((const struct sockaddr_in6 *)&peer->addr)->sin6_addr;
+    if (!bytes || !inet_ntop(peer->family, bytes, text, sizeof text)) return CURL_SOCKET_BAD;
+    size_t length = strlen(text);
+    for (const char *each = addresses; each; each = strchr(each, ',')) {
+        if (*each == ',') each++;
+        if (strncmp(each, text, length) == 0 && (each[length] == 0 || each[length] == ',')) {
+            return socket(peer->family, peer->socktype, peer->protocol);
+        }
+    }
+    return CURL_SOCKET_BAD;
+}
+
+// Binds a request to its addresses, so that its name is not resolved again.
+static struct curl_slist *ccurl_pin(CURL *curl, const struct ccurl_request *request) {
+    struct curl_slist *pin = NULL;
+    if (request->authority) {
+        char entry[4096];
+        int length = snprintf(entry, sizeof entry, "%s:%s", request->authority, request->addresses);
+        // Without the entry the name is resolved again, and the socket below still goes to these addresses only.
+        if (length > 0 && (size_t)length < sizeof entry) pin = library.slist_append(NULL, entry);
+        library.easy_setopt(curl, CURLOPT_RESOLVE, pin);
+    }
+    library.easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, ccurl_open_socket);
+    library.easy_setopt(curl, CURLOPT_OPENSOCKETDATA, (void *)request->addresses);
+    library.easy_setopt(curl, CURLOPT_PROXY, "");
+    library.easy_setopt(curl, CURLOPT_NOPROXY, "*");
+    return pin;
+}
+
 void ccurl_get(const struct ccurl_request *request, struct ccurl_response *response) {
     memset(response, 0, sizeof *response);
     response->code = CURLE_OUT_OF_MEMORY;
@@ -95,6 +133,7 @@ void ccurl_get(const struct ccurl_request *request, struct ccurl_response *respo
     // Settings only: open connections stay.
     library.easy_reset(curl);
     struct curl_slist *headers = ccurl_headers(request->headers);
+    struct curl_slist *pin = request->addresses ? ccurl_pin(curl, request) : NULL;
     library.easy_setopt(curl, CURLOPT_URL, request->address);
     library.easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
     library.easy_setopt(curl, CURLOPT_USERAGENT, "fastvlm");
@@ -105,6 +144,7 @@ void ccurl_get(const struct ccurl_request *request, struct ccurl_response *respo
 #pragma clang diagnostic pop
     library.easy_setopt(curl, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
     library.easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
+    library.easy_setopt(curl, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
     library.easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     library.easy_setopt(curl, CURLOPT_TIMEOUT_MS, request->milliseconds);
     library.easy_setopt(
@@ -134,8 +174,11 @@ void ccurl_get(const struct ccurl_request *request, struct ccurl_response *respo
         strncpy(response->reason, library.easy_strerror(response->code), sizeof response->reason - 1);
     }
     library.slist_free_all(headers);
+    library.slist_free_all(pin);
     if (request->connection) {
         // It must not point to what is gone when the caller returns.
+        library.easy_setopt(curl, CURLOPT_RESOLVE, NULL);
+        library.easy_setopt(curl, CURLOPT_OPENSOCKETDATA, NULL);
         library.easy_setopt(curl, CURLOPT_ERRORBUFFER, NULL);
         library.easy_setopt(curl, CURLOPT_HTTPHEADER, NULL);
     } else {

@@ -47,6 +47,14 @@ public struct TextTokenizer: Sendable {
         tokenizer.decode(ids, skipSpecialTokens: skipsSpecialTokens)
     }
 
+    /// The bytes that a token adds to a text: perhaps a part of a character only, which ``decode(_:skipsSpecialTokens:)``
+    /// of that token alone would replace. nil for an id that the vocabulary does not have.
+    ///
+    /// ```swift
+    /// let bytes = answer.tokens.flatMap { model.tokenizer.bytes(of: $0.id) ?? [] }
+    /// ```
+    public func bytes(of id: Int) -> [UInt8]? { tokenizer.bytes(of: id) }
+
     /// The vocabulary's own spelling of a token; nil for an id that it does not have.
     ///
     /// ```swift

@@ -14,6 +14,23 @@ extension Tokenizer {
         return text.take()
     }
 
+    /// The bytes that a token adds to a text, perhaps a part of a character; nil for an id without a token.
+    package func bytes(of id: Int) -> [UInt8]? {
+        guard let token = content(of: id, skipSpecialTokens: false) else { return nil }
+        switch decoder {
+        case .byteLevel:
+            var bytes: [UInt8] = []
+            ByteAlphabet.decode(token, into: &bytes)
+            return bytes
+        case .sentencePiece(let replacement, _):
+            let text = Array(token)
+            let mark = Array(replacement.utf8)
+            let spaced =
+                text.withUnsafeBufferPointer { TextNormalizer.replace(mark, with: [0x20], in: $0) } ?? text
+            return ByteFallback.byte(of: spaced).map { [$0] } ?? spaced
+        }
+    }
+
     /// The token as the files write it; nil when it gives no text.
     func content(of id: Int, skipSpecialTokens: Bool) -> ArraySlice<UInt8>? {
         if let token = added[id] {

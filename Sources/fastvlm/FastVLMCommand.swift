@@ -14,11 +14,22 @@ struct FastVLMCommand: AsyncParsableCommand {
 
             Shell completions: fastvlm --generate-completion-script bash|zsh|fish
             """,
-        version: "0.1.0",
+        version: version,
         subcommands: [
             Describe.self, Chat.self, Encode.self, Bench.self, Quantize.self, Perplexity.self, Tokenize.self,
             Inspect.self, Doctor.self, Info.self, Pull.self, List.self, Show.self, Remove.self, Logits.self,
-        ])
+        ] + servers)
+
+    static let version = "0.1.0"
+
+    /// What needs the trait Server.
+    private static var servers: [any ParsableCommand.Type] {
+        #if Server
+            [Serve.self]
+        #else
+            []
+        #endif
+    }
 
     static func main() async {
         let arguments = CommandLineBytes.arguments

@@ -18,6 +18,21 @@ struct DecodingTests {
         }
     }
 
+    @Test(
+        "the bytes of an encoded text's tokens are the text, characters in parts included",
+        arguments: ["qwen2", "llama-legacy"])
+    func bytesOfTokens(folder: String) throws {
+        let tokenizer = try TokenizerFixture.tokenizer(folder)
+        let text = "A 🦊 über 漢字 \u{7FFFF}."
+        let ids = tokenizer.encode(text, specialTokens: .asText)
+        let bytes = ids.compactMap(tokenizer.bytes(of:))
+        // What SentencePiece puts before a text is no part of it.
+        let joined = String(decoding: bytes.joined(), as: UTF8.self).drop { $0 == " " }
+        #expect(joined == text[...], "\(joined)")
+        #expect(bytes.contains { String(validating: $0, as: UTF8.self) == nil })
+        #expect(tokenizer.bytes(of: -1) == nil && tokenizer.bytes(of: 1 << 40) == nil)
+    }
+
     @Test("ids without a token give nothing and never trap")
     func idsWithoutToken() throws {
         let tokenizer = try TokenizerFixture.tokenizer("qwen2")

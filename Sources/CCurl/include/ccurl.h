@@ -16,6 +16,11 @@ struct ccurl_request {
     long stall_seconds;
     // Most bytes that the server may announce; 0 for no limit.
     curl_off_t most_bytes;
+    // For who must know whom it talks to; NULL for wherever the name leads. Addresses as inet_ntop writes them, with
+    // commas between them: the only ones that are connected to. Proxies that the environment names are not used.
+    const char *addresses;
+    // With `addresses`, where the host of `address` is a name: it and the port, `host:port`.
+    const char *authority;
     // Each gets `context`; the first two return less than they were given, or progress other than 0, to end the
     // transfer. `header` may be NULL.
     size_t (*write)(char *bytes, size_t size, size_t count, void *context);

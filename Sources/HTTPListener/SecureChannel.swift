@@ -1,0 +1,72 @@
+#if TLS
+    internal import Dispatch
+    internal import Foundation
+    internal import HummingbirdCore
+    internal import Logging
+    internal import NIOCore
+    internal import NIOSSL
+    internal import Synchronization
+
+    /// Connections with TLS. SIGHUP reads the certificate anew for those that come afterwards.
+    struct SecureChannel: ServerChildChannel {
+        typealias Value = HTTP1Channel.Value
+
+        private let base: HTTP1Channel
+        private let contexts: CertificateContexts
+
+        init(_ base: HTTP1Channel, _ certificate: HTTPListener.Certificate, logger: Logger) throws {
+            self.base = base
+            contexts = try CertificateContexts(certificate, logger: logger)
+        }
+
+        func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
+            channel.eventLoop.makeCompletedFuture {
+                try channel.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: contexts.current))
+            }.flatMap {
+                base.setup(channel: channel, logger: logger)
+            }
+        }
+
+        func handle(value: Value, logger: Logger) async { await base.handle(value: value, logger: logger) }
+    }
+
+    private final class CertificateContexts: Sendable {
+        private let context: Mutex<NIOSSLContext>
+        private let source: Mutex<(any DispatchSourceSignal)?>
+
+        init(_ certificate: HTTPListener.Certificate, logger: Logger) throws {
+            context = Mutex(try Self.read(certificate))
+            source = Mutex(nil)
+            signal(SIGHUP, SIG_IGN)
+            let source = DispatchSource.makeSignalSource(signal: SIGHUP, queue: .global())
+            source.setEventHandler { [weak self] in
+                do {
+                    let context = try Self.read(certificate)
+                    self?.context.withLock { $0 = context }
+                    logger.notice("certificate read anew")
+                } catch {
+                    // The old one stays in use.
+                    logger.error("cannot read the certificate", metadata: ["error": "\(error)"])
+                }
+            }
+            source.resume()
+            self.source.withLock { $0 = source }
+        }
+
+        deinit { source.withLock { $0?.cancel() } }
+
+        var current: NIOSSLContext { context.withLock { $0 } }
+
+        private static func read(_ certificate: HTTPListener.Certificate) throws -> NIOSSLContext {
+            let chain = try NIOSSLCertificate.fromPEMFile(certificate.chain).map {
+                NIOSSLCertificateSource.certificate($0)
+            }
+            let key = try NIOSSLPrivateKey(file: certificate.privateKey, format: .pem)
+            var configuration = TLSConfiguration.makeServerConfiguration(
+                certificateChain: chain, privateKey: .privateKey(key))
+            configuration.minimumTLSVersion = .tlsv12
+            configuration.applicationProtocols = ["http/1.1"]
+            return try NIOSSLContext(configuration: configuration)
+        }
+    }
+#endif
