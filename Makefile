@@ -59,6 +59,8 @@ fixtures: $(PYTHON) ## Make the committed fixtures anew (needs PyTorch; download
 	$(PYTHON) Tools/reference/adapter_fixtures.py
 	$(PYTHON) Tools/reference/onevision_fixtures.py
 	$(PYTHON) Tools/reference/schema_fixtures.py
+	$(PYTHON) Tools/reference/sentencepiece_fixtures.py
+	$(PYTHON) Tools/reference/llava_fixtures.py
 
 TRAINING_PYTHON = Training/.venv/bin/python
 

@@ -24,6 +24,8 @@ package struct Checkpoint: Sendable {
     package let weights: CanonicalWeights
     /// The folder with config.json: the one given, or the snapshot of a Hugging Face cache in it.
     package let directory: URL
+    /// The folder that its vision tower comes from, where that is another one.
+    package let towerDirectory: URL?
     /// Values assumed and places that disagree.
     package let remarks: [CheckpointRemark]
     private let generationReaders: [ConfigurationReader]
@@ -31,21 +33,30 @@ package struct Checkpoint: Sendable {
     /// Opens a checkpoint folder.
     /// - Parameters:
     ///   - folder: with config.json, or `models--org--name` of a Hugging Face cache.
+    ///   - tower: likewise, with the CLIP or SigLIP model of a checkpoint that has no vision tower of its own.
     ///   - adapters: folders of LoRA adapters, merged in this order.
     /// - Throws: `CheckpointError` naming the file, the tensor or key, what was expected and what was found.
-    package init(directory folder: URL, adapters: [URL] = []) throws(CheckpointError) {
+    package init(
+        directory folder: URL, tower towerFolder: URL? = nil, adapters: [URL] = []
+    ) throws(CheckpointError) {
         directory = try CheckpointFolder.resolve(folder)
-        let files = try ConfigurationFiles(directory: directory)
+        let tower = try towerFolder.map { (folder) throws(CheckpointError) in
+            try SeparateVisionTower(directory: folder)
+        }
+        towerDirectory = tower?.directory
+        let files = try ConfigurationFiles(directory: directory, tower: tower)
         generationReaders =
             files.generation.map { [$0] } ?? (files.hasTextSection ? [files.root, files.text] : [files.root])
         try LowRankAdapter.refuseInPlaceOfModel(directory)
-        let catalog = try TensorCatalog(directory: directory)
-        let location = catalog.files.count == 1 ? catalog.files[0].name : directory.lastPathComponent
+        let catalog = try TensorCatalog(directory: directory, tower: tower?.directory)
+        let location = catalog.ownFiles == 1 ? catalog.files[0].name : directory.lastPathComponent
         var remarks = catalog.remarks
 
-        let sources = try CheckpointSources(catalog: catalog, directory: directory)
+        let sources = try CheckpointSources(
+            catalog: catalog, directory: directory, towerName: files.root.string("mm_vision_tower"))
         let vision = try VisionConfiguration(
-            sources: sources.tensors, order: sources.order, root: files.root, location: location)
+            sources: sources.tensors, order: sources.order, files: files, location: location)
+        try tower?.check(vision, against: files.root)
         let isTied = try catalog.repeatsEmbedding(sources.tensors)
         let text = try DecoderConfiguration(
             files.text, kind: files.decoderKind, sources: sources.tensors, isTied: isTied, location: location,
@@ -63,7 +74,7 @@ package struct Checkpoint: Sendable {
             location: location)
         try assembly.addVision(vision)
         try assembly.addProjector(features: vision.featureChannels, hidden: text.hiddenSize)
-        if configuration.preprocessing.tiling != .none {
+        if case .anyResolution(let tiling) = configuration.preprocessing.tiling, tiling.merge == .rows {
             try assembly.plain("projector.newline", shape: [text.hiddenSize])
         }
         try assembly.addDecoder(text)

@@ -75,7 +75,7 @@ struct Answering: Sendable {
                 guard let identity = image.content.identity else { break }
                 memory.keep(
                     tokens, of: image.name, identity: identity, remarks: image.remarks,
-                    amongOthers: image.amongOthers)
+                    multiImagePixels: image.multiImagePixels)
             case .prefilling(let fraction): emit(.progress(.prefill, fraction: fraction))
             case .piece(let piece):
                 let token = AnswerToken(piece)
@@ -121,7 +121,7 @@ struct Answering: Sendable {
         // A token that only ends the answer is not part of it.
         conversation.append(
             request, ids: outcome.ending == nil ? outcome.ids : outcome.ids.dropLast(),
-            amongOthers: turn.images.first?.amongOthers)
+            multiImagePixels: turn.images.first?.multiImagePixels)
     }
 
     private static func answer(

@@ -79,7 +79,12 @@ public struct CheckpointReport: Sendable, Hashable, Codable, CustomStringConvert
     public let cacheBytesPerPosition: Int
     public let visionTower: VisionTower
     public let imageSize: Int
+    /// Fewest visual tokens of an image; of a model that cuts images into tiles, those that the smallest becomes.
     public let tokensPerImage: Int
+    /// Most visual tokens of an image: more than `tokensPerImage` where images are cut into tiles.
+    public let mostTokensPerImage: Int
+    /// Whether images are cut into tiles of `imageSize`, each of them encoded on its own.
+    public let cutsTiles: Bool
     public let geometry: ImageGeometry
     public let hiddenSize: Int
     public let layers: Int
@@ -109,7 +114,7 @@ public struct CheckpointReport: Sendable, Hashable, Codable, CustomStringConvert
     /// - Throws: `FastVLMError` of kind `model`.
     public init(contentsOf source: ModelSource) throws {
         do {
-            let checkpoint = try Checkpoint(directory: source.directory())
+            let checkpoint = try Checkpoint(directory: source.directory(), tower: source.visionTower())
             try self.init(
                 checkpoint.inspection(), directory: checkpoint.directory,
                 sampling: Result { try checkpoint.generationDefaults() })
@@ -136,7 +141,9 @@ public struct CheckpointReport: Sendable, Hashable, Codable, CustomStringConvert
             name: configuration.vision.name, featureChannels: configuration.vision.featureChannels,
             dimensions: configuration.vision.numbers.map { .init(name: $0.name, values: $0.values) })
         imageSize = configuration.preprocessing.size
-        tokensPerImage = configuration.visualTokens
+        tokensPerImage = configuration.visualTokenRange.lowerBound
+        mostTokensPerImage = configuration.visualTokenRange.upperBound
+        cutsTiles = configuration.preprocessing.tiling != .none
         geometry = configuration.preprocessing.geometry
         hiddenSize = configuration.text.hiddenSize
         layers = configuration.text.layers
@@ -171,7 +178,7 @@ public struct CheckpointReport: Sendable, Hashable, Codable, CustomStringConvert
             "encoder      \(visionTower.name), "
                 + visionTower.dimensions.map { "\(Self.list($0.values)) \($0.name)" }.joined(separator: ", ")
                 + " → \(visionTower.featureChannels) channels per token",
-            "image        \(imageSize) × \(imageSize) (\(geometry.rawValue)) → \(tokensPerImage) visual tokens",
+            "image        " + imageSummary,
             "decoder      \(layers) layers of \(hiddenSize), \(heads) heads (\(keyValueHeads) key-value), "
                 + "\(vocabularySize) vocabulary rows, \(tiedEmbeddings ? "tied" : "untied"), "
                 + "context \(contextLength)",
@@ -203,6 +210,14 @@ public struct CheckpointReport: Sendable, Hashable, Codable, CustomStringConvert
         if !ignoredTensors.isEmpty { lines.append("unused       \(ignoredTensors.count) stored tensors") }
         lines += remarks.map { "note         \($0)" }
         return lines.joined(separator: "\n")
+    }
+
+    private var imageSummary: String {
+        mostTokensPerImage == tokensPerImage && !cutsTiles
+            ? "\(imageSize) × \(imageSize) (\(geometry.rawValue)) → \(tokensPerImage) visual tokens"
+            : "in tiles of \(imageSize) × \(imageSize) → "
+                + (mostTokensPerImage == tokensPerImage
+                    ? "\(tokensPerImage)" : "\(tokensPerImage) to \(mostTokensPerImage)") + " visual tokens"
     }
 
     private static func size(_ bytes: Int) -> String {

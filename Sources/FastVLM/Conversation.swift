@@ -14,8 +14,8 @@ final class Conversation: @unchecked Sendable {
     /// Images by their place in ``images``.
     private(set) var elements: [Prompt.Element] = []
     private(set) var images: [GenerationRequest.Image] = []
-    /// What becomes of the conversation's only image once another one joins it, where that changes its encoding.
-    private(set) var amongOthers: PixelTensor?
+    /// What the conversation's only image is once it is one of several, where that is something else.
+    private(set) var multiImagePixels: PixelTensor?
     private(set) var hasAnswered = false
     /// What was said before the first turn that is asked here.
     let history: [Message]
@@ -50,11 +50,11 @@ final class Conversation: @unchecked Sendable {
     /// - Parameters:
     ///   - request: as ``request(for:images:)`` made it, its images encoded by now
     ///   - ids: of the answer, without a token that only ends it
-    ///   - amongOthers: of the turn's image, where it is the only one
-    func append(_ request: GenerationRequest, ids: [Int], amongOthers: PixelTensor? = nil) {
+    ///   - multiImagePixels: of the turn's image, where it is the only one
+    func append(_ request: GenerationRequest, ids: [Int], multiImagePixels: PixelTensor? = nil) {
         elements = request.prompt.elements + (ids.isEmpty ? [] : [.tokens(ids)])
         images = request.images
-        self.amongOthers = imageCount == 1 ? amongOthers ?? self.amongOthers : nil
+        self.multiImagePixels = imageCount == 1 ? multiImagePixels ?? self.multiImagePixels : nil
         hasAnswered = true
     }
 }

@@ -98,7 +98,7 @@ extension FastVLMError {
 
     private static func translating(_ error: TokenizationError) -> FastVLMError {
         switch error {
-        case .sentencePieceModelOnly, .unsupported: FastVLMError(.unsupportedCheckpoint, "\(error)")
+        case .unsupported: FastVLMError(.unsupportedCheckpoint, "\(error)")
         default: FastVLMError(.checkpoint, "\(error)")
         }
     }

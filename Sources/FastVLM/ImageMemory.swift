@@ -17,8 +17,8 @@ final class ImageMemory: Sendable {
         let tokens: Tensor
         /// What is worth telling about the file.
         let remarks: [String]
-        /// The image's form among others, where it was encoded in another one.
-        var amongOthers: PixelTensor?
+        /// What it is as one of several images, where something else was encoded.
+        var multiImagePixels: PixelTensor?
     }
 
     private struct Entry: Sendable {
@@ -27,7 +27,7 @@ final class ImageMemory: Sendable {
 
         var byteCount: Int {
             name.byteCount + known.tokens.byteCount
-                + (known.amongOthers?.values.count ?? 0) * MemoryLayout<Float>.stride
+                + (known.multiImagePixels?.values.count ?? 0) * MemoryLayout<Float>.stride
         }
     }
 
@@ -117,7 +117,7 @@ final class ImageMemory: Sendable {
 
     func keep(
         _ tokens: Tensor, of name: ImageName, identity: Int, remarks: [String] = [],
-        amongOthers: PixelTensor? = nil
+        multiImagePixels: PixelTensor? = nil
     ) {
         guard state.withLock({ identity >= $0.forgottenBelow }), capacity > 0,
             name.byteCount <= Self.largestFile,
@@ -129,7 +129,8 @@ final class ImageMemory: Sendable {
                 Entry(
                     name: copy,
                     known: Known(
-                        identity: identity, tokens: tokens, remarks: remarks, amongOthers: amongOthers)))
+                        identity: identity, tokens: tokens, remarks: remarks,
+                        multiImagePixels: multiImagePixels)))
             var held = state.entries.reduce(0) { $0 + $1.byteCount }
             while state.entries.count > capacity || held > byteLimit {
                 held -= state.entries.removeFirst().byteCount
@@ -152,20 +153,20 @@ enum ImageName: Sendable, Hashable {
     case bytes(ImageBytes)
     /// The caller's word (``ImageSource/keyed(_:)``).
     case key(String)
-    /// An image of several of a conversation, where one that is alone is encoded otherwise.
-    indirect case amongOthers(ImageName)
+    /// One of several images of a conversation, where the only one is encoded otherwise.
+    indirect case multiImage(ImageName)
 
     var byteCount: Int {
         switch self {
         case .bytes(let bytes): bytes.data.count
         case .key(let key): key.utf8.count
-        case .amongOthers(let name): name.byteCount
+        case .multiImage(let name): name.byteCount
         }
     }
 
     /// With bytes of its own: the caller's may be a part of something larger, or a mapped file that changes.
     func copied() -> ImageName {
-        if case .amongOthers(let name) = self { return .amongOthers(name.copied()) }
+        if case .multiImage(let name) = self { return .multiImage(name.copied()) }
         guard case .bytes(var bytes) = self else { return self }
         bytes.data = bytes.data.withUnsafeBytes { raw in
             raw.baseAddress.map { Data(bytes: $0, count: raw.count) } ?? Data()

@@ -24,15 +24,15 @@ struct ImagePreparation: Sendable {
     }
 
     /// Bytes of the pixels of an image, and most bytes that decoding it takes beside its file and those.
-    /// - Parameter isAlone: whether it is the only one of its conversation
+    /// - Parameter isSingleImage: whether it is the only one of its conversation
     /// - Throws: `ImageInputError` for what is no image or beyond the limits.
     func memory(
-        _ image: ImageBytes, isAlone: Bool
+        _ image: ImageBytes, isSingleImage: Bool
     ) throws(ImageInputError) -> (pixels: Int, decoding: Int) {
         try image.data.withUnsafeBytes { raw in
             Result { () throws(ImageInputError) -> (pixels: Int, decoding: Int) in
                 let picture = try reader(image, raw)
-                guard preprocessor.cutsTiles, isAlone else {
+                guard preprocessor.cutsTiles(isSingleImage: isSingleImage) else {
                     let pixels = preprocessor.size * preprocessor.size * 3
                     return (
                         pixels * MemoryLayout<Float>.stride, try preprocessor.decodingBytes(picture)
@@ -40,8 +40,8 @@ struct ImagePreparation: Sendable {
                 }
                 let sides = picture.uprightSides
                 return (
-                    preprocessor.formsBytes(width: sides.width, height: sides.height),
-                    try preprocessor.formsDecodingBytes(picture)
+                    preprocessor.variantsBytes(width: sides.width, height: sides.height),
+                    try preprocessor.variantsDecodingBytes(picture)
                 )
             }
         }.get()
@@ -100,7 +100,7 @@ struct ImagePreparation: Sendable {
             guard let bytes = try? read(source, durations: &durations, cancellation: cancellation),
                 !found.contains(where: { $0.bytes == bytes }),
                 let prepared = try? prepare(
-                    bytes, isAlone: true, durations: &durations, cancellation: cancellation)
+                    bytes, isSingleImage: true, durations: &durations, cancellation: cancellation)
             else { continue }
             found.append(PreparedImage(bytes: bytes, prepared: prepared))
         }
@@ -108,20 +108,22 @@ struct ImagePreparation: Sendable {
     }
 
     /// Decodes and resizes at once.
-    /// - Parameter isAlone: whether it is the only one of its conversation
+    /// - Parameter isSingleImage: whether it is the only one of its conversation
     /// - Throws: `ImageInputError`; `CancellationError` once the flag is raised.
     func prepare(
-        _ image: ImageBytes, isAlone: Bool, durations: inout Durations, cancellation: Cancellation
+        _ image: ImageBytes, isSingleImage: Bool, durations: inout Durations, cancellation: Cancellation
     ) throws -> PreparedPixels {
         let clock = ContinuousClock()
         let start = clock.now
         return try image.data.withUnsafeBytes { raw in
             let picture = try reader(image, raw)
             let prepared: PreparedPixels?
-            if preprocessor.cutsTiles, isAlone {
-                prepared = try preprocessor.forms(picture, limits: limits, cancellation: cancellation).map {
+            if preprocessor.cutsTiles(isSingleImage: isSingleImage) {
+                prepared = try preprocessor.variants(picture, limits: limits, cancellation: cancellation).map
+                {
                     PreparedPixels(
-                        pixels: $0.forms.alone, amongOthers: $0.forms.amongOthers, remarks: $0.remarks)
+                        pixels: $0.variants.singleImage, multiImagePixels: $0.variants.multiImage,
+                        remarks: $0.remarks)
                 }
             } else {
                 prepared = try preprocessor(picture, limits: limits, cancellation: cancellation).map {
@@ -151,8 +153,8 @@ struct ImageBytes: Sendable, Hashable {
 /// An image as the encoder takes it.
 struct PreparedPixels: Sendable {
     let pixels: PixelTensor
-    /// The image's form among others, where `pixels` is another one.
-    var amongOthers: PixelTensor?
+    /// What it is as one of several images, where `pixels` is something else.
+    var multiImagePixels: PixelTensor?
     /// What is worth telling about its file.
     let remarks: [String]
 }

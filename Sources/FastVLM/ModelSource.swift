@@ -14,7 +14,7 @@ public import Tensors
 /// The product `FastVLMEmbedded` adds `.embedded`, the small model that is part of this package.
 public struct ModelSource: Sendable, Hashable {
     enum Place: Sendable, Hashable {
-        case directory(URL)
+        case directory(URL, visionTower: URL?)
         case resource(folder: String, bundle: String)
     }
 
@@ -33,8 +33,15 @@ public struct ModelSource: Sendable, Hashable {
     ///
     /// ```swift
     /// let model = try await VisionLanguageModel(contentsOf: .directory(folder))
+    /// let llava = try await VisionLanguageModel(contentsOf: .directory(original, visionTower: other))
     /// ```
-    public static func directory(_ url: URL) -> ModelSource { ModelSource(place: .directory(url)) }
+    /// - Parameters:
+    ///   - url: the folder
+    ///   - visionTower: a folder with the CLIP or SigLIP model that a checkpoint of LLaVA's original program names and
+    ///     leaves out
+    public static func directory(_ url: URL, visionTower: URL? = nil) -> ModelSource {
+        ModelSource(place: .directory(url, visionTower: visionTower))
+    }
 
     /// A checkpoint folder among the resources that a Swift package carries, beside the program or below
     /// `share/fastvlm` of where it is installed. It is looked for when the model is loaded; SwiftPM's own accessor would
@@ -63,9 +70,20 @@ public struct ModelSource: Sendable, Hashable {
     ///   `invalidOption` for an address of another scheme than `file`.
     public func directory() throws -> URL {
         switch place {
-        case .directory(let url): try localFile(url, what: "a model folder", code: .invalidOption)
+        case .directory(let url, _): try localFile(url, what: "a model folder", code: .invalidOption)
         case .resource(let folder, let bundle): try ResourceFolder.find(folder, bundle: bundle)
         }
+    }
+
+    /// The folder of its vision tower, where that is another one.
+    ///
+    /// ```swift
+    /// let tower = try ModelSource.directory(original, visionTower: other).visionTower()
+    /// ```
+    /// - Throws: `FastVLMError` with the code `invalidOption` for an address of another scheme than `file`.
+    public func visionTower() throws -> URL? {
+        guard case .directory(_, let tower?) = place else { return nil }
+        return try localFile(tower, what: "a vision tower's folder", code: .invalidOption)
     }
 }
 

@@ -49,7 +49,7 @@ extension VisionLanguageModel {
             let prompts = try await prompts(of: calibration, source, threads: threads)
             return try await offTaskThreads { cancellation in
                 try quantizeNow(
-                    source.directory(), to: directory, precision, prompts: prompts,
+                    source, to: directory, precision, prompts: prompts,
                     hasRandomTokens: calibration.hasRandomTokens, threads: threads,
                     cancellation: cancellation
                 ) { fraction in
@@ -89,10 +89,11 @@ extension VisionLanguageModel {
     }
 
     private static func quantizeNow(
-        _ source: URL, to directory: URL, _ precision: Precision, prompts: [Calibration.Prompt],
+        _ source: ModelSource, to directory: URL, _ precision: Precision, prompts: [Calibration.Prompt],
         hasRandomTokens: Bool, threads: Int?, cancellation: Cancellation, progress: (Double) throws -> Void
     ) throws -> [QuantizationError] {
-        let checkpoint = try Checkpoint(directory: source)
+        let checkpoint = try Checkpoint(
+            directory: source.directory(), tower: source.visionTower())
         let writer = PackedCheckpointWriter(checkpoint)
         let folder = try writer.folder(directory, precision: precision)
         var configuration = checkpoint.configuration

@@ -76,12 +76,14 @@ struct TemplateChoice {
             }
         }
         if tokenizer.id(of: "<|im_start|>") != nil { return TemplateChoice(template: .qwen2) }
-        let template: ChatTemplate = tokenizer.id(of: "<|start_header_id|>") != nil ? .llama3 : .vicuna1
+        let template: ChatTemplate =
+            configuration.text.kind == .mistral
+            ? .mistral : tokenizer.id(of: "<|start_header_id|>") != nil ? .llama3 : .vicuna1
         return TemplateChoice(
             template: template,
             remarks: [
                 "no file of the checkpoint names its conversation template; fastvlm uses \(template.name), which fits "
-                    + "the tokenizer. Choose another with --template: \(names)"
+                    + "the tokenizer and the decoder. Choose another with --template: \(names)"
             ])
     }
 

@@ -230,12 +230,12 @@ public final class VisionLanguageModel: Sendable {
         let clock = ContinuousClock()
         let start = clock.now
         try options.check()
-        let directory = try source.directory()
+        let (directory, tower) = (try source.directory(), try source.visionTower())
         let adapters = try options.adapters.map {
             try localFile($0, what: "an adapter's folder", code: .invalidOption)
         }
         let checkpoint = try await offTaskThreads { _ in
-            try Checkpoint(directory: directory, adapters: adapters)
+            try Checkpoint(directory: directory, tower: tower, adapters: adapters)
         }
         for remark in checkpoint.remarks { options.logger.notice("\(remark)") }
         options.logger.info(

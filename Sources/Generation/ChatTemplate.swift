@@ -26,11 +26,13 @@ package struct ChatTemplate: Sendable, Hashable {
     /// LLaVA-OneVision as the Hugging Face hub has it: ChatML with a space and a line break in other places.
     package static let oneVision = ChatTemplate("llava_onevision", .oneVision, system: nil)
     package static let llama2 = ChatTemplate("llama_2", .llama2, system: nil)
+    /// LLaVA 1.6 with a Mistral decoder.
+    package static let mistral = ChatTemplate("mistral_instruct", .mistral, system: nil)
     package static let llama3 = ChatTemplate("llama_3", .llama3, system: nil)
 
     /// Of several that a conversation fits, the first is the most usual one.
     package static let all = [
-        qwen2, qwen25, smolLM2, chatML, plain, vicuna1, llavaHub, oneVision, llama2, llama3,
+        qwen2, qwen25, smolLM2, chatML, plain, vicuna1, llavaHub, oneVision, llama2, mistral, llama3,
     ]
 
     init(_ name: String, _ format: TurnFormat, system: String?) {

@@ -41,7 +41,9 @@ package struct Prompt: Sendable, Hashable {
                     throw .missingSpecialToken(template: template.name, token: token)
                 }
                 append([id])
-            case .image(let index): elements.append(.image(index))
+            case .image(let index):
+                elements.append(.image(index))
+                startsText = template.format.restartsTextAtImages && tokenizer.isSentencePieceModel
             }
         }
         flush(&pending, tokenizer, startsText: startsText)

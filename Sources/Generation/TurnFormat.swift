@@ -18,6 +18,10 @@ struct TurnFormat: Sendable, Hashable {
     var trims = false
     /// Before a user's text that no image goes before.
     var beforePlainText: [Piece] = []
+    /// Whether text behind an image begins a text of its own where the tokenizer is a SentencePiece model: the original's
+    /// program tokenises the sides of an image apart, transformers the whole conversation at once. Such tokenizers put a
+    /// space before the beginning of a text.
+    var restartsTextAtImages = false
     /// What leads into an answer that is given, where it is not what leads into one that is asked for.
     var givenAnswer: GivenAnswer?
 
@@ -32,7 +36,7 @@ struct TurnFormat: Sendable, Hashable {
         var after: [Piece]
     }
 
-    static let all = [chatML, llama3, llama2, vicuna, llavaHub, oneVision, plain]
+    static let all = [chatML, llama3, llama2, mistral, vicuna, llavaHub, oneVision, plain]
 
     static let chatML = TurnFormat(
         system: Surroundings(
@@ -46,7 +50,8 @@ struct TurnFormat: Sendable, Hashable {
 
     static let vicuna = TurnFormat(
         system: Surroundings(before: [], after: [.text(" ")]), beforeUser: [.text("USER: ")],
-        afterUser: [.text(" ASSISTANT:")], beforeAnswer: [.text(" ")], afterAnswer: [.special("</s>")])
+        afterUser: [.text(" ASSISTANT:")], beforeAnswer: [.text(" ")], afterAnswer: [.special("</s>")],
+        restartsTextAtImages: true)
 
     static let llavaHub = TurnFormat(
         system: Surroundings(before: [], after: [.text(" ")]), beforeUser: [.text("USER: ")],
@@ -66,6 +71,10 @@ struct TurnFormat: Sendable, Hashable {
         systemOpensUserTurn: true, beforeUser: [.special("<s>"), .text("[INST] ")],
         afterUser: [.text(" [/INST]")],
         beforeAnswer: [.text(" ")], afterAnswer: [.text(" "), .special("</s>")], trims: true)
+
+    static let mistral = TurnFormat(
+        beforeUser: [.text("[INST] ")], afterUser: [.text(" [/INST]")], beforeAnswer: [.text(" ")],
+        afterAnswer: [.text(" "), .special("</s>")], restartsTextAtImages: true)
 
     static let llama3 = TurnFormat(
         opening: [.special("<|begin_of_text|>")],

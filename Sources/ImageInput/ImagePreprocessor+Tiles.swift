@@ -1,28 +1,41 @@
 internal import Checkpoints
 package import Tensors
 
-/// Images of models that cut them into tiles, as LLaVA-OneVision's processor does it with Pillow and NumPy.
+/// Images of models that cut them into tiles, as the processors of LLaVA-NeXT and LLaVA-OneVision do it with Pillow and
+/// NumPy.
 extension ImagePreprocessor {
-    /// Both forms of an image that may be alone in its conversation or not.
-    package struct Forms: Equatable, Sendable {
-        /// Where it is alone: the whole image, whatever its shape, brought to the square of a tile; then its tiles.
-        package let alone: PixelTensor
-        /// Among others: padded to a square.
-        package let amongOthers: PixelTensor
+    /// An image in tiles, and what it is where it is one of several images of its conversation.
+    package struct Variants: Equatable, Sendable {
+        /// The whole image, whatever its shape, brought to the square of a tile; then its tiles.
+        package let singleImage: PixelTensor
+        /// One of several images: padded to a square; nil where each of them is cut as well.
+        package let multiImage: PixelTensor?
     }
 
-    /// Whether an image alone in its conversation is cut into tiles.
+    /// Whether images are cut into tiles, at least the only one of a conversation.
     package var cutsTiles: Bool { description.tiling != .none }
 
-    /// Bytes of the pixels of an image of a size that is alone, both forms.
-    package func formsBytes(width: Int, height: Int) -> Int {
+    /// Whether an image is another one where a conversation has several.
+    package var variesWithImageCount: Bool {
+        if case .anyResolution(let tiling) = description.tiling { !tiling.tilesSeveralImages } else { false }
+    }
+
+    /// Whether an image is cut into tiles.
+    /// - Parameter isSingleImage: whether it is the only one of its conversation
+    package func cutsTiles(isSingleImage: Bool) -> Bool {
+        cutsTiles && (isSingleImage || !variesWithImageCount)
+    }
+
+    /// Bytes of the pixels of an image of a size in tiles, both variants.
+    package func variantsBytes(width: Int, height: Int) -> Int {
         let tiles = description.arrangement(height: height, width: width)?.count ?? 1
-        return (tiles + 1) * size * size * 3 * MemoryLayout<Float>.stride
+        let squares = tiles + (variesWithImageCount ? 1 : 0)
+        return squares * size * size * 3 * MemoryLayout<Float>.stride
     }
 
     /// Memory that decoding and cutting take beside the file and the result, in bytes: the whole picture, once more where
     /// it is turned, and the canvas.
-    package func formsDecodingBytes(_ picture: PictureReader) throws(ImageInputError) -> Int {
+    package func variantsDecodingBytes(_ picture: PictureReader) throws(ImageInputError) -> Int {
         let sides = picture.uprightSides
         let (pixels, overflow) = picture.width.multipliedReportingOverflow(by: picture.height)
         guard !overflow, pixels < 1 << 50 else {
@@ -37,29 +50,30 @@ extension ImagePreprocessor {
 
     /// Decodes, turns and cuts. Unlike a single square this takes the whole picture into memory, because it is resized to
     /// three sizes.
-    /// - Parameter limits: `memory` bounds ``formsDecodingBytes(_:)``.
-    /// - Returns: both forms, and what is worth telling about the file; nil when cancelled.
-    package func forms(
+    /// - Parameter limits: `memory` bounds ``variantsDecodingBytes(_:)``.
+    /// - Returns: both variants, and what is worth telling about the file; nil when cancelled.
+    package func variants(
         _ picture: PictureReader, limits: ImageLimits = .standard, cancellation: Cancellation
-    ) throws(ImageInputError) -> (forms: Forms, remarks: [String])? {
+    ) throws(ImageInputError) -> (variants: Variants, remarks: [String])? {
         try limits.checkMemory(
-            formsDecodingBytes(picture), width: picture.width, height: picture.height,
+            variantsDecodingBytes(picture), width: picture.width, height: picture.height,
             format: picture.format)
         guard let image = try picture.image(cancellation: cancellation) else { return nil }
         let remarks = try picture.finish()
-        guard let forms = try forms(image.turned(picture.orientation), cancellation: cancellation) else {
+        guard let variants = try variants(image.turned(picture.orientation), cancellation: cancellation)
+        else {
             return nil
         }
-        return (forms, remarks)
+        return (variants, remarks)
     }
 
     /// - Returns: nil when cancelled.
-    package func forms(
+    package func variants(
         _ image: RGBImage, cancellation: Cancellation = Cancellation()
-    ) throws(ImageInputError) -> Forms? {
-        let padded = try self(image)
+    ) throws(ImageInputError) -> Variants? {
+        let padded = variesWithImageCount ? try self(image) : nil
         guard let arrangement = description.arrangement(height: image.height, width: image.width) else {
-            return Forms(alone: padded, amongOthers: padded)
+            return Variants(singleImage: try self(image), multiImage: nil)
         }
         guard let whole = resample(image, width: size, height: size),
             let scaled = resample(
@@ -86,8 +100,9 @@ extension ImagePreprocessor {
             }
             count = arrangement.count * area
         }
-        return Forms(
-            alone: PixelTensor(size: size, values: values, arrangement: arrangement), amongOthers: padded)
+        return Variants(
+            singleImage: PixelTensor(size: size, values: values, arrangement: arrangement), multiImage: padded
+        )
     }
 
     private func resample(_ image: RGBImage, width: Int, height: Int) -> RGBImage? {

@@ -42,7 +42,7 @@ package struct RGBColor: Equatable, Sendable {
 }
 
 /// Picture -> square of floats, exactly as the reference processors do it with Pillow and NumPy. Models that cut images
-/// into tiles have ``forms(_:limits:cancellation:)`` for images that are alone.
+/// into tiles have ``forms(_:limits:cancellation:)`` for these.
 ///
 /// - `pad` (Apple's `expand2square`): centred on a square of the background colour, then resized to S x S.
 /// - `crop` (Hugging Face): the short side becomes S, the long side int(S * long / short), then the centre.

@@ -2,18 +2,18 @@ package import Checkpoints
 package import Tensors
 
 /// Puts the visual tokens of an image's tiles together as the decoder reads them (LLaVA-OneVision, section 3.1): those of
-/// the whole image first, then the tiles' as one map, without what stands for padding, reduced where there are too many,
-/// each row with a learned token at its end.
+/// the whole image first, then the tiles' as one map, in LLaVA-NeXT and LLaVA-OneVision without what stands for padding and
+/// each row with a learned token at its end, in the latter reduced where there are too many.
 package struct TileAssembly: Sendable {
-    /// [D], the token at the end of a row.
-    private let newline: Tensor
+    /// [D], the token at the end of a row; nil where rows have none.
+    private let newline: Tensor?
     private let tiling: AnyResolution
     /// Visual tokens per side of a tile.
     private let side: Int
 
-    /// - Parameter loader: at the root of the canonical names; reads `projector.newline`.
+    /// - Parameter loader: at the root of the canonical names; reads `projector.newline` where rows end with it.
     init(_ loader: WeightLoader, tiling: AnyResolution, side: Int, channels: Int) throws {
-        newline = try loader.checked("projector.newline", shape: [channels])
+        newline = tiling.merge == .rows ? try loader.checked("projector.newline", shape: [channels]) : nil
         self.tiling = tiling
         self.side = side
     }
@@ -28,14 +28,20 @@ package struct TileAssembly: Sendable {
     ) throws(TensorError) -> Tensor {
         let area = side * side
         precondition(projected.rows == area * (arrangement?.count ?? 1), "shapes do not agree")
+        // Tile by tile they are in their order already.
+        if tiling.merge == .tiles { return try projected.copied() }
         let map = arrangement.map { tiling.map(of: $0, side: side) }
         let channels = projected.columns
-        return try Tensor(float32: [area + (map?.tokens ?? 1), channels]) { target in
+        let added = map?.tokens ?? (newline == nil ? 0 : 1)
+        return try Tensor(float32: [area + added, channels]) { target in
             guard let start = target.baseAddress else { return }
             let result = Matrix(
-                pointer: start, rows: area + (map?.tokens ?? 1), columns: channels, rowStride: channels)
+                pointer: start, rows: area + added, columns: channels, rowStride: channels)
             result.rows(0..<area).copy(projected.rows(0..<area))
-            guard let map, let arrangement else { return result.rows(area..<area + 1).copy(newline) }
+            guard let map, let arrangement else {
+                if let newline { result.rows(area..<area + 1).copy(newline) }
+                return
+            }
             let source = Source(tokens: projected, side: side, columns: arrangement.columns, map: map)
             var next = area
             for row in 0..<map.height {
@@ -43,8 +49,10 @@ package struct TileAssembly: Sendable {
                     source.write(row, column, to: start + next * channels)
                     next += 1
                 }
-                result.rows(next..<next + 1).copy(newline)
-                next += 1
+                if let newline {
+                    result.rows(next..<next + 1).copy(newline)
+                    next += 1
+                }
             }
         }
     }

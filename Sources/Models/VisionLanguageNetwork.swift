@@ -16,13 +16,15 @@ package struct VisionLanguageNetwork: Sendable {
     /// Packs every weight of a checkpoint.
     /// - Parameters:
     ///   - recorder: receives every packed matrix
+    ///   - shared: a decoder that is loaded already, of the same configuration and weights
     ///   - feedback: how rounding errors of the decoder's integers are made up for, by canonical name
     ///   - progress: told the fraction done, 0...1; may throw to stop loading
     /// - Throws: `CheckpointError` naming the tensor that is missing, has the wrong shape or holds NaN or infinity;
     ///   `TensorError`.
     package init(
         _ source: any WeightSource, configuration: ModelConfiguration, precision: Precision,
-        compute: Compute, recorder: PanelRecorder? = nil, feedback: [String: ErrorFeedback] = [:],
+        compute: Compute, sharing shared: Decoder? = nil, recorder: PanelRecorder? = nil,
+        feedback: [String: ErrorFeedback] = [:],
         progress: (Double) throws -> Void = { _ in }
     ) throws {
         let findings = LoadFindings()
@@ -49,15 +51,20 @@ package struct VisionLanguageNetwork: Sendable {
         } else {
             tileAssembly = nil
         }
-        decoder = try Decoder(
-            WeightLoader(
-                weights(for: precision.textFormat), format: precision.textFormat, compute: compute,
-                recorder: recorder,
-                findings: findings, feedback: feedback, isWeightOnly: precision.isWeightOnly),
-            configuration: configuration.text,
-            maximumPositions: configuration.maximumSequenceLength
-        ) { fraction in
-            try progress(encoderShare + (1 - encoderShare) * fraction)
+        if let shared {
+            precondition(shared.configuration == configuration.text, "another decoder")
+            decoder = shared
+        } else {
+            decoder = try Decoder(
+                WeightLoader(
+                    weights(for: precision.textFormat), format: precision.textFormat, compute: compute,
+                    recorder: recorder,
+                    findings: findings, feedback: feedback, isWeightOnly: precision.isWeightOnly),
+                configuration: configuration.text,
+                maximumPositions: configuration.maximumSequenceLength
+            ) { fraction in
+                try progress(encoderShare + (1 - encoderShare) * fraction)
+            }
         }
         remarks = findings.remarks
     }

@@ -120,7 +120,7 @@ package struct ProcessorAllowance: Sendable, Hashable {
     }
 
     /// At most 4 MiB; nil where the file cannot be read.
-    private static func text(ofFileAt path: String) -> String? {
+    static func text(ofFileAt path: String) -> String? {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { return nil }
         defer { close(descriptor) }

@@ -8,7 +8,32 @@
 
 /// Memory for numbers, with some left for what cannot do without: the language's runtime and Foundation end the program
 /// when the system refuses them a few bytes, and Dispatch waits for ever for a thread.
-enum SystemMemory {
+package enum SystemMemory {
+    /// Bytes that can be taken without pushing anything out, by the system's estimate and the container's limit; nil where
+    /// neither is known.
+    package static var availableBytes: Int? {
+        let kibibytes = ProcessorAllowance.text(ofFileAt: "/proc/meminfo").flatMap(availableKibibytes)
+        let folder = "/sys/fs/cgroup/"
+        let (limit, used) = (number(in: folder + "memory.max"), number(in: folder + "memory.current"))
+        let left = limit.flatMap { limit in used.map { max(limit - $0, 0) } }
+        return [kibibytes.map { $0 << 10 }, left].compactMap { $0 }.min()
+    }
+
+    private static func number(in file: String) -> Int? {
+        // A group without a limit says "max".
+        ProcessorAllowance.text(ofFileAt: file).flatMap { Int($0.filter { !$0.isWhitespace }) }
+    }
+
+    /// The line "MemAvailable:   12345 kB".
+    static func availableKibibytes(_ text: String) -> Int? {
+        for line in text.split(separator: "\n") where line.hasPrefix("MemAvailable:") {
+            let words = line.split(separator: " ")
+            // More would not be a number of bytes.
+            return words.count == 3 ? Int(words[1]).flatMap { (0..<1 << 43).contains($0) ? $0 : nil } : nil
+        }
+        return nil
+    }
+
     /// Bytes of address space that stay free: a thread's stack of 8 MiB, its heap, and what the runtime keeps of types.
     private static let reserve = 32 << 20
     /// Smaller blocks come out of what the heap has already.

@@ -11,7 +11,7 @@ struct BytePairMerger: Sendable {
 
     init(capacity: Int) { rules.reserveCapacity(capacity) }
 
-    /// Adds a rule.
+    /// Adds a rule. Several may have one rank.
     /// - Returns: the rank of an earlier rule for the same pair, which it replaces; nil where there is none.
     mutating func add(left: Int, right: Int, rank: Int, merged: Int) -> Int? {
         rules.updateValue(Self.pack(rank, merged), forKey: Self.pack(left, right)).map { Int($0 >> 32) }
@@ -56,7 +56,8 @@ struct BytePairMerger: Sendable {
         while true {
             var best = Self.none
             var place = 0
-            for (index, candidate) in scratch.rules.enumerated() where candidate < best {
+            // By the rank alone: of equal ones the leftmost goes first.
+            for (index, candidate) in scratch.rules.enumerated() where candidate >> 32 < best >> 32 {
                 best = candidate
                 place = index
             }
@@ -91,7 +92,7 @@ struct BytePairMerger: Sendable {
         while let candidate = heap.popMin() {
             let place = Int(candidate & 0xFF_FFFF_FFFF)
             let current = scratch.rules[place]
-            // The pair may have changed since; ranks are unique, so an equal rank is the same pair.
+            // The pair may have changed since; one of an equal rank is the next to be merged here as well.
             guard current != Self.none, current >> 32 == candidate >> 40 else { continue }
             let right = scratch.next[place]
             let after = scratch.next[right]

@@ -3,10 +3,10 @@ package import SystemFiles
 
 /// What can be wrong with the tokenizer files of a checkpoint. Encoding and decoding themselves never fail.
 package enum TokenizationError: Error, Sendable, Equatable, CustomStringConvertible {
-    /// The folder holds neither tokenizer.json nor vocab.json with merges.txt.
+    /// The folder holds neither tokenizer.json nor vocab.json with merges.txt nor tokenizer.model.
     case noTokenizer(directory: String)
-    /// Only a SentencePiece protobuf is there.
-    case sentencePieceModelOnly(directory: String)
+    /// A tokenizer.model that is no SentencePiece model, at a byte offset.
+    case invalidModel(file: String, offset: Int, reason: String)
     /// The operating system could not read the file.
     case unreadable(file: String, reason: SystemReason)
     /// A file, a number or a token is larger than this library accepts.
@@ -35,11 +35,10 @@ package enum TokenizationError: Error, Sendable, Equatable, CustomStringConverti
     package var description: String {
         switch self {
         case .noTokenizer(let directory):
-            "\(directory): found neither tokenizer.json nor vocab.json with merges.txt; "
+            "\(directory): found neither tokenizer.json nor vocab.json with merges.txt nor tokenizer.model; "
                 + "copy the tokenizer files of the checkpoint into this folder"
-        case .sentencePieceModelOnly(let directory):
-            "\(directory): found tokenizer.model (SentencePiece) but no tokenizer.json; convert it once with "
-                + "transformers: AutoTokenizer.from_pretrained(folder).save_pretrained(folder)"
+        case .invalidModel(let file, let offset, let reason):
+            "\(file): not a SentencePiece model at byte \(offset): \(reason); fetch the file again"
         case .unreadable(let file, let reason):
             "\(file): cannot be read: \(reason); \(reason.advice ?? "check the file")"
         case .overLimit(let file, let what, let limit, let got):

@@ -74,16 +74,16 @@ private struct EncodingRun {
         guard !bytes.isEmpty else { return }
         switch tokenizer.preTokenizer {
         case .byteLevel(let stages): split(bytes, stages[...])
-        case .wholeText: encodeScalars(bytes)
+        case .wholeText: encodePieces(bytes)
         case .metaspace(let replacement, let prefix, let splits):
             let mark = Array(replacement.utf8)
             var text = TextNormalizer.replace([0x20], with: mark, in: bytes) ?? Array(bytes)
             let wantsPrefix = prefix == .always || (prefix == .first && isStart)
             if wantsPrefix, !text.starts(with: mark) { text.insert(contentsOf: mark, at: 0) }
             text.withUnsafeBufferPointer { text in
-                guard splits else { return encodeScalars(text) }
+                guard splits else { return encodePieces(text) }
                 for piece in Self.pieces(text, before: mark) {
-                    encodeScalars(UnsafeBufferPointer(rebasing: text[piece]))
+                    encodePieces(UnsafeBufferPointer(rebasing: text[piece]))
                 }
             }
         }
@@ -177,6 +177,17 @@ private struct EncodingRun {
     private func allowed(_ id: Int?) -> Int? {
         guard let id, recognizes || tokenizer.added[id] == nil else { return nil }
         return id
+    }
+
+    /// SentencePiece: pieces of the user's stay whole, what is between them is encoded.
+    private mutating func encodePieces(_ bytes: UnsafeBufferPointer<UInt8>) {
+        guard !tokenizer.wholePieceMatcher.isEmpty else { return encodeScalars(bytes) }
+        tokenizer.wholePieceMatcher.forEachSegment(in: bytes) { segment in
+            switch segment {
+            case .token(let id): ids.append(id)
+            case .text(let range): encodeScalars(UnsafeBufferPointer(rebasing: bytes[range]))
+            }
+        }
     }
 
     /// SentencePiece: scalars that the vocabulary lacks become bytes, or the unknown token.

@@ -12,8 +12,8 @@ package enum SpecialTokenPolicy: Sendable {
 
 /// Text ⇄ token ids, equal to Hugging Face `tokenizers` (without its post-processor: `encode` adds no token).
 ///
-/// Byte-level BPE (Qwen2, Llama 3, GPT-2) and SentencePiece-style BPE (Llama 2, Vicuna). Immutable after
-/// loading.
+/// Byte-level BPE (Qwen2, Llama 3, GPT-2) and SentencePiece-style BPE (Llama 2, Vicuna), the latter from tokenizer.json or
+/// from SentencePiece's own tokenizer.model. Immutable after loading.
 ///
 /// ```swift
 /// let tokenizer = try Tokenizer(directory: checkpoint)
@@ -37,18 +37,22 @@ package struct Tokenizer: Sendable {
     /// Added tokens looked for before, and after, normalisation.
     let rawMatcher: AddedTokenMatcher
     let normalizedMatcher: AddedTokenMatcher
+    /// Pieces that are looked for in normalised text whoever wrote it: none of them is an added token.
+    let wholePieceMatcher: AddedTokenMatcher
     /// Highest id + 1, added tokens included. Rows of an embedding beyond it are padding.
     package let vocabularyCount: Int
     /// The highest id that ordinary text can lead to, + 1: added tokens never do, unless the vocabulary has them too.
     package let textVocabularyCount: Int
     /// The token to put before a text, when the tokenizer asks for one (Llama). `encode` does not put it.
     package let beginningOfSequence: Int?
+    /// Whether it was read from a tokenizer.model, as the original programs of LLaVA read it.
+    package let isSentencePieceModel: Bool
     /// What changes how text is encoded and no error reports, in sentences for the user.
     package let remarks: [String]
     private let addedIDs: [[UInt8]: Int]
 
-    /// Reads tokenizer.json, or vocab.json and merges.txt with added_tokens.json and tokenizer_config.json,
-    /// from a checkpoint folder.
+    /// Reads tokenizer.json, or vocab.json and merges.txt, or tokenizer.model, with added_tokens.json and
+    /// tokenizer_config.json, from a checkpoint folder.
     ///
     /// - Throws: `TokenizationError` that names the file and what is wrong with it.
     package init(directory: URL) throws(TokenizationError) {
@@ -69,6 +73,7 @@ package struct Tokenizer: Sendable {
         decoder = definition.decoder
         fusesUnknown = definition.fusesUnknown
         ignoresMerges = definition.ignoresMerges
+        isSentencePieceModel = definition.isSentencePieceModel
         if let token = definition.unknownToken, !token.isEmpty {
             guard let id = table.id(of: token) else {
                 throw .wrongValue(
@@ -96,6 +101,13 @@ package struct Tokenizer: Sendable {
             addedTokens.filter { !$0.isNormalized }.map { ($0, Array($0.content.utf8)) })
         normalizedMatcher = AddedTokenMatcher(
             addedTokens.filter(\.isNormalized).map { ($0, normalizer.normalized($0.content)) })
+        let addedIDs = addedIDs
+        wholePieceMatcher = AddedTokenMatcher(
+            definition.wholePieces.compactMap { piece in
+                let bytes = Array(piece.utf8)
+                guard addedIDs[bytes] == nil, let id = table.id(of: bytes) else { return nil }
+                return (AddedToken(content: piece, id: id, isSpecial: false), bytes)
+            })
     }
 
     // MARK: - Building
@@ -117,7 +129,8 @@ package struct Tokenizer: Sendable {
     ) throws(TokenizationError) -> BytePairMerger {
         var merger = BytePairMerger(capacity: definition.merges.count)
         var merged: [UInt8] = []
-        for (rank, (left, right)) in definition.merges.enumerated() {
+        for (place, (left, right)) in definition.merges.enumerated() {
+            let rank = definition.mergeRanks.isEmpty ? place : definition.mergeRanks[place]
             merged.removeAll(keepingCapacity: true)
             merged.append(contentsOf: left.utf8)
             merged.append(contentsOf: right.utf8)
@@ -128,11 +141,11 @@ package struct Tokenizer: Sendable {
                     table.id(of: left) == nil
                     ? left
                     : table.id(of: right) == nil ? right : String(decoding: merged, as: UTF8.self)
-                throw .unknownMergePart(file: definition.mergesFile, merge: rank, token: quoted(missing))
+                throw .unknownMergePart(file: definition.mergesFile, merge: place, token: quoted(missing))
             }
             if let first = merger.add(left: leftID, right: rightID, rank: rank, merged: mergedID) {
                 throw .duplicateMerge(
-                    file: definition.mergesFile, merge: rank, first: first,
+                    file: definition.mergesFile, merge: place, first: first,
                     pair: "\(quoted(left)) and \(quoted(right))")
             }
         }

@@ -25,7 +25,7 @@ struct TokenizerFolder {
 
 /// Finding and reading the tokenizer files of a checkpoint folder.
 extension TokenizerDefinition {
-    /// tokenizer.json when it is there, else vocab.json with merges.txt.
+    /// tokenizer.json when it is there, else vocab.json with merges.txt, else tokenizer.model.
     init(directory: URL) throws(TokenizationError) {
         let folder = TokenizerFolder(url: directory)
         if try folder.holds("tokenizer.json") {
@@ -34,7 +34,7 @@ extension TokenizerDefinition {
         } else if try folder.holds("vocab.json"), try folder.holds("merges.txt") {
             try self.init(vocabularyIn: folder)
         } else if try folder.holds("tokenizer.model") {
-            throw .sentencePieceModelOnly(directory: directory.path)
+            try self.init(sentencePieceIn: folder)
         } else {
             throw .noTokenizer(directory: directory.path)
         }

@@ -39,6 +39,11 @@ struct TokenizerDefinition {
     var mergesFile: String
     var vocabulary: [(token: String, id: Int)]
     var merges: [(left: String, right: String)]
+    /// Which of the merges goes first, lowest rank first; empty where that is their order. Of equal ranks the leftmost
+    /// goes first.
+    var mergeRanks: [Int] = []
+    /// Pieces of the vocabulary that are found in a text before anything is merged, and stay as they are.
+    var wholePieces: [String] = []
     var addedTokens: [AddedToken] = []
     var normalizers: [Normalizer] = []
     var preTokenizer: PreTokenizer
@@ -49,6 +54,8 @@ struct TokenizerDefinition {
     var ignoresMerges = false
     /// Content of the token put before every text.
     var beginningOfSequence: String?
+    /// Whether the vocabulary is a SentencePiece model of its own.
+    var isSentencePieceModel = false
     /// Special tokens that files name without an id, each with the place that names it.
     var namedTokens: [(token: AddedToken, place: String)] = []
     /// What changes how text is encoded and no error reports, for the user.

@@ -118,14 +118,7 @@ struct Bench: AsyncParsableCommand {
     }
 
     private func parsedPrecisions() throws -> [Precision] {
-        try words(of: precisions, "--precisions").map { word in
-            guard let precision = Precision(rawValue: String(word)) else {
-                throw ValidationError(
-                    "--precisions: '\(word)' is none of "
-                        + Precision.allCases.map(\.rawValue).joined(separator: ", ") + ".")
-            }
-            return precision
-        }
+        try Precision.list(precisions, "--precisions")
     }
 
     private func parsedResolutions(_ sides: VisionConfiguration.Sides) throws -> [Int]? {
@@ -300,7 +293,7 @@ struct BenchSubject {
             weights = SyntheticWeights()
         } else {
             let directory = try source.directory()
-            let checkpoint = try Checkpoint(directory: directory)
+            let checkpoint = try Checkpoint(directory: directory, tower: source.visionTower())
             name = directory.lastPathComponent
             var configuration = checkpoint.configuration
             configuration.maximumSequenceLength = min(configuration.maximumSequenceLength, 8192)

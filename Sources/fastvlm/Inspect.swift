@@ -14,13 +14,22 @@ struct Inspect: AsyncParsableCommand {
         completion: .directory)
     var directory: String?
 
+    @Option(
+        help: ArgumentHelp("Folder of the vision tower that the checkpoint leaves out.", valueName: "folder"),
+        completion: .directory)
+    var tower: String?
+
     @Flag(help: "One JSON object on stdout.")
     var json = false
 
+    func validate() throws {
+        if tower != nil, directory == nil { throw ValidationError("--tower needs a checkpoint folder.") }
+    }
+
     func run() async throws {
-        let (directory, json) = (directory, json)
+        let (directory, tower, json) = (directory, tower, json)
         try await running {
-            let source = try directory.map(ModelName.source) ?? .embedded
+            let source = try directory.map { try ModelName.source($0, tower: tower) } ?? .embedded
             let report = try CheckpointReport(contentsOf: source)
             if json {
                 try Terminal.json(report, pretty: true)

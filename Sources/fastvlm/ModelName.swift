@@ -28,11 +28,16 @@ enum ModelName {
         return .folder(URL(filePath: folder))
     }
 
+    /// - Parameter tower: likewise, for a checkpoint without a vision tower of its own
     /// - Throws: `CommandFailure` that says how to download what is not there.
-    static func source(_ name: String) throws -> ModelSource {
+    static func source(_ name: String, tower: String? = nil) throws -> ModelSource {
+        .directory(try folder(name), visionTower: try tower.map(folder))
+    }
+
+    private static func folder(_ name: String) throws -> URL {
         do {
             switch try meaning(name) {
-            case .folder(let url): return .directory(url)
+            case .folder(let url): return url
             case .absent(let repository, let revision): throw absence(name, repository, revision)
             }
         } catch let error as HubError {

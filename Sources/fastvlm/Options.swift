@@ -9,6 +9,24 @@ import SystemFiles
 public import Tensors
 
 extension Precision: ExpressibleByArgument {}
+
+extension Precision {
+    /// Precisions with commas between them.
+    /// - Parameter name: of the option, for errors
+    static func list(_ text: String, _ name: String) throws -> [Precision] {
+        let words = text.split(separator: ",")
+        if words.isEmpty { throw ValidationError("\(name) is empty.") }
+        return try words.map { word in
+            guard let precision = Precision(rawValue: String(word)) else {
+                throw ValidationError(
+                    "\(name): '\(word)' is none of "
+                        + Precision.allCases.map(\.rawValue).joined(separator: ", ") + ".")
+            }
+            return precision
+        }
+    }
+}
+
 extension ImageGeometry: ExpressibleByArgument {}
 extension ImageBackground: ExpressibleByArgument {
     public init?(argument: String) { self.init(argument) }
@@ -46,8 +64,23 @@ struct SourceOptions: ParsableArguments {
         completion: .directory)
     var model: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "Folder of the CLIP or SigLIP model that is the vision tower, for LLaVA's original checkpoints, which leave it out.",
+            valueName: "folder"),
+        completion: .directory)
+    var tower: String?
+
+    func validate() throws {
+        if tower != nil, model == nil {
+            throw ValidationError("--tower is the vision tower of a checkpoint: name it with --model.")
+        }
+    }
+
     /// - Throws: `CommandFailure` that names the command to download a model of the hub that is not there.
-    func source() throws -> ModelSource { try model.map(ModelName.source) ?? .embedded }
+    func source() throws -> ModelSource {
+        try model.map { try ModelName.source($0, tower: tower) } ?? .embedded
+    }
 
     /// Asks whoever sits at a terminal whether to download a model that is not there.
     func fetchIfMissing() async throws { try await ModelName.fetchIfMissing(model) }
@@ -55,9 +88,10 @@ struct SourceOptions: ParsableArguments {
     /// What no output may replace: the files of the model and of adapters, in the folders that they are read from. What
     /// is wrong with such a folder is said when it is loaded, before anything is written.
     func inputs(adapters: [URL] = []) -> [FileIdentity] {
-        let checkpoint = (try? source().directory()).flatMap { try? CheckpointFolder.resolve($0) }
+        let source = try? source()
+        let folders = [try? source?.directory(), try? source?.visionTower()].compactMap { $0 }
         let adapters = adapters.compactMap { try? CheckpointFolder.resolve(adapter: $0) }
-        return ([checkpoint].compactMap { $0 } + adapters).flatMap {
+        return (folders.compactMap { try? CheckpointFolder.resolve($0) } + adapters).flatMap {
             FileIdentity.contents(ofFolder: $0.path)
         }
     }

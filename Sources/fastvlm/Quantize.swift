@@ -26,6 +26,13 @@ struct Quantize: AsyncParsableCommand {
     @Option(name: .shortAndLong, help: "The folder to write; must not exist, or be empty.")
     var output: String
 
+    @Option(
+        help: ArgumentHelp(
+            "Folder of the vision tower that the checkpoint leaves out; it becomes a part of the new one.",
+            valueName: "folder"),
+        completion: .directory)
+    var tower: String?
+
     @Option(help: "int8, or int4 for the decoder's layers and int8 for all else.")
     var precision = Precision.int8
 
@@ -67,7 +74,7 @@ struct Quantize: AsyncParsableCommand {
             let progress = ProgressLine("quantising", enabled: !verbosity.quiet)
             defer { progress.clear() }
             let errors = try await VisionLanguageModel.quantize(
-                ModelName.source(directory), to: target, precision: precision,
+                ModelName.source(directory, tower: tower), to: target, precision: precision,
                 calibration: calibration, threads: threads,
                 progress: { progress.update($0) })
             progress.clear()

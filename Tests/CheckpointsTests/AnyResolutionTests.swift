@@ -78,3 +78,51 @@ struct AnyResolutionTests {
         }
     }
 }
+
+/// LLaVA-NeXT's five canvases of 336-pixel tiles, against transformers.
+@Suite("Images in tiles of LLaVA-NeXT")
+struct NextResolutionTests {
+    private func tokens(_ height: Int, _ width: Int, _ tiling: AnyResolution) -> Int {
+        let arrangement = tiling.arrangement(of: .init(height: height, width: width), tile: 336)
+        return 576 + tiling.map(of: arrangement, side: 24).tokens
+    }
+
+    @Test(
+        "the table of the reference",
+        arguments: [
+            (384, 384, 2928), (480, 640, 2340), (768, 768, 2928), (899, 1024, 2634), (1080, 1920, 1948),
+            (2304, 2304, 2928), (3000, 2000, 2160), (100, 1000, 1160), (1000, 100, 1224), (336, 336, 1176),
+            (220, 1056, 1744), (3000, 1, 600), (1, 3000, 576),
+        ] as [(Int, Int, Int)])
+    func table(height: Int, width: Int, count: Int) {
+        #expect(tokens(height, width, .next) == count)
+    }
+
+    @Test("random sizes of all proportions")
+    func counts() throws {
+        let sizes = try JSONDecoder().decode([[Int]].self, from: Fixture.data("llava/next-counts.json"))
+        #expect(sizes.count > 400)
+        let fewest = AnyResolution.next.fewestTokens(side: 24, tile: 336)
+        let most = AnyResolution.next.mostTokens(side: 24, tile: 336)
+        #expect(fewest == 576 && most == 2928)
+        for size in sizes {
+            let count = tokens(size[0], size[1], .next)
+            #expect(count == size[2], "\(size[0])×\(size[1])")
+            #expect((fewest...most).contains(count))
+        }
+    }
+
+    @Test("the original does not round, and takes the first of equal canvases by width and height")
+    func original() {
+        var original = AnyResolution.next
+        original.roundsPadding = false
+        original.canvases = AnyResolution.next.canvases.map { .init(height: $0.width, width: $0.height) }
+        #expect(tokens(220, 1056, original) == 1598)
+        let square = AnyResolution.Size(height: 336, width: 336)
+        let (first, other) = (
+            AnyResolution.next.arrangement(of: square, tile: 336),
+            original.arrangement(of: square, tile: 336)
+        )
+        #expect(first.rows == 1 && first.columns == 2 && other.rows == 2 && other.columns == 1)
+    }
+}

@@ -56,7 +56,7 @@ struct TensorStoreTests {
             try tiny.writeConfig(to: folder)
             let vision = try VisionConfiguration(
                 sources: sources.tensors, order: sources.order,
-                root: ConfigurationFiles(directory: folder).root, location: "memory")
+                files: ConfigurationFiles(directory: folder), location: "memory")
             #expect(try vision == tiny.open().configuration.vision)
         }
         #expect(checkpointError { try catalog.checkUnchanged() } != nil)

@@ -36,7 +36,11 @@ struct ErrorCodeTests {
             ),
             (OutputError.refused(path: "/o", reason: SystemReason(EACCES), advice: "x"), .output, .output),
             (TokenizationError.noTokenizer(directory: "/m"), .checkpoint, .model),
-            (TokenizationError.sentencePieceModelOnly(directory: "/m"), .unsupportedCheckpoint, .model),
+            (TokenizationError.invalidModel(file: "/m", offset: 1, reason: "x"), .checkpoint, .model),
+            (
+                TokenizationError.unsupported(file: "/m", key: "k", got: "x", supported: "y"),
+                .unsupportedCheckpoint, .model
+            ),
             (ImageInputError.unreadable(path: "/i", reason: SystemReason(ENOENT)), .unreadableImage, .image),
             (ImageInputError.empty, .invalidImage, .image),
             (ImageInputError.corrupt(format: .png, offset: nil, detail: "x"), .invalidImage, .image),

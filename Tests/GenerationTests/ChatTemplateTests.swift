@@ -56,7 +56,7 @@ struct ChatTemplateTests {
         let whole = try template.render([first, Message(.assistant, "Two"), Message(.user, "Three")])
         let opened = template.render(next: first, system: nil, answered: false)
         let continued = template.render(next: Message(.user, "Three"), system: nil, answered: true)
-        let hasSpace = [ChatTemplate.vicuna1, .llavaHub, .llama2].contains(template)
+        let hasSpace = [ChatTemplate.vicuna1, .llavaHub, .llama2, .mistral].contains(template)
         let answer = hasSpace ? " Two" : "Two"
         #expect(flat(whole) == flat(opened) + answer + flat(continued))
     }

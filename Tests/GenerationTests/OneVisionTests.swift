@@ -75,13 +75,13 @@ struct OneVisionTests {
             expected = try .read()
         }
 
-        func pixels(_ image: Int, isAlone: Bool) throws -> PixelTensor {
-            let forms = try #require(try preprocessor.forms(expected.picture(image)))
-            return isAlone ? forms.alone : forms.amongOthers
+        func pixels(_ image: Int, isSingleImage: Bool) throws -> PixelTensor {
+            let variants = try #require(try preprocessor.variants(expected.picture(image)))
+            return isSingleImage ? variants.singleImage : try #require(variants.multiImage)
         }
 
-        func visualTokens(_ image: Int, isAlone: Bool = true) throws -> [Float] {
-            try engine.encode(pixels(image, isAlone: isAlone)).projected.floats()
+        func visualTokens(_ image: Int, isSingleImage: Bool = true) throws -> [Float] {
+            try engine.encode(pixels(image, isSingleImage: isSingleImage)).projected.floats()
         }
 
         func request(_ example: Expected.Case) throws -> GenerationRequest {
@@ -90,10 +90,10 @@ struct OneVisionTests {
                 if index > 0 { elements.append(.image(index - 1)) }
                 elements.append(.tokens(chunk))
             }
-            let isAlone = example.images.count == 1
+            let isSingleImage = example.images.count == 1
             var request = GenerationRequest(
                 prompt: Prompt(elements: elements),
-                images: try example.images.map { try pixels($0, isAlone: isAlone) })
+                images: try example.images.map { try pixels($0, isSingleImage: isSingleImage) })
             request.maximumTokens = example.greedy.count
             return request
         }
@@ -154,7 +154,7 @@ struct OneVisionTests {
     func tiles() throws {
         let model = try Model(.float32)
         for (index, image) in model.expected.images.enumerated() {
-            let pixels = try model.pixels(index, isAlone: true)
+            let pixels = try model.pixels(index, isSingleImage: true)
             #expect(pixels.tiles == image.tiles && pixels.size == model.expected.tile)
             #expect(pixels.values.count == image.tiles * pixels.size * pixels.size * 3)
             // FNV-1a over the levels of 8 bits.
@@ -178,7 +178,7 @@ struct OneVisionTests {
                 #expect(error <= 1e-4, "image \(index), \(set): \(error)")
             }
             for index in [1, 2] {
-                let got = try model.visualTokens(index, isAlone: false)
+                let got = try model.visualTokens(index, isSingleImage: false)
                 let error = relativeError(got, try tensors["visual.several.\(index)"])
                 #expect(got.count == 17 * 48 && error <= 1e-4, "image \(index) of two, \(set): \(error)")
             }

@@ -14,6 +14,16 @@ package struct AnyResolution: Sendable, Equatable {
         }
     }
 
+    /// How the visual tokens of the tiles follow those of the whole image.
+    package enum Merge: String, Sendable, Equatable {
+        /// Row by row of the whole canvas, without what is padding, a learned token at the end of each row.
+        case rows = "spatial_unpad"
+        /// Row by row of the whole canvas, padding included.
+        case canvas = "spatial"
+        /// Tile by tile.
+        case tiles = "flat"
+    }
+
     /// The canvases, in the order in which they are tried: sides are multiples of the tile's.
     package var canvases: [Size]
     /// Beyond the visual tokens of so many tiles, those of all tiles together are reduced; nil for no limit.
@@ -21,11 +31,20 @@ package struct AnyResolution: Sendable, Equatable {
     /// Whether the image's part of a canvas is rounded to seven decimals before it is cut to whole tokens, as
     /// transformers does it and the original does not.
     package var roundsPadding: Bool
+    package var merge: Merge
+    /// Whether each of several images of a conversation is cut; otherwise only an image that is the only one is, and several
+    /// are a square each.
+    package var tilesSeveralImages: Bool
 
-    package init(canvases: [Size], mostTiles: Int?, roundsPadding: Bool = true) {
+    package init(
+        canvases: [Size], mostTiles: Int?, roundsPadding: Bool = true, merge: Merge = .rows,
+        tilesSeveralImages: Bool = false
+    ) {
         self.canvases = canvases
         self.mostTiles = mostTiles
         self.roundsPadding = roundsPadding
+        self.merge = merge
+        self.tilesSeveralImages = tilesSeveralImages
     }
 
     /// Those of the published LLaVA-OneVision: one to six tiles of 384 pixels each way.
@@ -33,6 +52,12 @@ package struct AnyResolution: Sendable, Equatable {
         canvases: (1...6).flatMap { rows in
             (1...6).map { Size(height: 384 * rows, width: 384 * $0) }
         }, mostTiles: 9)
+
+    /// Those of the published LLaVA-NeXT, in the order of transformers.
+    package static let next = AnyResolution(
+        canvases: [(336, 672), (672, 336), (672, 672), (1008, 336), (336, 1008)].map {
+            Size(height: $0, width: $1)
+        }, mostTiles: nil, tilesSeveralImages: true)
 
     /// How an image is cut.
     /// - Parameters:
@@ -77,6 +102,9 @@ package struct AnyResolution: Sendable, Equatable {
     package func map(of arrangement: TileArrangement, side: Int) -> VisualTokenMap {
         let (height, width) = (arrangement.rows * side, arrangement.columns * side)
         var (rows, columns) = (0..<height, 0..<width)
+        guard merge == .rows else {
+            return VisualTokenMap(rows: rows, columns: columns, hasNewlines: false)
+        }
         let image = arrangement.image
         if Double(image.width) / Double(image.height) > Double(width) / Double(height) {
             let kept = whole(Double(image.height) * (Double(width) / Double(image.width)))
@@ -107,6 +135,13 @@ package struct AnyResolution: Sendable, Equatable {
         return Int(down) + (roundsPadding && down + 1 - value < 0.5e-7 ? 1 : 0)
     }
 
+    /// Fewest visual tokens of one image: of a very flat one, all that a canvas holds may be padding.
+    /// - Parameter side: visual tokens per side of a tile
+    package func fewestTokens(side: Int, tile: Int) -> Int {
+        let tiles = canvases.map { $0.height / tile * ($0.width / tile) }.min() ?? 0
+        return side * side * (merge == .rows ? 1 : 1 + tiles)
+    }
+
     /// Most visual tokens of one image: no ratio up to 1.1 is reduced, and a row ends with a token of its own.
     /// - Parameter side: visual tokens per side of a tile
     package func mostTokens(side: Int, tile: Int) -> Int {
@@ -115,7 +150,7 @@ package struct AnyResolution: Sendable, Equatable {
             tiles.map { rows, columns in
                 let all = rows * columns * side * side
                 let limit = mostTiles.map { Int((1.21 * Double($0 * side * side)).rounded(.down)) } ?? all
-                return min(all, limit) + rows * side
+                return min(all, limit) + (merge == .rows ? rows * side : 0)
             }.max() ?? 0
         return side * side + most
     }
@@ -141,8 +176,13 @@ package struct VisualTokenMap: Sendable, Equatable {
     package var columns: Range<Int>
     package var height: Int
     package var width: Int
+    /// Each row ends with a token of its own.
+    package var hasNewlines: Bool
 
-    init(rows: Range<Int>, columns: Range<Int>, height: Int? = nil, width: Int? = nil) {
+    init(
+        rows: Range<Int>, columns: Range<Int>, height: Int? = nil, width: Int? = nil, hasNewlines: Bool = true
+    ) {
+        self.hasNewlines = hasNewlines
         self.rows = rows
         self.columns = columns
         self.height = height ?? rows.count
@@ -151,6 +191,5 @@ package struct VisualTokenMap: Sendable, Equatable {
 
     package var isReduced: Bool { height != rows.count || width != columns.count }
 
-    /// Each row ends with a token of its own.
-    package var tokens: Int { height * (width + 1) }
+    package var tokens: Int { height * (width + (hasNewlines ? 1 : 0)) }
 }

@@ -17,17 +17,20 @@ struct ConfigurationFiles {
     let otherProcessor: ConfigurationReader?
     /// generation_config.json.
     let generation: ConfigurationReader?
+    /// The vision tower's values, where a file has them.
+    let vision: ConfigurationReader?
 
-    /// The `model_type`s of FastVLM's layouts, with the decoder each implies where nothing names one.
+    /// The `model_type`s of the layouts that are read, with the decoder each implies where nothing names one.
     static let decoderKinds = [
         "llava_qwen2": "qwen2", "llava_llama": "llama", "llava": "llama", "fast_vlm": "qwen2",
-        "fastvlm": "qwen2", "llava_onevision": "qwen2",
+        "fastvlm": "qwen2", "llava_onevision": "qwen2", "llava_next": "llama", "llava_mistral": "mistral",
     ]
 
     /// Those that are classes of transformers.
-    private static let ownKinds: Set<String> = ["fast_vlm", "llava", "llava_onevision"]
+    private static let ownKinds: Set<String> = ["fast_vlm", "llava", "llava_next", "llava_onevision"]
 
-    init(directory: URL) throws(CheckpointError) {
+    /// - Parameter tower: a vision tower of another folder; its image processor counts where this folder has none.
+    init(directory: URL, tower: SeparateVisionTower? = nil) throws(CheckpointError) {
         let url = directory.appending(path: ConfigurationReader.mainFile)
         root = try ConfigurationReader(FileAccess.json(url), file: ConfigurationReader.mainFile)
         try QuantizationMethod.refuseForeign(root, directory: directory)
@@ -41,7 +44,9 @@ struct ConfigurationFiles {
             text = root
             hasTextSection = false
         }
-        (processor, otherProcessor) = try Self.processors(directory)
+        let (own, other) = try Self.processors(directory)
+        (processor, otherProcessor) = (own ?? tower?.processor, other)
+        vision = if let tower { tower.section } else { try root.section("vision_config") }
         let name = "generation_config.json"
         generation = try FileAccess.jsonIfPresent(directory.appending(path: name)).map {
             (document) throws(CheckpointError) in try ConfigurationReader(document, file: name)
@@ -88,7 +93,7 @@ struct ConfigurationFiles {
     var decoderKind: String { Self.decoderKinds[modelType] ?? modelType }
 
     /// Transformers 5 writes the image processor into processor_config.json, which wins over the older file.
-    private static func processors(
+    static func processors(
         _ directory: URL
     ) throws(CheckpointError) -> (used: ConfigurationReader?, other: ConfigurationReader?) {
         var found: [ConfigurationReader] = []

@@ -12,15 +12,6 @@ extension DecoderConfiguration {
     /// Fewer positions hold no prompt, whatever the template.
     static let positionMinimum = 8
 
-    /// The kinds of decoder, with what transformers' classes assume where a file is silent: files written by
-    /// it may leave out what equals these.
-    private enum Kind: String {
-        case qwen2, llama
-
-        var heads: Int { 32 }
-        var positions: Int { self == .qwen2 ? 32768 : 2048 }
-    }
-
     /// - Parameters:
     ///   - text: the decoder's values.
     ///   - kind: `model_type` where `text` has none of its own.
@@ -35,8 +26,9 @@ extension DecoderConfiguration {
         let named = try text.string("model_type") ?? defaultKind
         let kindName = ConfigurationFiles.decoderKinds[named] == nil ? named : defaultKind
         guard let kind = Kind(rawValue: kindName) else {
-            throw text.unsupported("model_type", expected: "a qwen2 or llama decoder", got: kindName)
+            throw text.unsupported("model_type", expected: "a qwen2, llama or mistral decoder", got: kindName)
         }
+        self.kind = kind
         try Self.refuseUnsupported(text)
         func assume<Value>(_ value: Value?, _ key: String, _ assumed: Value) -> Value {
             if let value { return value }
@@ -55,12 +47,14 @@ extension DecoderConfiguration {
             text, "intermediate_size", in: 1...Self.intermediateLimit,
             tensors: shapes.rows("decoder.layers.0.mlp.gate.weight"))
         heads = assume(
-            try text.integer("num_attention_heads", in: 1...Self.headLimit), "num_attention_heads", kind.heads
+            try text.integer("num_attention_heads", in: 1...Self.headLimit), "num_attention_heads",
+            kind.usualHeads
         )
         let keyValueHeads = try text.integer("num_key_value_heads", in: 1...Self.headLimit)
         self.keyValueHeads =
             kind == .llama
-            ? keyValueHeads ?? heads : assume(keyValueHeads, "num_key_value_heads", kind.heads)
+            ? keyValueHeads ?? heads
+            : assume(keyValueHeads, "num_key_value_heads", kind.usualKeyValueHeads)
         headDimension = try Self.headDimension(text, hidden: hiddenSize, heads: heads)
         rmsNormEpsilon = Float(
             assume(try text.double("rms_norm_eps", in: 1e-12...1), "rms_norm_eps", 1e-6))
@@ -75,15 +69,31 @@ extension DecoderConfiguration {
         } else {
             ropeTheta = Float(assume(theta, "rope_theta", 10_000))
         }
-        maximumPositions = assume(
+        let positions = assume(
             try text.integer(
                 "max_position_embeddings", in: Self.positionMinimum...Self.positionLimit),
             "max_position_embeddings",
-            kind.positions)
+            kind.usualPositions)
+        maximumPositions = try Self.positions(positions, kind, text, remarks: &remarks)
         tiedEmbeddings = isTied
         hasAttentionBias = sources["decoder.layers.0.attention.query.bias"] != nil
         hasAttentionOutputBias = sources["decoder.layers.0.attention.output.bias"] != nil
         try check(text, shapes: shapes)
+    }
+
+    /// Mistral's attention sees a window of positions, by default 4,096; within it, it is the usual one.
+    private static func positions(
+        _ positions: Int, _ kind: Kind, _ text: ConfigurationReader, remarks: inout [CheckpointRemark]
+    ) throws(CheckpointError) -> Int {
+        let key = "sliding_window"
+        guard kind == .mistral, !text.has(key) || text.value(key) != nil else { return positions }
+        let window = try text.integer(key, in: positionMinimum...positionLimit) ?? 4096
+        guard window < positions else { return positions }
+        remarks.append(
+            .changesAnswers(
+                "\(text.place(key)) is \(window)\(text.has(key) ? "" : ", as the key is missing"): longer contexts need "
+                    + "an attention that is not supported, so the context has \(window) positions"))
+        return window
     }
 
     /// Values that would need another network.
@@ -153,6 +163,19 @@ extension DecoderConfiguration {
             throw text.contradiction(
                 "attention_bias", configuration: "\(declared)",
                 tensors: hasAttentionBias ? "biases" : "no biases")
+        }
+    }
+}
+
+/// What transformers' classes assume where a file is silent: files written by it may leave out what equals these.
+extension DecoderConfiguration.Kind {
+    fileprivate var usualHeads: Int { 32 }
+    fileprivate var usualKeyValueHeads: Int { self == .mistral ? 8 : 32 }
+    fileprivate var usualPositions: Int {
+        switch self {
+        case .qwen2: 32768
+        case .llama: 2048
+        case .mistral: 131_072
         }
     }
 }

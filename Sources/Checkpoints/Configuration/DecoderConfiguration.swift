@@ -1,5 +1,11 @@
-/// The language model: Qwen2 and Llama are two settings of it.
+/// The language model: Qwen2, Llama and Mistral are settings of it.
 package struct DecoderConfiguration: Sendable, Equatable {
+    /// Which classes of transformers it is, by their `model_type`.
+    package enum Kind: String, Sendable, Equatable {
+        case qwen2, llama, mistral
+    }
+
+    package var kind: Kind
     package var hiddenSize: Int
     package var layers: Int
     /// Query heads.
@@ -22,12 +28,13 @@ package struct DecoderConfiguration: Sendable, Equatable {
     package var hasAttentionOutputBias: Bool
 
     package init(
-        hiddenSize: Int, layers: Int, heads: Int, keyValueHeads: Int, headDimension: Int,
+        kind: Kind = .qwen2, hiddenSize: Int, layers: Int, heads: Int, keyValueHeads: Int, headDimension: Int,
         intermediateSize: Int,
         vocabularySize: Int, rmsNormEpsilon: Float, ropeTheta: Float, maximumPositions: Int,
         tiedEmbeddings: Bool,
         hasAttentionBias: Bool, hasAttentionOutputBias: Bool = false
     ) {
+        self.kind = kind
         self.hiddenSize = hiddenSize
         self.layers = layers
         self.heads = heads

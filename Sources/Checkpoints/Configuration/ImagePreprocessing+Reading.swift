@@ -56,12 +56,13 @@ extension ImagePreprocessing {
         }
     }
 
-    /// Whether an image is cut into tiles: LLaVA-OneVision's `anyres_max_N`.
+    /// Whether an image is cut into tiles: LLaVA-NeXT's `anyres`, LLaVA-OneVision's `anyres_max_N`.
     static func isTiled(_ root: ConfigurationReader) throws(CheckpointError) -> Bool {
-        if try root.string("model_type") == "llava_onevision" { return true }
+        if ["llava_onevision", "llava_next"].contains(try root.string("model_type")) { return true }
         let ratio = try root.string("image_aspect_ratio") ?? ""
+        if ratio == AnyResolution.name { return true }
         let tower = try root.string("mm_vision_tower")?.lowercased() ?? ""
-        return ratio.hasPrefix(AnyResolution.namePrefix) && tower.contains("siglip")
+        return ratio.hasPrefix(AnyResolution.reducingPrefix) && tower.contains("siglip")
     }
 
     /// Keys that decide what the encoder sees.
@@ -91,6 +92,7 @@ extension ImagePreprocessing {
         try processor.require("do_rescale", is: .bool(true))
         // Pillow's number for bicubic.
         try processor.require("resample", is: .integer(3))
+        try processor.require("aspect_ratio_setting", isOneOf: ["anyres"])
         if let factor = try processor.double("rescale_factor", in: 0...1), abs(factor * 255 - 1) > 1e-6 {
             throw processor.unsupported("rescale_factor", expected: "1/255", got: "\(factor)")
         }

@@ -24,8 +24,8 @@ package struct ImagePreprocessing: Sendable, Equatable {
     package enum Tiling: Sendable, Equatable {
         /// One picture, the whole image.
         case none
-        /// An image that is alone in its conversation: the whole image, then tiles of it. Several images of a conversation
-        /// are one picture each, padded to a square.
+        /// The whole image, then tiles of it; for some models only where it is the only image of its conversation, while
+        /// several are one picture each, padded to a square.
         case anyResolution(AnyResolution)
     }
 
@@ -51,7 +51,7 @@ package struct ImagePreprocessing: Sendable, Equatable {
         self.tiling = tiling
     }
 
-    /// How an image of a size that is alone in its conversation is cut; nil where it is not.
+    /// How an image of a size is cut where images are cut; nil where they are not.
     package func arrangement(height: Int, width: Int) -> TileArrangement? {
         guard case .anyResolution(let tiling) = tiling else { return nil }
         return tiling.arrangement(of: .init(height: height, width: width), tile: size)

@@ -13,7 +13,7 @@ extension ModelConfiguration {
         remarks: inout [CheckpointRemark]
     ) throws(CheckpointError) {
         let root = files.root
-        try vision.check(against: files.root)
+        try vision.check(against: files)
         files.compareTextWithRoot(remarks: &remarks)
         let preprocessing = try ImagePreprocessing(
             root: root, processor: files.processor, other: files.otherProcessor, isHuggingFace: isHuggingFace,
@@ -63,7 +63,10 @@ extension FastViTHDConfiguration {
             throw root.unsupported(
                 "mm_vision_tower", expected: "a FastViTHD tower (mobileclip_…)", got: tower)
         }
-        try root.require("mm_patch_merge_type", isOneOf: ["flat"])
+        // Without tiles there is nothing to put together.
+        if try !ImagePreprocessing.isTiled(root) {
+            try root.require("mm_patch_merge_type", isOneOf: ["flat"])
+        }
         try root.require("vision_feature_select_strategy", isOneOf: ["full"])
         try root.require("vision_feature_layer", is: .integer(-1))
         if let features = try root.integer("mm_hidden_size", in: 1...Self.hiddenLimit),

@@ -43,7 +43,7 @@ package struct ModelConfiguration: Sendable, Equatable {
     package func visualTokens(_ arrangement: TileArrangement?) -> Int {
         guard case .anyResolution(let tiling) = preprocessing.tiling else { return visualTokens }
         // One image, one row: its end is marked too.
-        guard let arrangement else { return visualTokens + 1 }
+        guard let arrangement else { return visualTokens + (tiling.merge == .rows ? 1 : 0) }
         return visualTokens + tiling.map(of: arrangement, side: tokensPerSide).tokens
     }
 
@@ -52,7 +52,8 @@ package struct ModelConfiguration: Sendable, Equatable {
         guard case .anyResolution(let tiling) = preprocessing.tiling else {
             return visualTokens...visualTokens
         }
-        return visualTokens...tiling.mostTokens(side: tokensPerSide, tile: preprocessing.size)
+        let (side, tile) = (tokensPerSide, preprocessing.size)
+        return tiling.fewestTokens(side: side, tile: tile)...tiling.mostTokens(side: side, tile: tile)
     }
 
     /// Of a square map of visual tokens.
@@ -65,17 +66,25 @@ package struct ModelConfiguration: Sendable, Equatable {
         return min(maximumSequenceLength, max(8192, needed))
     }
 
-    /// The same model at another image side.
+    /// The same model at another image side; canvases keep their number of tiles.
     /// - Throws: `CheckpointError.invalidResolution` unless the tower takes images of `side` (of FastViTHD: a
     ///   positive multiple of 64), or where it is above 4096.
     package func resized(to side: Int) throws(CheckpointError) -> ModelConfiguration {
-        // Canvases are of tiles of the usual side.
-        let isPossible = preprocessing.tiling == .none || side == preprocessing.size
-        guard isPossible, vision.sides.contain(side), side <= Self.largestImageSide else {
+        guard vision.sides.contain(side), side <= Self.largestImageSide else {
             throw .invalidResolution(side: side, sides: vision.sides, limit: Self.largestImageSide)
         }
         var resized = self
         resized.preprocessing.size = side
+        if case .anyResolution(var tiling) = preprocessing.tiling {
+            let usual = preprocessing.size
+            tiling.canvases = tiling.canvases.map {
+                .init(height: $0.height / usual * side, width: $0.width / usual * side)
+            }
+            guard tiling.canvases.allSatisfy({ $0.height * $0.width <= AnyResolution.pixelLimit }) else {
+                throw .invalidResolution(side: side, sides: vision.sides, limit: usual)
+            }
+            resized.preprocessing.tiling = .anyResolution(tiling)
+        }
         return resized
     }
 }

@@ -83,16 +83,17 @@ extension VisionConfiguration {
     /// - Parameters:
     ///   - sources: by source name; see ``SourceNames``.
     ///   - order: how kernels are stored.
-    ///   - root: config.json.
+    ///   - files: config.json and its neighbours.
     ///   - location: where missing tensors are looked for, in errors.
     /// - Throws: `CheckpointError.missingTensor`, `.unsupportedConfiguration`, and for a vision transformer what is
     ///   wrong with config.json.
     init(
-        sources: [String: StoredTensor], order: KernelOrder, root: ConfigurationReader, location: String
+        sources: [String: StoredTensor], order: KernelOrder, files: ConfigurationFiles, location: String
     ) throws(CheckpointError) {
         if VisionTransformerConfiguration.fits(sources) {
             self = .visionTransformer(
-                try VisionTransformerConfiguration(sources: sources, root: root, location: location))
+                try VisionTransformerConfiguration(
+                    sources: sources, root: files.root, section: files.vision, location: location))
         } else {
             self = .fastViTHD(
                 try FastViTHDConfiguration(sources: sources, order: order, location: location))
@@ -100,10 +101,10 @@ extension VisionConfiguration {
     }
 
     /// Checks what config.json says about the tower against what the tensors show.
-    func check(against root: ConfigurationReader) throws(CheckpointError) {
+    func check(against files: ConfigurationFiles) throws(CheckpointError) {
         switch self {
-        case .fastViTHD(let tower): try tower.check(against: root)
-        case .visionTransformer(let tower): try tower.check(against: root)
+        case .fastViTHD(let tower): try tower.check(against: files.root)
+        case .visionTransformer(let tower): try tower.check(against: files.root, section: files.vision)
         }
     }
 }

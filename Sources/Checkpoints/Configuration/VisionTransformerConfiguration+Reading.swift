@@ -27,13 +27,14 @@ extension VisionTransformerConfiguration {
     /// - Parameters:
     ///   - sources: by source name; see ``SourceNames``.
     ///   - root: config.json.
+    ///   - section: the tower's own values, in `vision_config` or in a folder of its own.
     ///   - location: where missing tensors are looked for, in errors.
     /// - Throws: `CheckpointError` that names the key or the tensor.
     init(
-        sources: [String: StoredTensor], root: ConfigurationReader, location: String
+        sources: [String: StoredTensor], root: ConfigurationReader, section: ConfigurationReader?,
+        location: String
     ) throws(CheckpointError) {
         let shapes = TransformerShapes(sources: sources, location: location)
-        let section = try root.section("vision_config")
         let hasClassToken = sources["vision.class_token"] != nil
         let family = try Self.family(root, section, hasClassToken: hasClassToken)
         let patch = try shapes.shape("vision.patch.weight", rank: 4)
@@ -71,15 +72,18 @@ extension VisionTransformerConfiguration {
     }
 
     /// Checks what config.json says about the tower against what the tensors show.
-    func check(against root: ConfigurationReader) throws(CheckpointError) {
+    func check(
+        against root: ConfigurationReader, section: ConfigurationReader?
+    ) throws(CheckpointError) {
         if let features = try root.integer("mm_hidden_size", in: 1...Self.hiddenLimit), features != width {
             throw root.contradiction("mm_hidden_size", configuration: "\(features)", tensors: "\(width)")
         }
         try root.require("mm_vision_select_feature", isOneOf: ["patch"])
-        // Tiles are put together in one way; without them there is nothing to put together.
-        let isTiled = try ImagePreprocessing.isTiled(root)
-        try root.require("mm_patch_merge_type", isOneOf: [isTiled ? "spatial_unpad" : "flat"])
-        guard let section = try root.section("vision_config") else { return }
+        // Without tiles there is nothing to put together.
+        if try !ImagePreprocessing.isTiled(root) {
+            try root.require("mm_patch_merge_type", isOneOf: ["flat"])
+        }
+        guard let section else { return }
         for (key, shown) in [
             ("hidden_size", width), ("intermediate_size", hidden), ("patch_size", patchSide),
         ] {

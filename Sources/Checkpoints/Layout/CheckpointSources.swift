@@ -12,16 +12,23 @@ struct CheckpointSources {
     /// What a checkpoint with packed weights says about itself.
     let packed: PackedCheckpointMetadata?
 
+    /// - Parameter towerName: of the vision tower, as config.json has it.
     /// - Throws: `CheckpointError.unexpectedTensor` for a name of no layout, `duplicateTensor` for two names of
     ///   one weight, `incompleteCheckpoint` when a whole part of the model is missing.
-    init(catalog: TensorCatalog, directory: URL) throws(CheckpointError) {
+    init(
+        catalog: TensorCatalog, directory: URL, towerName: String? = nil
+    ) throws(CheckpointError) {
         try LowRankAdapter.refuseUnmerged(catalog, directory: directory)
-        packed = try PackedCheckpointMetadata(catalog)
         let names = SourceNames(storedNames: catalog.tensors.keys)
+        try Self.refuseSecondTower(catalog, names, directory)
+        packed = try PackedCheckpointMetadata(catalog)
         var tensors: [String: StoredTensor] = [:]
         var unknown: [StoredTensor] = []
         for stored in catalog.tensors.values {
-            switch names.meaning(of: stored.name) {
+            let isTower = stored.fileIndex >= catalog.ownFiles
+            switch isTower
+                ? SeparateVisionTower.meaning(of: stored.name) : names.meaning(of: stored.name)
+            {
             case .ignorable: break
             case .unknown: unknown.append(stored)
             case .weight(let name):
@@ -33,7 +40,8 @@ struct CheckpointSources {
                 }
             }
         }
-        try Self.checkParts(tensors, names: catalog.tensors.keys, directory: directory)
+        try Self.checkParts(
+            tensors, names: catalog.tensors.keys, directory: directory, towerName: towerName)
         unknown.sort { $0.name < $1.name }
         if let first = unknown.first {
             throw .unexpectedTensor(file: first.file, tensor: first.name, others: unknown.count - 1)
@@ -46,8 +54,22 @@ struct CheckpointSources {
             && catalog.tensors.keys.contains { $0.hasPrefix("vision_tower.vision_model.") }
     }
 
+    private static func refuseSecondTower(
+        _ catalog: TensorCatalog, _ names: SourceNames, _ directory: URL
+    ) throws(CheckpointError) {
+        guard catalog.ownFiles < catalog.files.count else { return }
+        for stored in catalog.tensors.values where stored.fileIndex < catalog.ownFiles {
+            guard case .weight(let name) = names.meaning(of: stored.name), name.hasPrefix("vision.") else {
+                continue
+            }
+            throw .notACheckpoint(
+                path: directory.path, reason: "the checkpoint has a vision tower of its own",
+                advice: "leave --tower out")
+        }
+    }
+
     private static func checkParts(
-        _ tensors: [String: StoredTensor], names: some Sequence<String>, directory: URL
+        _ tensors: [String: StoredTensor], names: some Sequence<String>, directory: URL, towerName: String?
     ) throws(CheckpointError) {
         func has(_ prefix: String) -> Bool { tensors.keys.contains { $0.hasPrefix(prefix) } }
         func incomplete(_ missing: String, _ advice: String) -> CheckpointError {
@@ -58,6 +80,12 @@ struct CheckpointSources {
                 $0.hasSuffix(".mlpackage")
             }
             let isExport = !packages.isEmpty || names.contains { $0.contains("linear_0") }
+            if !isExport, let towerName, !towerName.lowercased().contains("mobileclip") {
+                throw incomplete(
+                    "vision tower",
+                    "LLaVA's original files leave it out: download \(towerName), the tower that config.json names, and give its "
+                        + "folder with --tower")
+            }
             throw incomplete(
                 "vision tower",
                 isExport

@@ -100,24 +100,57 @@ package struct PackedCheckpointWriter {
         to folder: OutputFolder, _ isCancelled: @escaping () -> Bool
     ) throws(CheckpointError) {
         let endings = [".json", ".jinja", ".txt", ".model", ".md"]
-        for name in try FileAccess.names(in: checkpoint.directory) {
+        let names = try FileAccess.names(in: checkpoint.directory)
+        if let tower = checkpoint.towerDirectory {
+            try copyTowerFiles(tower, beside: names, to: folder, isCancelled)
+        }
+        for name in names {
             let isWanted =
                 endings.contains { name.hasSuffix($0) } || name.hasPrefix("LICENSE")
                 || name.hasPrefix("NOTICE") || name == "ACKNOWLEDGEMENTS"
             guard isWanted, !name.hasSuffix(".index.json"), name != LowRankAdapter.configurationFile else {
                 continue
             }
-            let url = checkpoint.directory.appending(path: name)
-            let bytes: [UInt8]
-            do {
-                bytes = try BoundedFile.read(url.path, limit: 1 << 30)
-            } catch {
-                throw .unreadableFile(path: url.path, reason: error.reason)
-            }
-            try CheckpointError.wrapping { () throws(OutputError) in
-                try folder.write(name, isCancelled: isCancelled) { (writer) throws(OutputError) in
-                    try writer.write(bytes)
-                }
+            var bytes = try read(checkpoint.directory.appending(path: name))
+            if name == ConfigurationReader.mainFile { bytes = withTower(bytes) }
+            try write(bytes, name, to: folder, isCancelled)
+        }
+    }
+
+    /// What the tower's folder says about images, where the checkpoint's own says nothing.
+    private func copyTowerFiles(
+        _ tower: URL, beside names: [String], to folder: OutputFolder, _ isCancelled: @escaping () -> Bool
+    ) throws(CheckpointError) {
+        let name = "preprocessor_config.json"
+        let url = tower.appending(path: name)
+        guard !names.contains(name), try FileAccess.isPresent(url) else { return }
+        try write(read(url), name, to: folder, isCancelled)
+    }
+
+    /// config.json with the values of a vision tower that had a folder of its own: it is a part of the checkpoint now.
+    private func withTower(_ bytes: [UInt8]) -> [UInt8] {
+        guard checkpoint.towerDirectory != nil,
+            case .visionTransformer(let vision) = checkpoint.configuration.vision,
+            let brace = bytes.firstIndex(of: UInt8(ascii: "{"))
+        else { return bytes }
+        let member = "\"vision_config\": \(vision.configurationText), "
+        return Array(bytes[...brace]) + Array(member.utf8) + Array(bytes[(brace + 1)...])
+    }
+
+    private func read(_ url: URL) throws(CheckpointError) -> [UInt8] {
+        do {
+            return try BoundedFile.read(url.path, limit: 1 << 30)
+        } catch {
+            throw .unreadableFile(path: url.path, reason: error.reason)
+        }
+    }
+
+    private func write(
+        _ bytes: [UInt8], _ name: String, to folder: OutputFolder, _ isCancelled: @escaping () -> Bool
+    ) throws(CheckpointError) {
+        try CheckpointError.wrapping { () throws(OutputError) in
+            try folder.write(name, isCancelled: isCancelled) { (writer) throws(OutputError) in
+                try writer.write(bytes)
             }
         }
     }

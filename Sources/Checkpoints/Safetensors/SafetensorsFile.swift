@@ -29,10 +29,13 @@ package struct SafetensorsFile: TensorStore {
     package let metadata: [String: String]
 
     /// Maps a file and checks its header. No tensor data is read.
-    /// - Parameter index: what the tensors carry as their `fileIndex`.
+    /// - Parameters:
+    ///   - index: what the tensors carry as their `fileIndex`.
+    ///   - name: what it is called in errors; nil for its own name.
     /// - Throws: `CheckpointError` naming the rule that is broken.
-    package init(contentsOf url: URL, index: Int = 0) throws(CheckpointError) {
-        name = url.lastPathComponent
+    package init(contentsOf url: URL, index: Int = 0, name: String? = nil) throws(CheckpointError) {
+        let name = name ?? url.lastPathComponent
+        self.name = name
         path = url.resolvingSymlinksInPath().path
         stamp = FileStamp(path: path)
         storage = try FileAccess.map(url, expected: .safetensors)

@@ -36,11 +36,15 @@ struct SafetensorsSelection {
     }
 
     /// Checks that every tensor is in the shard that the index names.
-    /// - Parameter tensors: of all files, by name
+    /// - Parameters:
+    ///   - tensors: of all files, by name
+    ///   - prefix: before the names of files there
     /// - Throws: `CheckpointError.invalidIndex`.
-    func check(against tensors: [String: StoredTensor]) throws(CheckpointError) {
+    func check(
+        against tensors: [String: StoredTensor], prefix: String = ""
+    ) throws(CheckpointError) {
         guard let (index, map) = index else { return }
-        for (name, file) in map.sorted(by: { $0.key < $1.key }) where tensors[name]?.file != file {
+        for (name, file) in map.sorted(by: { $0.key < $1.key }) where tensors[name]?.file != prefix + file {
             throw .invalidIndex(
                 file: index, entry: name, expected: "in \(file)",
                 got: tensors[name].map { "in \($0.file)" } ?? "in no shard")

@@ -1,7 +1,7 @@
 package import Checkpoints
 package import Tensors
 
-/// A causal language model of the Qwen2 or Llama family: the two are configurations of this one type.
+/// A causal language model of the Qwen2, Llama or Mistral family: they are configurations of this one type.
 package struct Decoder: Sendable {
     package let configuration: DecoderConfiguration
     private let embedding: EmbeddingTable
