@@ -278,7 +278,8 @@ struct LLaVATests {
             let pieces = try template.render([.user("What is this?", images: 0..<1)])
             let prompt = try Prompt(
                 pieces, tokenizer: tokenizer, template: template, startsSequence: true)
-            #expect(prompt.elements.last == .tokens(tokenizer.encode(text, startsText: startsText)))
+            let ids = tokenizer.encode(text, startsText: startsText)
+            #expect(prompt.elements.last == Prompt.Element.tokens(ids))
         }
     }
 
