@@ -133,6 +133,7 @@ final class TurnPreparation: Sendable {
         try checkContext(
             prompt, before: conversation.positions(tokensPerImage: network.tokensPerImage))
         let format = try await compiled(turn.options.format, for: request)
+        if let format { try admission.bring(format.bytes) }
         var prepared = PreparedTurn(
             prompt: prompt, options: turn.options, format: format, admission: admission)
         prepared.isAlone = conversation.imageCount + sources.count == 1
