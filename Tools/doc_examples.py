@@ -18,7 +18,7 @@ SOURCES = [
     *sorted((ROOT / "Sources/FastVLM").glob("*.swift")), ROOT / "Models/FastVLMEmbedded.swift",
     *(ROOT / "Sources" / path for path in (
         "Tensors/Precision.swift", "Checkpoints/Configuration/ImagePreprocessing.swift", "Generation/FinishReason.swift",
-        "Generation/Message.swift")),
+        "Generation/Message.swift", "StructuredOutput/AnswerFormat.swift")),
 ]
 PAGES = sorted((ROOT / "Sources/FastVLM/FastVLM.docc").glob("*.md"))
 # Whose `options` are those of loading.

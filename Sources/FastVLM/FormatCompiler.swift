@@ -6,7 +6,7 @@ internal import Tokenization
 final class FormatCompiler: Sendable {
     private static let mostRemembered = 16
     /// Larger ones are not remembered.
-    private static let largestRemembered = 1 << 14
+    private static let largestRemembered = 1 << 20
 
     private let tokenizer: Tokenizer
     private let vocabulary: Int
@@ -39,7 +39,7 @@ final class FormatCompiler: Sendable {
         }
         if let known { return known }
         let compiled = try CompiledFormat(format, trie ?? TokenTrie(tokenizer, below: vocabulary))
-        if compiled.size <= Self.largestRemembered {
+        if compiled.bytes <= Self.largestRemembered {
             state.withLock { state in
                 state.remembered.append((format, compiled))
                 if state.remembered.count > Self.mostRemembered { state.remembered.removeFirst() }

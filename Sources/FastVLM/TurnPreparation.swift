@@ -66,6 +66,7 @@ final class TurnPreparation: Sendable {
         try checkContext(
             prompt, before: conversation.positions(tokensPerImage: network.tokensPerImage))
         let format = try await compiled(turn.options.format, for: request)
+        if let format { try admission.bring(format.bytes) }
         var prepared = PreparedTurn(
             prompt: prompt, options: turn.options, format: format, admission: admission)
         prepared.isSingleImage = conversation.imageCount + sources.count == 1

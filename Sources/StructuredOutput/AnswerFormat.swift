@@ -6,7 +6,7 @@
 /// ```
 ///
 /// Say in the question what is wanted, too: the format alone tells the model nothing. An answer that the limit cuts off
-/// is brought to a valid end before it (``FinishReason/length``).
+/// is brought to a valid end before it; its finish reason is `length`.
 public enum AnswerFormat: Sendable, Hashable {
     /// Any JSON object.
     case jsonObject
@@ -30,7 +30,7 @@ extension AnswerFormat: Codable {
         case jsonObject, jsonSchema, choice, regularExpression
     }
 
-    /// Reads what ``encode(to:)`` writes: an object whose one key says which format it is, such as `{"choice": ["yes",
+    /// Reads what `encode(to:)` writes: an object whose one key says which format it is, such as `{"choice": ["yes",
     /// "no"]}` or `{"jsonObject": true}`.
     public init(from decoder: any Decoder) throws {
         let container = try decoder.container(keyedBy: CodingKeys.self)

@@ -7,8 +7,8 @@ package struct CompiledFormat: Sendable {
     private static let longestChoices = 1 << 16
 
     let grammar: Grammar
-    /// Nodes of the automaton, of some 50 bytes each.
-    package var size: Int { grammar.nodes.count }
+    /// Memory that it takes, about.
+    package var bytes: Int { 128 * grammar.nodes.count }
     let trie: TokenTrie
     /// Fewest tokens of an answer, apart from one that ends it.
     package let shortestAnswer: Int

@@ -45,8 +45,8 @@ struct ConfigurationTable {
     private var statesOfSeeds: [[Configuration]: State] = [:]
     /// For each state and class of bytes the next state.
     private var steps: [State] = []
-    /// For each state those behind any plain character; nil where some character is not allowed.
-    private var plainSteps: [State: Set<State>?] = [:]
+    /// For each kind and state the states behind any character; nil where some character is not allowed.
+    private var kindSteps: [[State: Set<State>?]] = [[:], [:]]
     private(set) var start: State = 0
 
     init(_ grammar: Grammar) {
@@ -73,7 +73,7 @@ struct ConfigurationTable {
         stateNumbers = [:]
         statesOfSeeds = [:]
         steps = []
-        plainSteps = [:]
+        kindSteps = [[:], [:]]
         var moved: [Int32: Int32] = [0: 0]
         // A frame's returns are in frames with lower numbers.
         var (needed, stack) = (Set<Int32>(), old.1.configurations.map(\.frame))
@@ -234,11 +234,14 @@ struct ConfigurationTable {
     /// - Parameter stripped: spaces at the beginning of the text that decoding will take away
     mutating func tokens(after state: State, _ trie: TokenTrie, stripping stripped: Int) -> TokenMask {
         // Where any plain text of so many characters may follow, nobody has to look at such tokens one by one.
-        let plain = stripped > 0 ? 0 : plainCount(state)
-        var mask = plain > 0 ? trie.plainMasks[plain] : TokenMask(count: trie.idCount)
+        let plain = stripped > 0 ? 0 : count(.plain, from: state)
+        let words = stripped > 0 || plain > 0 ? plain : count(.words, from: state)
+        var mask = TokenMask(count: trie.idCount)
+        if plain > 0 { mask.formUnion(trie.plainMasks[plain]) }
+        if words > 0 { mask.formUnion(trie.wordMasks[words]) }
         var walk = Walk(state, stripping: stripped)
         // Where the walk comes to a step that was never made, it halts for it.
-        while let (place, byte) = advance(&walk, trie, plain, &mask) {
+        while let (place, byte) = advance(&walk, trie, (plain, words), &mask) {
             let next = makeStep(place, byte)
             steps[Int(place) * grammar.classCount + Int(grammar.classes[Int(byte)])] = next
         }
@@ -261,10 +264,10 @@ struct ConfigurationTable {
     }
 
     /// Goes on with a walk, through the steps that are known.
-    /// - Parameter plain: plain tokens of so many characters are in the mask already
+    /// - Parameter known: plain tokens, and words, of so many characters are in the mask already
     /// - Returns: the step that is not known; nil at the end.
     private func advance(
-        _ walk: inout Walk, _ trie: TokenTrie, _ plain: Int, _ mask: inout TokenMask
+        _ walk: inout Walk, _ trie: TokenTrie, _ known: (plain: Int, words: Int), _ mask: inout TokenMask
     ) -> (State, UInt8)? {
         let classCount = grammar.classCount
         return trie.nodes.withUnsafeBufferPointer { nodes in
@@ -274,7 +277,7 @@ struct ConfigurationTable {
                     defer { walk.node = node }
                     while node < nodes.count - 1 {
                         let here = nodes[node]
-                        if Int(here.plainCount) <= plain {
+                        if Int(here.plainCount) <= known.plain || Int(here.wordCount) <= known.words {
                             node = Int(here.end)
                             continue
                         }
@@ -306,13 +309,25 @@ struct ConfigurationTable {
         }
     }
 
-    /// How many characters of any plain text may follow, up to the trie's limit.
-    private mutating func plainCount(_ state: State) -> Int {
+    /// Kinds of characters of which the vocabulary's tree has masks.
+    private enum Kind: Int {
+        case plain, words
+
+        var sequences: [ScalarSet.Bytes] {
+            switch self {
+            case .plain: ConfigurationTable.plainSequences
+            case .words: [[0x20...0x20], [0x61...0x7A]]
+            }
+        }
+    }
+
+    /// How many characters of any text of a kind may follow, up to the trie's limit.
+    private mutating func count(_ kind: Kind, from state: State) -> Int {
         var (count, current): (Int, Set<State>) = (0, [state])
         while count < TokenTrie.plainLimit {
             var next = Set<State>()
             for place in current {
-                guard let states = statesBehindAnyPlainCharacter(place) else { return count }
+                guard let states = statesBehindAny(kind, place) else { return count }
                 next.formUnion(states)
             }
             count += 1
@@ -322,17 +337,17 @@ struct ConfigurationTable {
         return count
     }
 
-    /// nil where some character is not allowed.
-    private mutating func statesBehindAnyPlainCharacter(_ place: State) -> Set<State>? {
-        if let known = plainSteps[place] { return known }
-        let result = makeStatesBehindAnyPlainCharacter(place)
-        plainSteps[place] = .some(result)
+    /// The states behind any character of a kind; nil where one is not allowed.
+    private mutating func statesBehindAny(_ kind: Kind, _ place: State) -> Set<State>? {
+        if let known = kindSteps[kind.rawValue][place] { return known }
+        let result = makeStatesBehindAny(kind, place)
+        kindSteps[kind.rawValue][place] = .some(result)
         return result
     }
 
-    private mutating func makeStatesBehindAnyPlainCharacter(_ place: State) -> Set<State>? {
+    private mutating func makeStatesBehindAny(_ kind: Kind, _ place: State) -> Set<State>? {
         var result = Set<State>()
-        for sequence in Self.plainSequences {
+        for sequence in kind.sequences {
             var current: Set<State> = [place]
             for range in sequence {
                 var next = Set<State>()

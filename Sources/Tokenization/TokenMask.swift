@@ -21,6 +21,10 @@ package struct TokenMask: Sendable, Equatable {
         if id >= 0, id >> 6 < words.count { words[id >> 6] &= ~(1 << UInt64(id & 63)) }
     }
 
+    package mutating func formUnion(_ other: TokenMask) {
+        for index in words.indices.prefix(other.words.count) { words[index] |= other.words[index] }
+    }
+
     /// Makes the scores of all other tokens negative infinity.
     /// - Returns: whether any score is left.
     package func apply(to logits: UnsafeMutableBufferPointer<Float>) -> Bool {

@@ -19,6 +19,8 @@ package struct TokenTrie: Sendable {
         package var depth: UInt8
         /// The most characters of the tokens from here on, where all of them are plain (``plainMasks``).
         package var plainCount: UInt8 = 0
+        /// The same for words (``wordMasks``).
+        package var wordCount: UInt8 = 0
         /// The first node behind its subtree.
         package var end: Int32 = 0
         /// Its tokens are those from here to before the next node's.
@@ -32,6 +34,9 @@ package struct TokenTrie: Sendable {
     /// characters but control characters, quotes, backslashes and line separators: what a JSON string may hold as it is,
     /// and `.` in a regular expression takes.
     package private(set) var plainMasks: [TokenMask] = []
+    /// The same for words, which are small letters of ASCII and spaces: much of a vocabulary, and what expressions of
+    /// letters take.
+    package private(set) var wordMasks: [TokenMask] = []
     /// Spaces at the beginning of a text that decoding takes away.
     package let strippedSpaces: Int
     /// Ids below it may be tokens.
@@ -136,8 +141,20 @@ package struct TokenTrie: Sendable {
     }
 
     private mutating func addPlainMasks() {
+        plainMasks = addMasks(\.plainCount, Self.plainCharacters)
+        wordMasks = addMasks(\.wordCount) { bytes in
+            let isWord = bytes.allSatisfy { $0 == 0x20 || (0x61...0x7A).contains($0) }
+            return isWord ? min(bytes.count, Self.longestToken - 1) : nil
+        }
+    }
+
+    /// Sets the counts of the nodes for a kind of tokens.
+    /// - Parameter characters: of a token; nil for tokens of other kinds
+    private mutating func addMasks(
+        _ count: WritableKeyPath<Node, UInt8>, _ characters: (ArraySlice<UInt8>) -> Int?
+    ) -> [TokenMask] {
         var counts = [Int?](repeating: nil, count: idCount)
-        for id in tokens { counts[Int(id)] = bytes(of: Int(id)).flatMap(Self.plainCharacters) }
+        for id in tokens { counts[Int(id)] = bytes(of: Int(id)).flatMap(characters) }
         // Children have higher numbers than their parents.
         for node in nodes.indices.dropLast().reversed() {
             var most: UInt8 = 0
@@ -146,12 +163,12 @@ package struct TokenTrie: Sendable {
             }
             var child = node + 1
             while child < Int(nodes[node].end) {
-                most = max(most, nodes[child].plainCount)
+                most = max(most, nodes[child][keyPath: count])
                 child = Int(nodes[child].end)
             }
-            nodes[node].plainCount = most
+            nodes[node][keyPath: count] = most
         }
-        plainMasks = (0...Self.plainLimit).map { limit in
+        return (0...Self.plainLimit).map { limit in
             var mask = TokenMask(count: idCount)
             for id in tokens { if let count = counts[Int(id)], count <= limit { mask.insert(Int(id)) } }
             return mask

@@ -1,5 +1,7 @@
+import Checkpoints
 import Foundation
 import Generation
+import Models
 import StructuredOutput
 import Tensors
 import TestSupport
@@ -42,7 +44,7 @@ struct FormatTests {
 
     @Test("Whatever the seed and the limit, the answer is whole, and says whether it was cut")
     func everyLimit() throws {
-        let model = try TinyModel("tiny-hf")
+        let model = try TinyModel("tiny-hf", precision: .float32)
         let shortest = try #require(try request(model, .jsonSchema(Self.schema)).format).shortestAnswer
         var reasons = Set<FinishReason>()
         for limit in [shortest, shortest + 1, shortest + 2, shortest + 5, shortest + 17, 120] {
@@ -65,7 +67,7 @@ struct FormatTests {
 
     @Test("Choices and expressions end by themselves, without a token that ends the answer")
     func ends() throws {
-        let model = try TinyModel("tiny-hf")
+        let model = try TinyModel("tiny-hf", precision: .float32)
         var seen = Set<String>()
         for seed in 0..<20 as Range<UInt64> {
             let outcome = try model.generate(
@@ -87,7 +89,7 @@ struct FormatTests {
         "Penalties, stop strings and greedy choice go with a format; the log-probabilities are the model's own"
     )
     func beside() throws {
-        let model = try TinyModel("tiny-hf")
+        let model = try TinyModel("tiny-hf", precision: .float32)
         let changes: [(inout GenerationRequest) -> Void] = [
             { $0.sampling.temperature = 0 }, { $0.sampling.frequencyPenalty = 1.5 },
             { $0.sampling.repetitionPenalty = 1.4 }, { $0.sampling.topK = 3 }, { $0.sampling.topP = 0.5 },
@@ -126,7 +128,7 @@ struct FormatTests {
 
     @Test("Requests with formats beside others answer as they do alone")
     func company() throws {
-        let model = try TinyModel("tiny-hf")
+        let model = try TinyModel("tiny-hf", precision: .float32)
         let formats: [AnswerFormat?] = [
             .jsonObject, nil, .jsonSchema(Self.schema), .choice(["a", "b"]), .jsonObject,
         ]

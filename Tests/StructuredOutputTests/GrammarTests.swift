@@ -17,6 +17,7 @@ struct GrammarTests {
                 #"{"type":"object","properties":{"a":{"type":"number"},"name":{"type":"string","minLength":3}}}"#
             ),
             .jsonSchema(#"{"type":"string","pattern":"[a-z😀-🙏]{2}$"}"#), .regularExpression(".{0,12}"),
+            .regularExpression("[a-z ]{1,9}"), .regularExpression("[a-zé ]*"),
             .regularExpression(#"(\w+ )*[^a"]+\n?"#), .regularExpression("[^é]*x"),
             .choice(["abc", "ab", "日本語", "日本"]),
         ]
