@@ -131,10 +131,13 @@ def test_messages_as_clients_send_them(client, model):
 def test_several_images_keep_their_order(client, model):
     def two(first, second):
         parts = [{"type": "image_url", "image_url": {"url": data_uri(image(name))}} for name in (first, second)]
-        return ask(client, model, messages=[{"role": "user", "content": parts + [{"type": "text", "text": QUESTION}]}])
+        answer = ask(client, model, messages=[{"role": "user", "content": parts + [{"type": "text", "text": QUESTION}]}],
+                     logprobs=True, top_logprobs=5)
+        return answer.usage.prompt_tokens, answer.choices[0].logprobs.content[0].top_logprobs
     one, other = two("single-banana.jpg", "word-codify.jpg"), two("word-codify.jpg", "single-banana.jpg")
-    assert one.usage.prompt_tokens == other.usage.prompt_tokens == ask(client, model).usage.prompt_tokens + 64
-    assert one.choices[0].message.content != other.choices[0].message.content
+    assert one[0] == other[0] == ask(client, model).usage.prompt_tokens + 64
+    assert one[1] == two("single-banana.jpg", "word-codify.jpg")[1]
+    assert one[1] != other[1]
 
 
 def test_logprobs(client, model):
