@@ -58,6 +58,7 @@ fixtures: $(PYTHON) ## Make the committed fixtures anew (needs PyTorch; download
 	$(PYTHON) Tools/reference/model_fixtures.py
 	$(PYTHON) Tools/reference/adapter_fixtures.py
 	$(PYTHON) Tools/reference/onevision_fixtures.py
+	$(PYTHON) Tools/reference/schema_fixtures.py
 
 TRAINING_PYTHON = Training/.venv/bin/python
 

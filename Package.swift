@@ -96,13 +96,16 @@ let package = Package(
                 "StrictJSON", "CheckpointFiles", "SystemFiles",
                 .product(name: "HeapModule", package: "swift-collections"),
             ]),
+        module("StructuredOutput", ["StrictJSON", "Tokenization"]),
         module("Models", ["Tensors", "Checkpoints"]),
-        module("Generation", ["Models", "Checkpoints", "Tokenization", "ImageInput", "Tensors"]),
+        module(
+            "Generation",
+            ["Models", "Checkpoints", "Tokenization", "StructuredOutput", "ImageInput", "Tensors"]),
         module(
             "FastVLM",
             [
-                "Generation", "Models", "Tokenization", "ImageInput", "Checkpoints", "Tensors",
-                "SystemFiles",
+                "Generation", "Models", "Tokenization", "StructuredOutput", "ImageInput", "Checkpoints",
+                "Tensors", "SystemFiles",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Metrics", package: "swift-metrics"),
             ]),
@@ -151,9 +154,9 @@ let package = Package(
             name: "FastVLMCommand",
             dependencies: [
                 "FastVLM", "FastVLMEmbedded", "Benchmarking", "Plotting", "Generation", "Models",
-                "Tokenization", "ImageInput",
+                "Tokenization", "StructuredOutput", "ImageInput",
                 "Checkpoints", "Tensors", "SystemFiles", "CommandInput", "CEdit",
-                "ModelHub", "FastVLMServer",
+                "ModelHub", "FastVLMServer", "MediaFetch",
                 .target(name: "HTTPListener", condition: .when(traits: ["Server"])),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
@@ -170,12 +173,13 @@ let package = Package(
         tests("CheckpointsTests", ["Checkpoints", "CheckpointFiles", "Tensors"]),
         tests("ImageInputTests", ["ImageInput", "Checkpoints", "Tensors", "SystemFiles"]),
         tests("TokenizationTests", ["Tokenization"]),
+        tests("StructuredOutputTests", ["StructuredOutput", "Tokenization", "StrictJSON"]),
         tests("ModelsTests", ["Models", "Checkpoints", "Tensors"]),
         tests(
             "GenerationTests",
             [
-                "Generation", "Models", "Tokenization", "ImageInput", "Checkpoints", "Tensors",
-                "AllocationCounter",
+                "Generation", "Models", "Tokenization", "StructuredOutput", "ImageInput", "Checkpoints",
+                "Tensors", "AllocationCounter",
             ]),
         tests(
             "FastVLMTests",
@@ -192,8 +196,14 @@ let package = Package(
         tests("PlottingTests", ["Plotting"]),
         tests("CommandInputTests", ["CommandInput"]),
         tests("ModelHubTests", ["ModelHub", "SystemFiles"]),
-        tests("WireFormatsTests", ["WireFormats", "StrictJSON"]),
-        tests("FastVLMServerTests", ["FastVLMServer", "FastVLM", "FastVLMEmbedded", "WireFormats"]),
+        tests("WireFormatsTests", ["WireFormats"]),
+        tests(
+            "FastVLMServerTests",
+            [
+                "FastVLMServer", "FastVLM", "FastVLMEmbedded",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "CoreMetrics", package: "swift-metrics"),
+            ]),
         tests("MediaFetchTests", ["MediaFetch"]),
         tests("CommandLineTests", []),
     ]

@@ -61,6 +61,7 @@ struct Answering: Sendable {
         var request = conversation.request(
             for: prepared.prompt, images: prepared.images.map(\.content), first: prepared.first)
         turn.options.apply(to: &request)
+        request.format = prepared.format
         request.deadline = deadline
         let earlier = request.images.count - prepared.images.count
         let collected = Mutex(Collected())

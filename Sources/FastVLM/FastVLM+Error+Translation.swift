@@ -1,6 +1,7 @@
 internal import Checkpoints
 internal import Generation
 internal import ImageInput
+internal import StructuredOutput
 internal import SystemFiles
 internal import Tensors
 internal import Tokenization
@@ -18,6 +19,7 @@ extension FastVLMError {
         case let error as ImageInputError: translating(error)
         case let error as GenerationError: translating(error)
         case let error as CheckpointError: translating(error)
+        case is StructuredOutputError: FastVLMError(.invalidOption, "\(error)", option: "format")
         case let error as TokenizationError: translating(error)
         case let error as TensorError: translating(error)
         case is OutputError: FastVLMError(.output, "\(error)")
@@ -67,6 +69,7 @@ extension FastVLMError {
             return FastVLMError(.placeholderMismatch, text, needed: images, limit: placeholders)
         case .emptyPrompt: return FastVLMError(.emptyPrompt, text)
         case .invalidConversation: return FastVLMError(.invalidConversation, text)
+        case .format: return FastVLMError(.invalidOption, text, option: "format")
         case .deadlineExceeded: return FastVLMError(.deadlineExceeded, text)
         case .notANumber: return FastVLMError(.checkpoint, text)
         }
@@ -75,7 +78,9 @@ extension FastVLMError {
     /// Properties of the options by what errors call them.
     static let optionNames = [
         "temperature": "temperature", "top-k": "topK", "top-p": "topP", "min-p": "minP",
-        "repetition penalty": "repetitionPenalty", "max tokens": "maximumTokens", "stop": "stop",
+        "repetition penalty": "repetitionPenalty", "frequency penalty": "frequencyPenalty",
+        "presence penalty": "presencePenalty", "logit bias": "logitBias", "max tokens": "maximumTokens",
+        "stop": "stop",
         "stop strings": "stop", "top log-probabilities": "logProbabilities",
         "context length": "contextLength",
     ]

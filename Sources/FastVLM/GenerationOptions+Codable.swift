@@ -1,6 +1,7 @@
 extension GenerationOptions: Codable {
     private enum CodingKeys: String, CodingKey, CaseIterable {
-        case temperature, topK, topP, minP, repetitionPenalty, seed, maximumTokens, stop, stopIDs
+        case temperature, topK, topP, minP, repetitionPenalty, frequencyPenalty, presencePenalty, logitBias
+        case seed, maximumTokens, format, stop, stopIDs
         case timeLimit, priority, logProbabilities, system, placesImages, requestID
     }
 
@@ -21,8 +22,12 @@ extension GenerationOptions: Codable {
         try reader.read(.topP, into: &topP)
         try reader.read(.minP, into: &minP)
         try reader.read(.repetitionPenalty, into: &repetitionPenalty)
+        try reader.read(.frequencyPenalty, into: &frequencyPenalty)
+        try reader.read(.presencePenalty, into: &presencePenalty)
+        try reader.read(.logitBias, into: &logitBias)
         try reader.read(.seed, into: &seed)
         try reader.read(.maximumTokens, into: &maximumTokens)
+        try reader.read(.format, into: &format)
         try reader.read(.stop, into: &stop)
         try reader.read(.stopIDs, into: &stopIDs)
         var seconds: Double?
@@ -48,8 +53,12 @@ extension GenerationOptions: Codable {
         try container.encode(topP, forKey: .topP)
         try container.encode(minP, forKey: .minP)
         try container.encode(repetitionPenalty, forKey: .repetitionPenalty)
+        try container.encode(frequencyPenalty, forKey: .frequencyPenalty)
+        try container.encode(presencePenalty, forKey: .presencePenalty)
+        try container.encode(logitBias, forKey: .logitBias)
         try container.encodeIfPresent(seed, forKey: .seed)
         try container.encode(maximumTokens, forKey: .maximumTokens)
+        try container.encodeIfPresent(format, forKey: .format)
         try container.encode(stop, forKey: .stop)
         try container.encode(stopIDs.sorted(), forKey: .stopIDs)
         try container.encodeIfPresent(timeLimit.map { Self.possible($0).seconds }, forKey: .timeLimit)

@@ -105,7 +105,7 @@ private final class RequestCounter: Sendable {
 extension Turn {
     /// Bytes that its caller gives.
     var bytes: Int {
-        let system = options.system?.utf8.count ?? 0
+        let system = (options.system?.utf8.count ?? 0) + (options.format?.textBytes ?? 0)
         return switch content {
         case .question(let text, let images):
             images.reduce(system + text.utf8.count) { $0 + $1.givenBytes }

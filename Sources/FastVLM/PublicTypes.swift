@@ -2,6 +2,7 @@
 @_exported public import enum Checkpoints.ImageGeometry
 @_exported public import enum Generation.FinishReason
 @_exported public import enum Generation.MessageRole
+@_exported public import enum StructuredOutput.AnswerFormat
 @_exported public import enum Tensors.Precision
 
 extension LoadOptions {

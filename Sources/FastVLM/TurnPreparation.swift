@@ -3,6 +3,7 @@ internal import Foundation
 internal import Generation
 internal import ImageInput
 internal import Models
+internal import StructuredOutput
 internal import Synchronization
 internal import Tensors
 internal import Tokenization
@@ -33,6 +34,8 @@ struct PreparedTurn: Sendable {
     /// Refers to images by their place in `images`, in which none is twice.
     var prompt: Prompt
     var options: GenerationOptions
+    /// What the answer is held to.
+    var format: CompiledFormat?
     let admission: PreparationLimits.Admission
     var images: [TurnImage] = []
     /// The form of an image that the conversation had alone so far, where the turn's images change it.
@@ -80,6 +83,7 @@ final class TurnPreparation: Sendable {
     let tokenizer: Tokenizer
     private let network: VisionLanguageNetwork
     private let memory: ImageMemory
+    private let formats: FormatCompiler
     let limits: PreparationLimits
     /// Images that were expected while loading and not asked about yet.
     private let expected: Mutex<[PreparedImage]>
@@ -94,6 +98,7 @@ final class TurnPreparation: Sendable {
         self.tokenizer = tokenizer
         self.network = network
         self.memory = memory
+        formats = FormatCompiler(tokenizer, vocabulary: network.configuration.text.vocabularySize)
         self.limits = limits
         self.expected = Mutex(expected)
     }
@@ -124,10 +129,12 @@ final class TurnPreparation: Sendable {
         var request = GenerationRequest(prompt: prompt)
         turn.options.apply(to: &request)
         // Everything about the request that can be refused is refused before images are read.
-        try request.validate()
+        try request.validate(vocabulary: network.configuration.text.vocabularySize)
         try checkContext(
             prompt, before: conversation.positions(tokensPerImage: network.tokensPerImage))
-        var prepared = PreparedTurn(prompt: prompt, options: turn.options, admission: admission)
+        let format = try await compiled(turn.options.format, for: request)
+        var prepared = PreparedTurn(
+            prompt: prompt, options: turn.options, format: format, admission: admission)
         prepared.isAlone = conversation.imageCount + sources.count == 1
         if !sources.isEmpty, let pixels = conversation.amongOthers {
             prepared.first = .init(.pixels(pixels), identity: memory.newIdentity())
@@ -145,6 +152,15 @@ final class TurnPreparation: Sendable {
         }
         prepared.elapsed = planned + prepared.durations.decode + prepared.durations.preprocess
         return prepared
+    }
+
+    private func compiled(
+        _ format: AnswerFormat?, for request: GenerationRequest
+    ) async throws -> CompiledFormat? {
+        guard let format else { return nil }
+        let compiled = try await offTaskThreads { [formats] _ in try formats.compile(format) }
+        try request.checkRoom(forAnswer: compiled.shortestAnswer)
+        return compiled
     }
 
     /// A conversation that ends with an answer, its images as of ``prepare(_:in:admission:queued:)``. To be followed by

@@ -81,23 +81,28 @@ struct Access: Sendable {
 
     private func isKnown(_ host: String) -> Bool {
         let name = Self.name(of: host)
+        guard !name.isEmpty else { return false }
         if Self.isLoopback(name) || name == bound || allowedHosts.contains(name) { return true }
         // Whoever listens on all addresses may be called by any of them. Numbers cannot be made to mean another machine.
         return Self.isWildcard(bound) && Self.isNumeric(name)
     }
 
-    /// A host without its port, in lower case.
+    /// A host without its port, in lower case; empty for what is none.
     static func name(of host: String) -> String {
         let host = host.lowercased()
+        // More than one colon without brackets is an address as the command line takes it.
+        if !host.hasPrefix("["), host.count(where: { $0 == ":" }) > 1 { return host }
+        var (name, rest): (Substring, Substring)
         if host.hasPrefix("["), let end = host.firstIndex(of: "]") {
-            return String(host[host.index(after: host.startIndex)..<end])
+            (name, rest) = (host[..<end].dropFirst(), host[end...].dropFirst())
+        } else {
+            let colon = host.firstIndex(of: ":") ?? host.endIndex
+            (name, rest) = (host[..<colon], host[colon...])
+            if name.hasSuffix(".") { name.removeLast() }
         }
-        // More than one colon is an address without brackets.
-        guard host.count(where: { $0 == ":" }) == 1, let colon = host.firstIndex(of: ":") else {
-            return host.hasSuffix(".") ? String(host.dropLast()) : host
-        }
-        let name = host[..<colon]
-        return String(name.hasSuffix(".") ? name.dropLast() : name)
+        guard rest.isEmpty || (rest.first == ":" && rest.dropFirst().allSatisfy { "0123456789".contains($0) })
+        else { return "" }
+        return String(name)
     }
 
     static func isLoopback(_ name: String) -> Bool {

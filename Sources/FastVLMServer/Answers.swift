@@ -152,6 +152,9 @@ extension FastVLMService {
         if let topP = parameters.topP { options.topP = max(Float(topP), .leastNormalMagnitude) }
         if let minP = parameters.minP { options.minP = Float(minP) }
         if let penalty = parameters.repetitionPenalty { options.repetitionPenalty = Float(penalty) }
+        if let penalty = parameters.frequencyPenalty { options.frequencyPenalty = Float(penalty) }
+        if let penalty = parameters.presencePenalty { options.presencePenalty = Float(penalty) }
+        options.logitBias = parameters.logitBias
         options.seed = parameters.seed
         options.stop = parameters.stop
         options.stopIDs = Set(parameters.stopIDs)

@@ -131,11 +131,10 @@ final class Exchange: Sendable {
         guard !ignored.isEmpty || !remarks.isEmpty else { return }
         let names = ignored.prefix(20).map(Self.printable)
         journal.ignore(names + (ignored.count > 20 ? ["\(ignored.count - 20) more"] : []))
-        logger.notice(
-            "fields without effect",
-            metadata: [
-                "ignored": "\(names.joined(separator: " "))", "remarks": "\(remarks.joined(separator: "; "))",
-            ])
+        var metadata: Logger.Metadata = [:]
+        if !names.isEmpty { metadata["ignored"] = "\(names.joined(separator: " "))" }
+        if !remarks.isEmpty { metadata["remarks"] = "\(remarks.joined(separator: "; "))" }
+        logger.notice("parts of the request have no effect, or another place", metadata: metadata)
     }
 
     /// A name that can stand in a header and in a log.

@@ -99,17 +99,15 @@ struct OllamaWriter: Sendable {
     let service: FastVLMService
 
     func write(_ events: AsyncThrowingStream<IndexedEvent, any Error>, streams: Bool) async throws {
-        var admitted: ContinuousClock.Instant?
+        var hasBegun = false
         var answer: Answer?
         for try await event in events {
             if case .queued = event.event { continue }
-            if admitted == nil {
-                admitted = .now
-                if streams {
-                    exchange.begin(
-                        ResponseHead(
-                            200, ["content-type": "application/x-ndjson", "x-accel-buffering": "no"]))
-                }
+            if streams, !hasBegun {
+                hasBegun = true
+                exchange.begin(
+                    ResponseHead(
+                        200, ["content-type": "application/x-ndjson", "x-accel-buffering": "no"]))
             }
             switch event.event {
             case .text(let text) where streams: exchange.write(try WireText.line(line(text)))
@@ -119,7 +117,7 @@ struct OllamaWriter: Sendable {
         }
         // A stream ends without its answer only when this task was cancelled.
         guard let answer else { throw CancellationError() }
-        let numbers = service.note([answer], lease, exchange, admitted: admitted)
+        let numbers = service.note([answer], lease, exchange)
         let timings = numbers.timings
         let totals = Ollama.Totals(
             total: (ContinuousClock.now - exchange.start).inSeconds, load: lease.loadSeconds,

@@ -59,16 +59,13 @@ struct CompletionWriter: Sendable {
 
     func whole(_ events: AsyncThrowingStream<IndexedEvent, any Error>) async throws {
         var answers = [Answer?](repeating: nil, count: request.count)
-        var admitted: ContinuousClock.Instant?
         for try await event in events {
-            if case .queued = event.event { continue }
-            admitted = admitted ?? .now
             if case .finished(let answer) = event.event { answers[event.index] = answer }
         }
         let all = answers.compactMap { $0 }
         // A stream ends without its answer only when this task was cancelled.
         guard all.count == request.count else { throw CancellationError() }
-        let numbers = service.note(all, lease, exchange, admitted: admitted)
+        let numbers = service.note(all, lease, exchange)
         let choices = all.enumerated().map { index, answer in
             var choice = OpenAI.Choice(index: index)
             choice.finishReason = answer.finishReason.rawValue
@@ -116,13 +113,13 @@ struct CompletionWriter: Sendable {
 
     func stream(_ events: AsyncThrowingStream<IndexedEvent, any Error>) async throws {
         var progress = [Progress](repeating: Progress(), count: request.count)
-        var admitted: ContinuousClock.Instant?
+        var hasBegun = false
         var lastWrite = ContinuousClock.now
         var stage: AnswerEvent.Stage?
         for try await event in events {
             if case .queued = event.event { continue }
-            if admitted == nil {
-                admitted = .now
+            if !hasBegun {
+                hasBegun = true
                 begin()
                 lastWrite = .now
             }
@@ -146,7 +143,7 @@ struct CompletionWriter: Sendable {
         }
         let all = progress.compactMap(\.answer)
         guard all.count == request.count else { throw CancellationError() }
-        let numbers = service.note(all, lease, exchange, admitted: admitted)
+        let numbers = service.note(all, lease, exchange)
         var last = chunk([])
         last.timings = numbers.timings
         if request.includesUsage {
@@ -190,7 +187,7 @@ struct CompletionWriter: Sendable {
         if form.isChat { choice.delta = OpenAI.Message() }
         var last = chunk([choice])
         if request.count == 1 {
-            last.timings = AnswerNumbers([answer], queue: 0).timings
+            last.timings = service.numbers([answer], exchange).timings
         }
         exchange.write(try WireText.event(last))
     }
@@ -201,17 +198,19 @@ struct CompletionWriter: Sendable {
 }
 
 extension FastVLMService {
+    func numbers(_ answers: [Answer], _ exchange: Exchange) -> AnswerNumbers {
+        // What was not work on the answer was waiting, and a little reading.
+        let elapsed = (ContinuousClock.now - exchange.start).inSeconds
+        let waited = max(elapsed - (answers.map(\.timings.total).max() ?? 0), 0)
+        return AnswerNumbers(answers, queue: waited)
+    }
+
     /// Counts answers, and gives their numbers.
     func note(
-        _ answers: [Answer], _ lease: ModelStore.Lease, _ exchange: Exchange,
-        admitted: ContinuousClock.Instant?
+        _ answers: [Answer], _ lease: ModelStore.Lease, _ exchange: Exchange
     ) -> AnswerNumbers {
-        let queue = max((admitted ?? exchange.start) - exchange.start, .zero).inSeconds
-        // Images are decoded between the two.
-        let first = answers.first?.timings
-        let waited = max(queue - (first?.decodeImage ?? 0) - (first?.preprocess ?? 0), 0)
-        counts.queued(seconds: waited)
-        let numbers = AnswerNumbers(answers, queue: waited)
+        let numbers = numbers(answers, exchange)
+        counts.queued(seconds: numbers.timings.queueMs / 1000)
         exchange.add("model", lease.id)
         exchange.add("prompt_tokens", "\(numbers.usage.promptTokens)")
         exchange.add("completion_tokens", "\(numbers.usage.completionTokens)")

@@ -94,15 +94,12 @@ extension FastVLMService {
     private func respond(to request: ChatRequest, _ exchange: Exchange) async throws {
         try await store.withModel(request.model) { lease in
             exchange.note(ignored: request.ignored, remarks: [])
-            var admitted: ContinuousClock.Instant?
             var answer: Answer?
             for try await event in try await events(request, lease, exchange) {
-                if case .queued = event.event { continue }
-                admitted = admitted ?? .now
                 if case .finished(let finished) = event.event { answer = finished }
             }
             guard let answer else { throw CancellationError() }
-            let numbers = note([answer], lease, exchange, admitted: admitted)
+            let numbers = note([answer], lease, exchange)
             let wantsJSON = exchange.head.headers["accept"]?.contains("application/json") ?? false
             var response =
                 wantsJSON

@@ -1,3 +1,5 @@
+package import StructuredOutput
+
 /// What can go wrong between a question and its answer, apart from the files and images themselves.
 package enum GenerationError: Error, Sendable, Equatable {
     /// A template needs a special token that the tokenizer does not have.
@@ -16,6 +18,8 @@ package enum GenerationError: Error, Sendable, Equatable {
     case unknownTemplate(got: String, known: [String])
     /// The network produced values that are not numbers: the weights are damaged or belong to another model.
     case notANumber(position: Int)
+    /// No token of the vocabulary goes on with an answer of the format that was asked for.
+    case format(StructuredOutputError)
     /// The request's time was over before its answer.
     case deadlineExceeded
 }
@@ -43,6 +47,7 @@ extension GenerationError: CustomStringConvertible {
         case .notANumber(let position):
             "the network produced values that are not numbers at position \(position); "
                 + "the checkpoint is damaged or belongs to another configuration"
+        case .format(let error): "\(error)"
         case .deadlineExceeded:
             "the request's time was over before its answer was complete"
         }

@@ -1,6 +1,7 @@
 internal import Checkpoints
 package import ImageInput
 package import Models
+internal import StructuredOutput
 package import Tensors
 package import Tokenization
 
@@ -79,7 +80,7 @@ package final class GenerationEngine {
         _ request: GenerationRequest, cancellation: Cancellation,
         events: @escaping (GenerationEvent) -> Void
     ) throws(GenerationError) {
-        try request.validate()
+        try request.validate(vocabulary: network.configuration.text.vocabularySize)
         let (keys, images) = try layOut(request)
         guard !keys.isEmpty else { throw .emptyPrompt }
         // The last token generated needs no position of its own.
@@ -90,11 +91,13 @@ package final class GenerationEngine {
             request.sampling, history: request.prompt.tokenIDs,
             masked: [network.configuration.imageTokenID].compactMap { $0 }, kernels: baseCompute.sampling)
         let text = try AnswerText(tokenizer, stops: request.stopStrings)
+        let constraint = try constraint(for: request, prompt: keys.count)
         sequences.append(
             GenerationSequence(
                 id: newID(), request: request, keys: keys, images: images,
-                limit: min(request.maximumTokens, remaining), sampler: sampler, text: text,
-                lease: BlockPool.Lease(pool.shape), compute: baseCompute.withCancellation(cancellation),
+                limit: min(request.maximumTokens, remaining), sampler: sampler, constraint: constraint,
+                text: text, lease: BlockPool.Lease(pool.shape),
+                compute: baseCompute.withCancellation(cancellation),
                 cancellation: cancellation, events: events))
     }
 

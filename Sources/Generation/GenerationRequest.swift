@@ -1,6 +1,7 @@
 internal import Checkpoints
 package import ImageInput
 package import Models
+package import StructuredOutput
 package import Tensors
 
 /// What to generate, beside the prompt itself.
@@ -18,6 +19,8 @@ package struct GenerationRequest: Sendable {
     package var stopIDs: Set<Int> = []
     /// Alternatives to report with each token; nil reports no probabilities at all.
     package var probabilities: Int?
+    /// What the answer must look like.
+    package var format: CompiledFormat?
     /// Higher goes first.
     package var priority = 0
     /// When it ends with ``GenerationError/deadlineExceeded``.
@@ -48,9 +51,14 @@ package struct GenerationRequest: Sendable {
     }
 
     /// Checks the options, which needs neither network nor images.
+    /// - Parameter vocabulary: ids below it are tokens of the model
     /// - Throws: `GenerationError.invalidOption` that names the first option out of range.
-    package func validate() throws(GenerationError) {
+    package func validate(vocabulary: Int) throws(GenerationError) {
         try sampling.validate()
+        if let id = sampling.bias.keys.filter({ !(0..<vocabulary).contains($0) }).min() {
+            throw .invalidOption(
+                name: "logit bias", expected: "for tokens from 0 to \(vocabulary - 1)", got: "token \(id)")
+        }
         guard maximumTokens > 0 else {
             throw .invalidOption(name: "max tokens", expected: "at least 1", got: "\(maximumTokens)")
         }
@@ -58,6 +66,18 @@ package struct GenerationRequest: Sendable {
             throw .invalidOption(name: "top log-probabilities", expected: "0 to 20", got: "\(count)")
         }
         _ = try StopMatcher(stopStrings)
+    }
+}
+
+extension GenerationRequest {
+    /// - Parameter shortest: fewest tokens of an answer of the format
+    /// - Throws: `GenerationError.invalidOption` where even they are too many.
+    package func checkRoom(forAnswer shortest: Int) throws(GenerationError) {
+        guard shortest <= maximumTokens else {
+            throw .invalidOption(
+                name: "max tokens", expected: "at least \(shortest), for the shortest answer of the format",
+                got: "\(maximumTokens)")
+        }
     }
 }
 

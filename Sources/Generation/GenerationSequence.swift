@@ -1,5 +1,6 @@
 internal import ImageInput
 internal import Models
+internal import StructuredOutput
 package import Tensors
 
 /// One request on its way: what its positions hold, how far they are computed, and what has been said so far.
@@ -26,6 +27,8 @@ final class GenerationSequence {
     var waited = 0
     var images: [Image]
     var sampler: Sampler
+    /// Holds the answer to its format.
+    var constraint: AnswerConstraint?
     var text: AnswerText
     var outcome = GenerationOutcome()
     /// When its last token was chosen.
@@ -45,7 +48,8 @@ final class GenerationSequence {
 
     init(
         id: Int, request: GenerationRequest, keys: [PositionKey], images: [Image], limit: Int,
-        sampler: Sampler, text: AnswerText, lease: BlockPool.Lease, compute: Compute,
+        sampler: Sampler, constraint: AnswerConstraint?, text: AnswerText, lease: BlockPool.Lease,
+        compute: Compute,
         cancellation: Cancellation, events: @escaping (GenerationEvent) -> Void
     ) {
         self.id = id
@@ -58,6 +62,7 @@ final class GenerationSequence {
         self.images = images
         self.limit = limit
         self.sampler = sampler
+        self.constraint = constraint
         self.text = text
         self.lease = lease
         self.compute = compute

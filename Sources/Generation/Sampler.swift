@@ -3,7 +3,8 @@ package import Tensors
 
 /// How the next token is chosen from the scores.
 ///
-/// The order is that of transformers' logits processors: repetition penalty, temperature, top-k, top-p, min-p.
+/// The order is that of transformers' logits processors: repetition penalty, temperature, top-k, top-p, min-p. The bias
+/// is added before the repetition penalty, frequency and presence penalty are subtracted after it.
 package struct SamplingOptions: Sendable, Hashable {
     /// 0 takes the best token (greedy); above 0 divides the scores.
     package var temperature: Float = 0
@@ -15,8 +16,17 @@ package struct SamplingOptions: Sendable, Hashable {
     package var minP: Float = 0
     /// Divides positive and multiplies negative scores of tokens that occurred already; 1 changes nothing.
     package var repetitionPenalty: Float = 1
+    /// Subtracted from a token's score as often as the token was generated.
+    package var frequencyPenalty: Float = 0
+    /// Subtracted once from the scores of tokens that were generated.
+    package var presencePenalty: Float = 0
+    /// Added to the scores of tokens.
+    package var bias: [Int: Float] = [:]
     /// The same seed, prompt and weights give the same answer; nil draws one.
     package var seed: UInt64?
+
+    /// Tokens with a bias.
+    static let mostBiases = 1024
 
     package init() {}
 
@@ -37,6 +47,20 @@ package struct SamplingOptions: Sendable, Hashable {
             repetitionPenalty >= 0.01 && repetitionPenalty <= 100, "repetition penalty",
             "between 0.01 and 100",
             "\(repetitionPenalty)")
+        for (name, penalty) in [
+            ("frequency penalty", frequencyPenalty), ("presence penalty", presencePenalty),
+        ] {
+            try require(penalty >= -2 && penalty <= 2, name, "between -2 and 2", "\(penalty)")
+        }
+        try require(
+            bias.count <= Self.mostBiases, "logit bias", "of at most \(Self.mostBiases) tokens",
+            "\(bias.count)")
+        // The first by id, so that the message is the same in every run.
+        if let (id, value) = bias.filter({ !($0.value >= -100 && $0.value <= 100) }).min(by: {
+            $0.key < $1.key
+        }) {
+            try require(false, "logit bias", "between -100 and 100", "\(value) for token \(id)")
+        }
     }
 }
 
@@ -52,6 +76,8 @@ package struct Sampler {
     private let masked: [Int]
     private var random: SplitMix64
     private var seen: Set<Int>
+    /// How often each token was generated.
+    private var counts: [Int: Float] = [:]
     private var ranking: TokenRanking
 
     /// - Parameters:
@@ -70,26 +96,51 @@ package struct Sampler {
         seen = options.repetitionPenalty == 1 ? [] : Set(history)
     }
 
-    /// - Parameter logits: scores of the vocabulary; changed where the repetition penalty or the mask applies.
+    private var countsTokens: Bool { options.frequencyPenalty != 0 || options.presencePenalty != 0 }
+
+    /// - Parameter logits: scores of the vocabulary; changed where a bias, a penalty or the mask applies.
     /// - Returns: the chosen token's id, or nil when a score is not a finite number, or all are masked.
     package mutating func next(_ logits: UnsafeMutableBufferPointer<Float>) -> Int? {
-        guard Self.areFinite(logits) else { return nil }
+        guard prepare(logits), let id = draw(logits) else { return nil }
+        count(id)
+        return id
+    }
+
+    /// Applies bias, penalties and mask.
+    /// - Returns: whether all scores were finite numbers; nothing is changed otherwise.
+    mutating func prepare(_ logits: UnsafeMutableBufferPointer<Float>) -> Bool {
+        guard Self.areFinite(logits) else { return false }
+        // Infinity is the mask's alone.
+        func set(_ score: Float, _ id: Int) {
+            logits[id] = min(max(score, -.greatestFiniteMagnitude), .greatestFiniteMagnitude)
+        }
+        for (id, value) in options.bias where logits.indices.contains(id) { set(logits[id] + value, id) }
         if options.repetitionPenalty != 1 {
             for id in seen where logits.indices.contains(id) {
-                let score =
-                    logits[id] > 0
-                    ? logits[id] / options.repetitionPenalty : logits[id] * options.repetitionPenalty
-                // Infinity is the mask's alone.
-                logits[id] = max(score, -.greatestFiniteMagnitude)
+                let score = logits[id]
+                set(score > 0 ? score / options.repetitionPenalty : score * options.repetitionPenalty, id)
             }
+        }
+        for (id, count) in counts where logits.indices.contains(id) {
+            set(logits[id] - count * options.frequencyPenalty - options.presencePenalty, id)
         }
         // After the penalty, which would make a number of any finite mask that the rest of the code must know.
         mask(logits)
+        return true
+    }
+
+    /// Draws from scores that ``prepare(_:)`` has changed.
+    /// - Returns: nil when none is above negative infinity.
+    mutating func draw(_ logits: UnsafeMutableBufferPointer<Float>) -> Int? {
         guard let best = Self.argmax(logits) else { return nil }
         // Below the normal range the inverse is infinite; such a temperature is greedy anyway.
-        let id = options.temperature < .leastNormalMagnitude ? best : draw(logits, best: best)
+        return options.temperature < .leastNormalMagnitude ? best : draw(logits, best: best)
+    }
+
+    /// Notes a generated token for the penalties.
+    mutating func count(_ id: Int) {
         if options.repetitionPenalty != 1 { seen.insert(id) }
-        return id
+        if countsTokens { counts[id, default: 0] += 1 }
     }
 
     /// Makes the scores of masked tokens negative infinity.

@@ -5,6 +5,7 @@ import FastVLM
 import Foundation
 import Models
 import Tensors
+import Tokenization
 
 extension SyntheticModel: ExpressibleByArgument {}
 
@@ -52,7 +53,10 @@ struct Bench: AsyncParsableCommand {
     @Flag(help: "Also say where the time of the largest image, its prompt and a token goes.")
     var profile = false
 
-    @Flag(help: "Also time the choice of a token from its scores, beside the time of a decoding step.")
+    @Flag(
+        help:
+            "Also time the choice of a token from its scores, and what a format of the answer adds, beside the time of a decoding step."
+    )
     var sampling = false
 
     @Option(
@@ -165,6 +169,12 @@ struct Bench: AsyncParsableCommand {
                     try cancellation.check()
                     try report.sampled(name, precision, try choice.seconds(options))
                 }
+                let vocabulary = try vocabulary(subject.configuration.text.vocabularySize)
+                for (name, format) in FormatBench.ways {
+                    try cancellation.check()
+                    let bench = FormatBench(trie: vocabulary, repeats: max(repeats, 1) * 10)
+                    try report.sampled(name, precision, try bench.seconds(format), type: "format")
+                }
             }
             if let counts = try parsedStreams(), let side = sides.max() {
                 try measureStreams(counts, precision, side: side, bench, compute, report, cancellation)
@@ -175,6 +185,12 @@ struct Bench: AsyncParsableCommand {
         }
         try file?.write(
             BenchPlot(report, subject: subject.name, compute: compute, ceilings: ceilings).svg)
+    }
+
+    /// The model's own where there is one; made up for synthetic models.
+    private func vocabulary(_ count: Int) throws -> TokenTrie {
+        guard from.model != nil else { return FormatBench.madeUpVocabulary(count) }
+        return TokenTrie(try Tokenizer(directory: from.source().directory()), below: count)
     }
 
     private func measure(

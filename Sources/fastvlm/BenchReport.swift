@@ -194,7 +194,7 @@ final class BenchReport {
     }
 
     private struct Sampling: Encodable {
-        var type = "sampling"
+        var type: String
         var item: String
         var precision: Precision
         var seconds: [Double]
@@ -202,19 +202,23 @@ final class BenchReport {
         var shareOfDecoding: Double?
     }
 
-    /// How long a token takes to choose; the share is of a decoding step measured last with this precision.
-    func sampled(_ item: String, _ precision: Precision, _ seconds: [Double]) throws {
+    /// How long a part of the choice of a token takes; the share is of a decoding step measured last with this precision.
+    func sampled(
+        _ item: String, _ precision: Precision, _ seconds: [Double], type: String = "sampling"
+    ) throws {
         let median = seconds.sorted()[seconds.count / 2]
         let step = measurements.last { $0.stage == .decode && $0.precision == precision }
         let share = step.flatMap { step in step.tokens.map { median / (step.median / Double($0)) } }
         if json {
             return try write(
                 line: Sampling(
-                    item: item, precision: precision, seconds: seconds, median: median,
+                    type: type, item: item, precision: precision, seconds: seconds, median: median,
                     shareOfDecoding: share))
         }
         let part = share.map { ", \(Self.percent($0)) of a decoding step" } ?? ""
-        try write("  \(Self.padded("choose, \(item)", 30))\(Self.number(median * 1e6)) µs\(part)\n")
+        try write(
+            "  \(Self.padded("\(type == "format" ? "format" : "choose"), \(item)", 30))\(Self.number(median * 1e6)) µs\(part)\n"
+        )
     }
 
     /// Tokens per second of several answers at once, and how many times the first number's per stream that is.

@@ -28,6 +28,7 @@ struct Chat: AsyncParsableCommand {
 
     @OptionGroup var model: ModelOptions
     @OptionGroup var sampling: SamplingFlags
+    @OptionGroup(title: "Format of the answers") var format: FormatFlags
     @OptionGroup var verbosity: VerbosityOptions
 
     @Flag(help: "One JSON object per answer on stdout.")
@@ -40,6 +41,7 @@ struct Chat: AsyncParsableCommand {
 
     func run() async throws {
         let limits = self.model.imageLimits
+        let format = try self.format.format()
         let named = try imageArguments(images, limits: limits)
         let (model, verbosity, sampling) = (model, verbosity, sampling)
         let output = OutputStyle(json: json, streaming: !json)
@@ -47,8 +49,10 @@ struct Chat: AsyncParsableCommand {
             let waiting = try await named.sources(limits: limits)
             let loaded = try await model.load(verbosity, expecting: waiting)
             Terminal.noteLimits(of: loaded, images: true, verbosity: verbosity)
+            var options = try sampling.options(for: loaded)
+            options.format = format
             var conversation = Dialogue(
-                model: loaded, options: try sampling.options(for: loaded), limits: limits,
+                model: loaded, options: options, limits: limits,
                 waiting: zip(named, waiting).map { Dialogue.Waiting(name: $0.name, image: $1) })
             if Terminal.inputIsTerminal, !verbosity.quiet {
                 Terminal.note("Ask about the image; /image FILE, /drop, /reset, /quit.")

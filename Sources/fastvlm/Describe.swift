@@ -10,6 +10,7 @@ struct Describe: AsyncParsableCommand {
             fastvlm describe photo.jpg
             fastvlm describe receipt.png "What is the total?"
             fastvlm describe before.jpg after.jpg "What changed?"
+            fastvlm describe receipt.png "Shop and total as JSON." --json-schema receipt.json
             curl -s … | fastvlm describe - "What is this?"
 
             An image is a file, '-' for stdin, or a https:, file: or data: address. The last argument is the \
@@ -27,6 +28,7 @@ struct Describe: AsyncParsableCommand {
 
     @OptionGroup var model: ModelOptions
     @OptionGroup var sampling: SamplingFlags
+    @OptionGroup(title: "Format of the answer") var format: FormatFlags
     @OptionGroup var verbosity: VerbosityOptions
 
     @Flag(help: "One JSON object on stdout: text, tokens, finish reason, usage, timings.")
@@ -50,6 +52,7 @@ struct Describe: AsyncParsableCommand {
 
     func run() async throws {
         let (names, question) = split()
+        let format = try self.format.format()
         let limits = self.model.imageLimits
         let arguments = try imageArguments(
             names, limits: limits,
@@ -61,7 +64,8 @@ struct Describe: AsyncParsableCommand {
             let images = try await arguments.sources(limits: limits)
             let loaded = try await model.load(verbosity, expecting: images)
             let progress = ProgressLine("reading the prompt", enabled: !verbosity.quiet)
-            let options = try sampling.options(for: loaded)
+            var options = try sampling.options(for: loaded)
+            options.format = format
             let message =
                 options.placesImages
                 ? try Message(placing: images, in: question) : .user(question, images: images)

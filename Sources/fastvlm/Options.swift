@@ -240,6 +240,16 @@ struct SamplingFlags: ParsableArguments {
     @Option(parsing: .unconditional, help: "Above 1 discourages repetition (default: 1).")
     var repetitionPenalty: Float?
 
+    @Option(
+        parsing: .unconditional,
+        help: "Lower a token's score by this for every time it was generated, -2 to 2 (default: 0).")
+    var frequencyPenalty: Float?
+
+    @Option(
+        parsing: .unconditional,
+        help: "Lower the scores of generated tokens by this once, -2 to 2 (default: 0).")
+    var presencePenalty: Float?
+
     @Option(parsing: .unconditional, help: "Makes sampling reproducible.")
     var seed: UInt64?
 
@@ -271,6 +281,8 @@ struct SamplingFlags: ParsableArguments {
         options.topP = topP ?? options.topP
         options.minP = minP ?? options.minP
         options.repetitionPenalty = repetitionPenalty ?? options.repetitionPenalty
+        options.frequencyPenalty = frequencyPenalty ?? options.frequencyPenalty
+        options.presencePenalty = presencePenalty ?? options.presencePenalty
         options.seed = seed
         options.stop = stop.map(ByteText.shown)
         options.stopIDs = Set(stopIDs)

@@ -312,6 +312,11 @@
         @Option(parsing: .unconditional, help: "Most megapixels of an image.")
         var maxMegapixels = 100
 
+        @Option(
+            parsing: .unconditional,
+            help: "Most MiB of keys and values of each model, of running requests and of earlier ones.")
+        var cacheMemory = 256
+
         @Flag(help: "Load each model when it is first asked for, the first one too.")
         var lazy = false
 
@@ -327,6 +332,7 @@
         func validate() throws {
             try check("--threads", threads ?? 1, in: LoadOptions.possibleThreads)
             try check("--max-megapixels", maxMegapixels, in: 1...4096)
+            try check("--cache-memory", cacheMemory, in: 0...1_048_576)
             try check("--idle-unload", idleUnload ?? 1, in: 1...10_000_000)
             try check("--memory-budget", memoryBudget ?? 1, in: 1...1_048_576)
         }
@@ -336,6 +342,7 @@
             options.load.threads = threads
             options.load.contextLength = context
             options.load.imageSize = resolution
+            options.load.keyValueBytes = cacheMemory << 20
             options.load.maximumPixels = maxMegapixels * 1_000_000
             options.loadsLazily = lazy
             options.idleUnload = idleUnload.map { .seconds($0) }

@@ -175,5 +175,10 @@ struct CommandLineFlagTests {
                 outcome.errors.contains(reason) && !outcome.errors.contains("Missing"),
                 "\(option): \(outcome.errors)")
         }
+        for penalty in ["frequency", "presence"] {
+            let outcome = try Program.run(describe + ["--\(penalty)-penalty", "-2.5"])
+            #expect(outcome.status == 64)
+            #expect(outcome.errors.contains("\(penalty) penalty must be between -2 and 2"))
+        }
     }
 }

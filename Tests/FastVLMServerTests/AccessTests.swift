@@ -58,6 +58,8 @@ struct AccessTests {
         }
         for host in [
             "example.org", "127.0.0.1.example.org", "192.168.0.7", "127.evil.example", "cam.lan.evil",
+            "[::1].evil.example", "localhost:80.evil.example",
+            "localhost@evil.example", "[::1", ":80",
         ] {
             #expect(await local.call("GET", "/healthz", host: host).head.status == 403, "\(host)")
         }

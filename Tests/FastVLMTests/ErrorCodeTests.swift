@@ -95,6 +95,9 @@ struct ErrorCodeTests {
         let changes: [(String, (inout GenerationOptions) -> Void)] = [
             ("temperature", { $0.temperature = -1 }), ("topK", { $0.topK = -1 }), ("topP", { $0.topP = 2 }),
             ("minP", { $0.minP = 2 }), ("repetitionPenalty", { $0.repetitionPenalty = 0 }),
+            ("frequencyPenalty", { $0.frequencyPenalty = 2.5 }),
+            ("presencePenalty", { $0.presencePenalty = .nan }), ("logitBias", { $0.logitBias = [1: 101] }),
+            ("logitBias", { $0.logitBias = [1 << 40: 1] }),
             ("maximumTokens", { $0.maximumTokens = 0 }), ("stop", { $0.stop = [""] }),
             ("logProbabilities", { $0.logProbabilities = 21 }),
         ]

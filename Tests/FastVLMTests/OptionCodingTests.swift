@@ -20,8 +20,12 @@ struct OptionCodingTests {
         options.topP = 0.5
         options.minP = 0.125
         options.repetitionPenalty = 1.5
+        options.frequencyPenalty = -1.25
+        options.presencePenalty = 0.75
+        options.logitBias = [7: -100, 0: 2.5]
         options.seed = .max
         options.maximumTokens = 7
+        options.format = .choice(["a", "b"])
         options.stop = ["\n", "."]
         options.stopIDs = [3, 1]
         options.timeLimit = .milliseconds(1500)
@@ -33,6 +37,8 @@ struct OptionCodingTests {
         let data = try JSONEncoder().encode(options)
         #expect(try JSONDecoder().decode(GenerationOptions.self, from: data) == options)
         #expect(String(decoding: data, as: UTF8.self).contains("\"timeLimit\":1.5"))
+        // As in OpenAI's requests.
+        #expect(String(decoding: data, as: UTF8.self).contains("\"7\":-100"))
         // As many keys as there are properties: a new one must be coded too.
         let keys = try #require(JSONSerialization.jsonObject(with: data) as? [String: Any]).keys
         #expect(Set(keys) == Set(Mirror(reflecting: options).children.compactMap(\.label)))

@@ -84,6 +84,40 @@ struct SamplerTests {
     }
 
     @Test(
+        "Frequency and presence penalties lower the scores of generated tokens by OpenAI's formula, and of no others"
+    )
+    func counted() throws {
+        let times = 40
+        for (frequency, presence) in [(0.5, 0), (0, 0.75), (0.25, 1.5), (-0.5, 0.25), (2, -2)]
+            as [(Float, Float)]
+        {
+            let all = options { ($0.frequencyPenalty, $0.presencePenalty) = (frequency, presence) }
+            let scores: [Float] = [3, 2.9, 2.5, 1, -4]
+            // A history counts for the repetition penalty only.
+            let drawn = try draw(scores, all, times: times, history: [0, 0, 0])
+            var counts = [Float](repeating: 0, count: scores.count)
+            for id in drawn {
+                let lowered = zip(scores, counts).map { score, count in
+                    score - count * frequency - (count > 0 ? 1 : 0) * presence
+                }
+                #expect(id == lowered.indices.max { (lowered[$0], -$0) < (lowered[$1], -$1) })
+                counts[try #require(id)] += 1
+            }
+        }
+    }
+
+    @Test("A bias is added to the score of its token, before a penalty")
+    func bias() throws {
+        #expect(try draw([4, 3, 1], options { $0.bias = [2: 3.5, 77: 100] }) == [2])
+        #expect(try draw([4, 3, 1], options { $0.bias = [0: -100] }) == [1])
+        // -1 + 3 is halved; the other way round it would be -2 + 3.
+        let both = options { ($0.bias, $0.repetitionPenalty) = ([0: 3], 2) }
+        #expect(try draw([-1, 1.01], both, history: [0]) == [1])
+        #expect(try draw([-1, 0.99], both, history: [0]) == [0])
+        #expect(try draw([.greatestFiniteMagnitude, 0], options { $0.bias = [0: 100] }) == [0])
+    }
+
+    @Test(
         "Scores that are not numbers are reported, not sampled",
         arguments: [Float.nan, .infinity, -.infinity])
     func notNumbers(value: Float) throws {
@@ -147,6 +181,9 @@ struct SamplerTests {
             ("temperature", { $0.temperature = -1 }), ("temperature", { $0.temperature = .nan }),
             ("top-k", { $0.topK = -1 }), ("top-p", { $0.topP = 0 }), ("top-p", { $0.topP = 1.5 }),
             ("min-p", { $0.minP = 2 }), ("repetition penalty", { $0.repetitionPenalty = 0 }),
+            ("frequency penalty", { $0.frequencyPenalty = -2.01 }),
+            ("presence penalty", { $0.presencePenalty = .nan }), ("logit bias", { $0.bias = [3: .infinity] }),
+            ("logit bias", { $0.bias = Dictionary(uniqueKeysWithValues: (0..<2000).map { ($0, 1) }) }),
         ]
         for (name, change) in changes {
             let error = #expect(throws: GenerationError.self) { try options(change).validate() }
