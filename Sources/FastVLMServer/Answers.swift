@@ -47,7 +47,7 @@ extension FastVLMService {
     ) async throws -> AsyncThrowingStream<IndexedEvent, any Error> {
         try refuseWhileStarting()
         let messages = try await messages(request)
-        var options = try generationOptions(request.parameters)
+        var options = generationOptions(request.parameters)
         let left = self.options.requestTimeout - (ContinuousClock.now - exchange.start)
         options.timeLimit = max(left, .zero)
         options.requestID = exchange.id
@@ -138,12 +138,7 @@ extension FastVLMService {
 
     private func generationOptions(
         _ parameters: GenerationParameters
-    ) throws -> GenerationOptions {
-        guard parameters.format == nil else {
-            throw Refusal(
-                400, "The server cannot hold answers to a format.", code: "unsupported_value",
-                parameter: "response_format", reason: "invalid_request")
-        }
+    ) -> GenerationOptions {
         var options = GenerationOptions()
         options.maximumTokens = min(parameters.maximumTokens ?? Int.max, self.options.maximumTokens)
         if let temperature = parameters.temperature { options.temperature = Float(temperature) }
@@ -159,7 +154,19 @@ extension FastVLMService {
         options.stop = parameters.stop
         options.stopIDs = Set(parameters.stopIDs)
         options.logProbabilities = parameters.logProbabilities
+        options.format = parameters.format.map(AnswerFormat.init)
         return options
+    }
+}
+
+extension AnswerFormat {
+    fileprivate init(_ format: GenerationParameters.Format) {
+        switch format {
+        case .jsonObject: self = .jsonObject
+        case .jsonSchema(let schema): self = .jsonSchema(schema)
+        case .choice(let choices): self = .choice(choices)
+        case .regularExpression(let pattern): self = .regularExpression(pattern)
+        }
     }
 }
 

@@ -155,7 +155,7 @@ final class Exchange: Sendable {
         complete(&response.head)
         let body = head.method == "HEAD" ? Data() : response.body
         response.head.headers.set("content-length", "\(response.body.count)")
-        journal.finish(status: response.head.status)
+        journal.begin(status: response.head.status)
         send(.whole(response.head, body))
     }
 

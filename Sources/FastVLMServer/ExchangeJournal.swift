@@ -6,7 +6,6 @@ final class ExchangeJournal: Sendable {
     private struct State {
         var ignored: [String] = []
         var status: Int?
-        var isFinished = false
         var fields: [(String, String)] = []
     }
 
@@ -22,13 +21,6 @@ final class ExchangeJournal: Sendable {
     var hasBegun: Bool { state.withLock { $0.status != nil } }
 
     func begin(status: Int) { state.withLock { $0.status = status } }
-
-    func finish(status: Int) {
-        state.withLock { state in
-            state.status = status
-            state.isFinished = true
-        }
-    }
 
     /// The status that was sent; nil where the client left before there was one.
     var status: Int? { state.withLock { $0.status } }

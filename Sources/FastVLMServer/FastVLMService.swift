@@ -229,7 +229,7 @@ package final class FastVLMService: Sendable {
         if response.head.status != 204 {
             response.head.headers.set("content-length", "\(response.body.count)")
         }
-        reception.journal.finish(status: response.head.status)
+        reception.journal.begin(status: response.head.status)
         send(.whole(response.head, reception.head.method == "HEAD" ? Data() : response.body))
         log(reception, ContinuousClock.now - reception.start)
     }

@@ -103,9 +103,18 @@ struct Refusal: Error, Sendable {
             }
             // It is about the request's own values.
             self.init(
-                400, "\(error)", code: "invalid_value", parameter: error.option, reason: "invalid_request")
+                400, "\(error)", code: "invalid_value",
+                parameter: error.option.map { Self.fieldNames[$0] ?? $0 }, reason: "invalid_request")
         }
     }
+
+    /// Fields of requests by the options that they become.
+    private static let fieldNames = [
+        "maximumTokens": "max_tokens", "topK": "top_k", "topP": "top_p", "minP": "min_p",
+        "repetitionPenalty": "repetition_penalty", "frequencyPenalty": "frequency_penalty",
+        "presencePenalty": "presence_penalty", "logitBias": "logit_bias",
+        "logProbabilities": "top_logprobs", "format": "response_format",
+    ]
 
     static let internalError = Refusal(
         500, "The server failed on this request.", type: "server_error", code: "internal_error",

@@ -105,6 +105,38 @@ struct InterfaceTests {
         #expect(pieces.compactMap { $0["token"] as? String } == whole.compactMap { $0["token"] as? String })
     }
 
+    @Test("Answers keep to the form that is asked for, in either interface; what cannot be kept is refused")
+    func formats() async throws {
+        let schema =
+            #"{"type":"object","properties":{"count":{"type":"integer"}},"required":["count"],"additionalProperties":false}"#
+        let format =
+            #","response_format":{"type":"json_schema","json_schema":{"name":"a","strict":true,"schema":\#(schema)}}"#
+        func content(_ reply: Reply) -> String {
+            let choice = (reply.json["choices"] as? [[String: Any]])?.first
+            return (choice?["message"] as? [String: Any])?["content"] as? String ?? reply.text
+        }
+        func object(_ text: String) -> [String: Any]? {
+            (try? JSONSerialization.jsonObject(with: Data(text.utf8))) as? [String: Any]
+        }
+        let reply = await server.call(
+            "POST", "/v1/chat/completions", try question("How many?", "count-crown.jpg", format))
+        #expect(object(content(reply))?["count"] is Int, "\(content(reply))")
+        let chosen = await server.call(
+            "POST", "/v1/chat/completions",
+            try question("What is this?", "single-banana.jpg", #","guided_choice":["cherry","apple pie"]"#))
+        #expect(["cherry", "apple pie"].contains(content(chosen)))
+        let image = try sample("count-crown.jpg").split(separator: ",")[1]
+        let ollama = await server.call(
+            "POST", "/api/generate",
+            #"{"prompt":"How many?","images":["\#(image)"],"stream":false,"format":\#(schema)}"#)
+        #expect(object(ollama.json["response"] as? String ?? "")?["count"] is Int)
+        let refused = await server.call(
+            "POST", "/v1/chat/completions",
+            #"{"messages":[{"role":"user","content":"x"}],"guided_regex":"(","stream":true}"#)
+        #expect(refused.head.status == 400 && refused.pieces == 0)
+        #expect((refused.json["error"] as? [String: Any])?["param"] as? String == "response_format")
+    }
+
     @Test("Fields without effect are named in a header")
     func ignored() async throws {
         let reply = await server.call(
