@@ -2,6 +2,7 @@
 
 import json
 import re
+import typing
 
 import ollama
 import openai
@@ -12,9 +13,9 @@ from serving import image, messages
 
 
 class Picture(pydantic.BaseModel):
-    name: str
-    count: int
-    colours: list[str]
+    name: str = pydantic.Field(max_length=20)
+    count: int = pydantic.Field(ge=0, le=9)
+    colours: list[typing.Annotated[str, pydantic.Field(max_length=10)]] = pydantic.Field(max_length=3)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def test_parse_of_the_official_client(client):
 
 
 def test_json_is_whole_where_it_is_cut(client):
-    for limit in (20, 30, 45):
+    for limit in (24, 30, 45):
         answer = ask(client, response_format=form(SCHEMA), temperature=2.0, seed=limit, max_tokens=limit)
         json.loads(answer.choices[0].message.content)
         assert answer.usage.completion_tokens <= limit
