@@ -20,7 +20,7 @@ SAMPLES = ROOT / "Samples"
 BANANA = "A banana."
 QUESTION = "What is this?"
 # The model repeats itself until its tokens are used up: some seconds of work.
-LONG = {"repetition_penalty": 0.1, "max_tokens": 1000}
+LONG = {"repetition_penalty": 0.1, "max_tokens": 1000, "n": 4}
 
 
 def image(name="single-banana.jpg"):
@@ -129,6 +129,12 @@ class Server:
     def processor_time(self):
         words = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+    def is_busy(self):
+        """Whether the server computes now."""
+        before = self.processor_time()
+        time.sleep(0.15)
+        return self.processor_time() - before > 0.04
 
     def is_idle_within(self, seconds):
         """Whether the server stops computing: two looks in a row without processor time between them."""

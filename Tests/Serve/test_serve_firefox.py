@@ -1,5 +1,6 @@
 """The page in a headless Firefox, driven by WebDriver BiDi, which it speaks itself."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -38,7 +39,8 @@ class Firefox:
             raise AssertionError("Firefox did not start")
         # What it says further is not read by anybody, and must not fill the pipe.
         threading.Thread(target=self.process.stderr.read, daemon=True).start()
-        self.socket = connect(address + "/session", max_size=None, proxy=None)
+        self.stack = contextlib.ExitStack()
+        self.socket = self.stack.enter_context(connect(address + "/session", max_size=None, proxy=None))
         self.number = 0
         self.call("session.new", capabilities={})
         self.call("session.subscribe", events=["log.entryAdded"])
@@ -72,7 +74,7 @@ class Firefox:
         raise AssertionError(f"not within {seconds} s: {expression}")
 
     def stop(self):
-        self.socket.close()
+        self.stack.close()
         self.process.kill()
         self.process.wait()
 

@@ -140,7 +140,7 @@ def test_cve_2026_22773_tiny_images(server):
 
 def test_cve_2026_22778_error_texts_give_nothing_away(server):
     damaged = image()[:300] + b"\xff" * 50 + image()[350:600]
-    for data in (damaged, b"", b"no image", b"\xff\xd8\xff", image()[:100], png_header(10, 10), b"RIFF\0\0\0\0WEBPVP8 "):
+    for data in (damaged, b"", b"no image", b"\xff\xd8\xff", image()[:100], png_header(100, 100), b"RIFF\0\0\0\0WEBPVP8 "):
         response = chat_about(server, data)
         assert response.status == 400
         text = response.body.decode()
@@ -220,12 +220,10 @@ def test_cve_2025_48942_bad_schemas(server, form):
 
 
 def test_cve_2025_48943_schemas_without_an_end(server):
-    deep = {"type": "string"}
-    for _ in range(2000):
-        deep = {"type": "array", "items": deep}
+    deep = '{"type": "array", "items": ' * 2000 + '{"type": "string"}' + "}" * 2000
     content = json.dumps(body(max_tokens=2, response_format={
-        "type": "json_schema", "json_schema": {"name": "a", "schema": deep}})).encode()
-    assert server.request("POST", "/v1/chat/completions", content).status == 400
+        "type": "json_schema", "json_schema": {"name": "a", "schema": "?"}})).replace('"?"', deep)
+    assert server.request("POST", "/v1/chat/completions", content.encode()).status == 400
     for depth in (10_000, 1_000_000):
         for opening in ("[", '{"a":'):
             bad = b'{"messages":' + (opening * depth).encode()
@@ -293,12 +291,14 @@ def test_llama_cpp_27725_memory_does_not_grow_with_images(server):
         buffer = io.BytesIO()
         picture.save(buffer, "jpeg")
         assert chat_about(server, buffer.getvalue(), "image/jpeg", max_tokens=2).status == 200
-    for number in range(60):
+    # What is kept of prompts is bounded, and full by then.
+    for number in range(700):
         turn(number)
     before = server.memory()
-    for number in range(60, 260):
+    for number in range(700, 1000):
         turn(number)
-    assert server.memory() < before + 30e6
+    print(f"RssAnon + VmSwap {before / 1e6:.1f} -> {server.memory() / 1e6:.1f} MB over 300 further images")
+    assert server.memory() < before + 20e6
 
 
 def test_a_prompt_longer_than_the_context(server):

@@ -28,7 +28,7 @@ def test_a_client_that_leaves_is_noticed(server, streams, way):
         assert connection.head()[0] == 200
     else:
         time.sleep(0.4)
-    assert not server.is_idle_within(0.5), "the request is over before its client left; it shows nothing"
+    assert server.is_busy(), "the request is over before its client left; it shows nothing"
     if way == "close":
         connection.close()
     elif way == "reset":
@@ -211,7 +211,7 @@ def test_a_long_answer_does_not_time_out(strict):
     start = time.monotonic()
     responses = in_threads(6, long)
     assert all(response.status == 200 for response in responses)
-    assert all(response.json["usage"]["completion_tokens"] == LONG["max_tokens"] for response in responses)
+    assert all(response.json["usage"]["completion_tokens"] == 4 * LONG["max_tokens"] for response in responses)
     assert time.monotonic() - start > 3, "too fast to show anything"
 
 

@@ -131,10 +131,13 @@ def test_messages_as_clients_send_them(client, model):
 def test_several_images_keep_their_order(client, model):
     def two(first, second):
         parts = [{"type": "image_url", "image_url": {"url": data_uri(image(name))}} for name in (first, second)]
-        return ask(client, model, messages=[{"role": "user", "content": parts + [{"type": "text", "text": QUESTION}]}])
+        answer = ask(client, model, messages=[{"role": "user", "content": parts + [{"type": "text", "text": QUESTION}]}],
+                     logprobs=True, top_logprobs=5)
+        return answer.usage.prompt_tokens, answer.choices[0].logprobs.content[0].top_logprobs
     one, other = two("single-banana.jpg", "word-codify.jpg"), two("word-codify.jpg", "single-banana.jpg")
-    assert one.usage.prompt_tokens == other.usage.prompt_tokens == ask(client, model).usage.prompt_tokens + 64
-    assert one.choices[0].message.content != other.choices[0].message.content
+    assert one[0] == other[0] == ask(client, model).usage.prompt_tokens + 64
+    assert one[1] == two("single-banana.jpg", "word-codify.jpg")[1]
+    assert one[1] != other[1]
 
 
 def test_logprobs(client, model):
@@ -182,10 +185,19 @@ def test_seed(client, model):
     assert len({sampled(seed) for seed in range(8)}) > 1
 
 
+def test_logit_bias(client, model):
+    # One token is made the only one.
+    answer = ask(client, model, logit_bias={"10": 100}, max_tokens=5, logprobs=True)
+    assert answer.choices[0].finish_reason == "length"
+    assert len({token.token for token in answer.choices[0].logprobs.content}) == 1
+    with pytest.raises(openai.BadRequestError):
+        ask(client, model, logit_bias={"10": 1000})
+
+
 def test_unknown_fields_are_named(client, model):
     raw = client.chat.completions.with_raw_response.create(
         model=model, messages=messages(), temperature=0,
-        extra_body={"reasoning": {"effort": "low"}, "logit_bias": {"5": 1}, "tools": [], "anything": [1, {"a": None}]})
+        extra_body={"reasoning": {"effort": "low"}, "tools": [], "anything": [1, {"a": None}]})
     assert raw.parse().choices[0].message.content == BANANA
     assert "anything" in raw.headers["x-fastvlm-ignored"]
 

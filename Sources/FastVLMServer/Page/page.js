@@ -247,6 +247,8 @@ function finish(asked, end, firstToken, small) {
 function speedWords({ timings, usage }) {
   const words = [];
   if (usage) words.push(`${usage.prompt_tokens} + ${usage.completion_tokens} tokens`);
+  const remembered = usage?.prompt_tokens_details?.cached_tokens;
+  if (remembered) words.push(`${remembered} remembered`);
   if (timings?.predicted_per_second) words.push(`${timings.predicted_per_second.toFixed(1)} tokens/s`);
   return words.join(" · ");
 }
