@@ -50,11 +50,11 @@ struct LimitTests {
     }
 
     @Test("An answer is never longer than the server allows")
-    func tokens() async {
+    func tokens() async throws {
         let service = service { $0.maximumTokens = 2 }
         let reply = await service.call(
             "POST", "/v1/chat/completions",
-            #"{"messages":[{"role":"user","content":"Hello"}],"max_tokens":100000}"#)
+            try question("What is this?", "single-banana.jpg", #","max_tokens":100000"#))
         let choice = (reply.json["choices"] as? [[String: Any]])?.first
         #expect(choice?["finish_reason"] as? String == "length")
         #expect((reply.json["usage"] as? [String: Any])?["completion_tokens"] as? Int == 2)
