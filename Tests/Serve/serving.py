@@ -224,8 +224,10 @@ def events(response_body):
     return [json.loads(line) for line in lines[:-1]]
 
 
-def in_threads(count, work):
-    """Runs `work(number)` so many times at once and gives the results in order; raises what one of them raised."""
+def in_threads(count, work, seconds=300):
+    """Runs `work(number)` so many times at once and gives the results in order; raises what one of them raised, and
+    that one hangs when it is not done in time."""
+    end = time.monotonic() + seconds
     results, failures = [None] * count, []
 
     def run(number):
@@ -238,7 +240,7 @@ def in_threads(count, work):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=300)
+        thread.join(timeout=max(end - time.monotonic(), 0))
         assert not thread.is_alive(), "a request hangs"
     if failures:
         raise failures[0]

@@ -323,7 +323,7 @@ def test_mixed_load(server):
                 if number == 0:
                     memory.append(server.memory())
 
-    in_threads(8, client)
+    in_threads(8, client, seconds + 120)
     assert server.is_idle_within(5)
     # The first third fills caches and pools.
     settled = memory[len(memory) // 3:]
