@@ -1,4 +1,5 @@
 internal import Checkpoints
+internal import Dispatch
 internal import Generation
 internal import Models
 internal import Synchronization
@@ -148,6 +149,22 @@ struct Answering: Sendable {
     }
 }
 
+/// Waits. Nothing of it stays behind when its task is cancelled, while a job of `Task.sleep` is kept until its time:
+/// a server with minutes for each request would hold all of them.
+/// - Throws: `CancellationError`.
+private func pause(until deadline: ContinuousClock.Instant) async throws {
+    let rings = AsyncStream<Void> { continuation in
+        let timer = DispatchSource.makeTimerSource(queue: .global(qos: .userInitiated))
+        timer.setEventHandler { continuation.yield() }
+        timer.schedule(deadline: .now() + max((deadline - .now).seconds, 0))
+        nonisolated(unsafe) let pending = timer
+        continuation.onTermination = { _ in pending.cancel() }
+        timer.activate()
+    }
+    for await _ in rings { return }
+    throw CancellationError()
+}
+
 /// Runs `body`, and cancels it at the deadline.
 /// - Parameter late: receives what it came to nevertheless
 /// - Throws: `GenerationError.deadlineExceeded` then.
@@ -159,7 +176,7 @@ private func within<Value: Sendable>(
     return try await withThrowingTaskGroup(of: Value?.self) { group in
         group.addTask { try await body() }
         group.addTask {
-            try await Task.sleep(until: deadline)
+            try await pause(until: deadline)
             return nil
         }
         let first: Value??

@@ -13,21 +13,22 @@ extension FastVLMService {
     }
 
     private func answer(_ exchange: Exchange, _ request: Ollama.Request, isChat: Bool) async throws {
-        if let seconds = request.keepAlive { try await store.keep(request.chat.model, for: seconds) }
         let name = request.chat.model
         guard !request.isEmpty else {
             // Without a question it is about loading; 0 asks to unload.
             let unloads = request.keepAlive == 0
+            if unloads { try await store.keep(name, for: 0) }
             let id =
                 unloads
-                ? try await store.status(of: name).id : try await store.withModel(name) { $0.id }
+                ? try await store.status(of: name).id
+                : try await store.withModel(name, keepAlive: request.keepAlive) { $0.id }
             let line = Ollama.Line(
                 model: name ?? id, createdAt: Self.timestamp(), text: "", isChat: isChat,
                 reason: unloads ? "unload" : "load")
             await store.unloadIdle()
             return exchange.respond(Response(type: "application/json", try WireText.json(line)))
         }
-        try await store.withModel(name) { lease in
+        try await store.withModel(name, keepAlive: request.keepAlive) { lease in
             exchange.note(ignored: request.chat.ignored, remarks: request.chat.remarks)
             let events = try await events(request.chat, lease, exchange)
             let writer = OllamaWriter(

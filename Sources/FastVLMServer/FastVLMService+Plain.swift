@@ -66,6 +66,9 @@ extension FastVLMService {
         guard !images.isEmpty else {
             throw RequestError("the form has no part named file", parameter: "file")
         }
+        for name in ["prompt", "question"] where form.part(name) != nil && form.text(name) == nil {
+            throw RequestError("\(name) is not UTF-8", parameter: name)
+        }
         let prompt = form.text("prompt") ?? form.text("question") ?? ""
         var parts = images.map { ChatMessage.Part.image(.data($0.data)) }
         parts.append(.text(prompt.isEmpty ? "Describe the image." : prompt))

@@ -238,12 +238,14 @@ package final class FastVLMService: Sendable {
         _ exchange: Exchange, _ reception: Reception, _ error: any Error,
         _ send: @escaping @Sendable (ResponsePart) -> Void
     ) {
-        if error is CancellationError { return }
+        if error is CancellationError || (error as? MediaFetchError)?.code == .cancelled { return }
         let refusal = refusal(for: error)
         counts.refused(refusal.reason)
+        // What the address led to is for the log alone.
+        let details = (error as? MediaFetchError).map { $0.details.isEmpty ? "" : " (\($0.details))" } ?? ""
         exchange.logger.log(
             level: refusal.status >= 500 ? .error : .notice, "request failed",
-            metadata: ["error": "\(error)", "reason": "\(refusal.reason)"])
+            metadata: ["error": "\(error)\(details)", "reason": "\(refusal.reason)"])
         guard exchange.hasBegun else {
             return exchange.respond(refusal.response(reception.route.interface, id: reception.id))
         }
@@ -269,8 +271,7 @@ package final class FastVLMService: Sendable {
         case let error as MediaFetchError: return Refusal(error)
         case let error as FastVLMError:
             return Refusal(
-                error, waiting: max(load.current - options.load.maximumRunning - 1, 0),
-                retryAfter: load.retryAfter(running: options.load.maximumRunning))
+                error, retryAfter: load.retryAfter(running: options.load.maximumRunning))
         default: return .internalError
         }
     }

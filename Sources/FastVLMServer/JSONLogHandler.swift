@@ -12,8 +12,8 @@ package struct JSONLogHandler: LogHandler {
     package init(
         label: String,
         write: @escaping @Sendable (String) -> Void = { line in
-            // At once: lines of several threads must not mix.
-            FileHandle.standardError.write(Data((line + "\n").utf8))
+            // At once: lines of several threads must not mix. A full disk or a closed pipe loses lines, not the server.
+            try? FileHandle.standardError.write(contentsOf: Data((line + "\n").utf8))
         }
     ) {
         self.label = label

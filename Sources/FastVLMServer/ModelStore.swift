@@ -64,11 +64,15 @@ package actor ModelStore {
     // MARK: - Use
 
     /// Runs `body` with a model that stays loaded meanwhile.
-    /// - Parameter name: as the request gives it; nil takes the first model
+    /// - Parameters:
+    ///   - name: as the request gives it; nil takes the first model
+    ///   - keepAlive: seconds that the model stays loaded after this request, below 0 for ever; nil leaves it to the server,
+    ///     whatever an earlier request asked for
     func withModel<Value: Sendable>(
-        _ name: String?, _ body: @Sendable (Lease) async throws -> Value
+        _ name: String?, keepAlive: Double? = nil, _ body: @Sendable (Lease) async throws -> Value
     ) async throws -> Value {
         let place = try place(of: name)
+        entries[place].keepAlive = keepAlive.map(Self.duration)
         entries[place].users += 1
         defer {
             entries[place].users -= 1
@@ -188,9 +192,11 @@ package actor ModelStore {
     /// How long a model stays loaded after its last request.
     /// - Parameter seconds: below 0 for ever
     func keep(_ name: String?, for seconds: Double) throws {
-        let place = try place(of: name)
-        let seconds = min(seconds, 1e9)
-        entries[place].keepAlive = seconds < 0 ? .seconds(-1) : .seconds(seconds)
+        entries[try place(of: name)].keepAlive = Self.duration(seconds)
+    }
+
+    private static func duration(_ seconds: Double) -> Duration {
+        seconds < 0 ? .seconds(-1) : .seconds(min(seconds, 1e9))
     }
 
     // MARK: - What is there

@@ -65,12 +65,17 @@ struct Refusal: Error, Sendable {
     }
 
     /// - Parameter retryAfter: seconds after which a place in the queue may be free
-    init(_ error: FastVLMError, waiting: Int, retryAfter: Int) {
+    init(_ error: FastVLMError, retryAfter: Int) {
         switch error.code {
-        case .overloaded:
+        case .overloaded where error.option == "maximumWaiting":
+            let waiting = error.limit ?? 0
             self = .overloaded(
                 "The server is busy: \(waiting) requests wait already. Try again later.",
                 position: waiting + 1, retryAfter: retryAfter)
+        case .overloaded:
+            self = .overloaded(
+                "The server is busy: the requests that wait hold as much memory as they may. Try again later.",
+                position: nil, retryAfter: retryAfter)
         case .contextExceeded:
             self.init(
                 400,

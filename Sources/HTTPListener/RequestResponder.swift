@@ -35,7 +35,7 @@
             defer { service.release(bodyBytes: held) }
             let body: Data
             do {
-                body = try await self.body(of: request, reception, held: &held)
+                body = try await self.body(of: request, reception, channel, held: &held)
             } catch let fault as BodyFailure {
                 service.refuseBody(of: reception, fault.fault, send: send)
                 continuation.finish()
@@ -53,7 +53,7 @@
             presence.begin { work.cancel() }
             defer { presence.end() }
             do {
-                try await write(parts, writer, channel, closes: false)
+                try await write(parts, writer, channel, closes: Self.asksToClose(request))
             } catch {
                 work.cancel()
                 throw error
@@ -71,18 +71,27 @@
                 headers: headers)
         }
 
-        /// Whether the client sends, or may send, more than is worth reading to keep the connection.
+        /// Whether the client sends, or may send, a body. Reading it to keep the connection could last for ever.
         private static func hasUnreadBody(_ request: Request) -> Bool {
             if request.headers[.transferEncoding] != nil || request.headers[.expect] != nil { return true }
             guard let length = request.headers[.contentLength] else { return false }
-            return Int(length) ?? Int.max > 1 << 16
+            return Int(length) ?? Int.max > 0
+        }
+
+        /// Whether the client wants the connection to end with the response: `close` among others, in any case.
+        private static func asksToClose(_ request: Request) -> Bool {
+            request.headers[values: .connection].contains { field in
+                field.split(separator: ",").contains {
+                    $0.trimmingCharacters(in: .whitespaces).lowercased() == "close"
+                }
+            }
         }
 
         private struct BodyFailure: Error { let fault: FastVLMService.BodyFault }
 
         /// - Parameter held: bytes that were claimed, also where this throws
         private func body(
-            of request: Request, _ reception: Reception, held: inout Int
+            of request: Request, _ reception: Reception, _ channel: any Channel, held: inout Int
         ) async throws -> Data {
             let length = request.headers[.contentLength].flatMap { Int($0) }
             guard length ?? 0 > 0 || request.headers[.transferEncoding] != nil else { return Data() }
@@ -91,7 +100,8 @@
             return try await withThrowingTaskGroup(of: Data?.self) { [service] group in
                 group.addTask {
                     var data = Data()
-                    data.reserveCapacity(min(length ?? 0, reception.maximumBody))
+                    // What is announced may never come.
+                    data.reserveCapacity(min(length ?? 0, 1 << 20))
                     for try await buffer in request.body {
                         let count = buffer.readableBytes
                         guard data.count + count <= reception.maximumBody else {
@@ -106,8 +116,16 @@
                     return data
                 }
                 group.addTask {
-                    try await Task.sleep(until: reception.bodyDeadline)
-                    return nil
+                    // Nothing of a timer of the loop stays behind when it is cancelled; a job of Task.sleep waits for its time.
+                    let (rings, continuation) = AsyncStream.makeStream(of: Void.self)
+                    let timer = channel.eventLoop.scheduleTask(
+                        in: TimeAmount(reception.bodyDeadline - ContinuousClock.now)
+                    ) {
+                        continuation.yield()
+                    }
+                    defer { timer.cancel() }
+                    for await _ in rings { return nil }
+                    throw CancellationError()
                 }
                 let first = try await group.next()
                 group.cancelAll()
@@ -150,6 +168,7 @@
                 // Without its end the client would take a part for the whole.
                 guard !Task.isCancelled else { throw ConnectionEnds() }
                 try await body.finish(nil)
+                if closes { try await close(channel) }
             case .bytes?, nil:
                 // The client left before there was an answer.
                 throw ConnectionEnds()

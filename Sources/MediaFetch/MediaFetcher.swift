@@ -139,8 +139,11 @@ private final class Running: Sendable {
 /// One image on its way: whoever is first (the bytes, the deadline, the caller's cancellation) ends it.
 final class Fetch: Sendable {
     private struct State {
+        var isOver = false
         var continuation: CheckedContinuation<Result<[UInt8], MediaFetchError>, Never>?
-        var result: Result<[UInt8], MediaFetchError>?
+        /// Of a fetch that was over before anybody waited for it. Bytes are not kept here once they were handed on: the
+        /// deadline's timer holds this object until its time.
+        var early: Result<[UInt8], MediaFetchError>?
     }
 
     let deadline: ContinuousClock.Instant
@@ -148,19 +151,23 @@ final class Fetch: Sendable {
 
     init(deadline: ContinuousClock.Instant) { self.deadline = deadline }
 
-    var isOver: Bool { state.withLock { $0.result != nil } }
+    var isOver: Bool { state.withLock { $0.isOver } }
 
     func begin(_ continuation: CheckedContinuation<Result<[UInt8], MediaFetchError>, Never>) {
-        let result = state.withLock { state in
-            if state.result == nil { state.continuation = continuation }
-            return state.result
+        let early = state.withLock { state in
+            defer { state.early = nil }
+            if state.early == nil { state.continuation = continuation }
+            return state.early
         }
-        if let result { continuation.resume(returning: result) }
+        if let early { continuation.resume(returning: early) }
     }
 
     func end(with result: Result<[UInt8], MediaFetchError>) {
-        let continuation = state.withLock { state in
-            if state.result == nil { state.result = result }
+        let continuation = state.withLock {
+            state -> CheckedContinuation<Result<[UInt8], MediaFetchError>, Never>? in
+            guard !state.isOver else { return nil }
+            state.isOver = true
+            if state.continuation == nil { state.early = result }
             defer { state.continuation = nil }
             return state.continuation
         }

@@ -6,13 +6,18 @@ package struct JSONLimits: Sendable {
     package var elements: Int
     /// Members of one object.
     package var members: Int
+    /// Values of the whole text.
+    package var values: Int
     /// Whether `NaN`, `Infinity` and `-Infinity` pass, as values of their own.
     package var nonFiniteNumbers: Bool
 
-    package init(depth: Int, elements: Int, members: Int, nonFiniteNumbers: Bool = false) {
+    package init(
+        depth: Int, elements: Int, members: Int, values: Int = .max, nonFiniteNumbers: Bool = false
+    ) {
         self.depth = depth
         self.elements = elements
         self.members = members
+        self.values = values
         self.nonFiniteNumbers = nonFiniteNumbers
     }
 }
@@ -30,6 +35,7 @@ package struct JSONParser {
     private let limits: JSONLimits
     /// At most `bytes.count`: every step over a byte follows a look at it.
     private var position = 0
+    private var values = 0
 
     private init(_ bytes: UnsafeRawBufferPointer, limits: JSONLimits) {
         self.bytes = bytes
@@ -52,6 +58,8 @@ package struct JSONParser {
 
     private mutating func value(depth: Int) throws(StrictJSONError) -> JSONValue {
         guard depth <= limits.depth else { throw excess("levels of nesting", limits.depth) }
+        guard values < limits.values else { throw excess("values", limits.values) }
+        values += 1
         skipSpace()
         switch current {
         case UInt8(ascii: "{"): return .object(try object(depth: depth))

@@ -35,7 +35,8 @@ package struct RequestFields {
             value = try body.withUnsafeBytes { bytes in
                 try JSONParser.parse(
                     bytes,
-                    limits: JSONLimits(depth: 64, elements: 65536, members: 4096, nonFiniteNumbers: true))
+                    limits: JSONLimits(
+                        depth: 64, elements: 65536, members: 4096, values: 1 << 18, nonFiniteNumbers: true))
             }
         } catch {
             throw RequestError("the body is not valid JSON: \(error)")

@@ -98,7 +98,8 @@
                 guard !models.contains(where: { $0.id == id }) else {
                     throw CommandFailure(.usage, "two models are called '\(id)'; rename a folder")
                 }
-                models.append(ServedModel(id: id, source: source, aliases: id == text ? [] : [text]))
+                models.append(
+                    ServedModel(id: id, source: source, aliases: isFolder || id == text ? [] : [text]))
             }
             return models
         }

@@ -65,6 +65,13 @@ struct ModelStoreTests {
         #expect(await service.store.status[0].state == "loaded")
         #expect(await generate("0").json["done_reason"] as? String == "unload")
         #expect(await service.store.status[0].state == "unloaded")
+        // A question's is for that request; the next one that names none has the server's.
+        let question = #"{"prompt":"Hello","stream":false,"keep_alive":0,"options":{"num_predict":2}}"#
+        #expect(await service.call("POST", "/api/generate", question).head.status == 200)
+        #expect(await service.store.status[0].state == "unloaded")
+        #expect(await ask(service, "m").head.status == 200)
+        await service.store.unloadIdle(now: .now + .seconds(59))
+        #expect(await service.store.status[0].state == "loaded")
     }
 
     @Test("Within a memory budget the model that was used longest ago makes room")

@@ -2,7 +2,6 @@
 
 import base64
 import re
-import time
 
 import pytest
 
@@ -72,21 +71,6 @@ def test_without_a_key_nothing_of_the_body_is_read(locked):
     with locked.connect(timeout=5) as connection:
         connection.send("POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 20000000\r\n\r\n")
         assert connection.response()[0] == 401
-
-
-def test_keys_are_compared_in_constant_time(locked):
-    """CVE-2025-59425. Times alike within their noise: what is nearly right takes no longer than what is all wrong."""
-    def fastest(key):
-        times = []
-        for _ in range(150):
-            start = time.perf_counter()
-            connection.send(f"GET /v1/models HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n\r\n")
-            assert connection.response()[0] == 401
-            times.append(time.perf_counter() - start)
-        return sorted(times)[len(times) // 4]
-    with locked.connect() as connection:
-        near, far = fastest(KEY[:-1] + "x"), fastest("x" * len(KEY))
-    assert abs(near - far) < 0.0005, (near, far)
 
 
 @pytest.mark.parametrize("arguments, words", [

@@ -215,7 +215,8 @@ def test_cve_2025_48956_huge_headers(server):
 def test_cve_2025_48942_bad_schemas(server, form):
     start = time.monotonic()
     response = server.chat(response_format=form, max_tokens=5)
-    assert response.status in (200, 400) and time.monotonic() - start < 20
+    # The nested groups are a plain expression for an automaton.
+    assert response.status == (200 if "a+" in str(form) else 400) and time.monotonic() - start < 20
     assert server.chat().json["choices"][0]["message"]["content"] == BANANA
 
 

@@ -4,9 +4,10 @@ import Testing
 
 /// Reads a text with limits that no test but those of the limits comes near.
 private func parse(
-    _ text: some Sequence<UInt8>, depth: Int = 32, elements: Int = 1 << 20, members: Int = 1 << 20
+    _ text: some Sequence<UInt8>, depth: Int = 32, elements: Int = 1 << 20, members: Int = 1 << 20,
+    values: Int = .max
 ) throws(StrictJSONError) -> JSONValue {
-    let limits = JSONLimits(depth: depth, elements: elements, members: members)
+    let limits = JSONLimits(depth: depth, elements: elements, members: members, values: values)
     return try Array(text).withUnsafeBufferPointer { (bytes) throws(StrictJSONError) in
         try JSONParser.parse(UnsafeRawBufferPointer(bytes), limits: limits)
     }
@@ -155,6 +156,15 @@ struct JSONParserTests {
         #expect(
             failure { () throws(StrictJSONError) in try parse("{\"a\":1,\"b\":2,\"c\":3}".utf8, members: 2) }
                 == .overLimit(offset: 13, what: "members", limit: 2))
+    }
+
+    @Test("values are counted over the whole text, whatever holds them")
+    func allValues() throws {
+        let text = "[[1,2],{\"a\":3}]".utf8
+        #expect(try parse(text, values: 6).elements?.count == 2)
+        #expect(
+            failure { () throws(StrictJSONError) in try parse(text, values: 5) }
+                == .overLimit(offset: 12, what: "values", limit: 5))
     }
 
     @Test("random damage gives a value or an error within the text, never a trap")

@@ -12,6 +12,7 @@ const history = new History({ list: $("history"), none: $("no-history"), clear: 
 
 let served = [];
 let file = null; // { name, data } of the chosen image
+let choices = 0; // of two quick ones the later counts
 let running = null; // AbortController of the request under way
 let notBefore = 0; // when a server that is full may be asked again
 
@@ -89,8 +90,11 @@ async function chooseFile(chosen) {
     alertUser(`${chosen.name} has ${Math.round(chosen.size / 1048576)} MB; at most ${largestFile >> 20} are sent.`);
     return;
   }
+  const choice = ++choices;
   try {
-    file = { name: chosen.name, data: await fromFile(chosen) };
+    const data = await fromFile(chosen);
+    if (choice !== choices) return;
+    file = { name: chosen.name, data };
   } catch (error) {
     alertUser(error.message);
     return;
@@ -135,18 +139,15 @@ async function startCamera(deviceId) {
   words.textContent = "Allow the camera when the browser asks.";
   changes.forget();
   try {
-    await camera.start($("video"), deviceId, () => {
+    const isOn = await camera.start($("video"), deviceId, () => {
       camera.stop($("video"));
       $("video").hidden = true;
       words.hidden = false;
       words.textContent = "The camera is gone. Connect it and choose Camera again.";
     });
+    if (!isOn) return;
   } catch (error) {
     words.textContent = error.message;
-    return;
-  }
-  if (source() !== "camera") {
-    camera.stop($("video"));
     return;
   }
   words.hidden = true;

@@ -73,15 +73,20 @@ export class ChangeDetector {
 /** The camera; `stop` gives it back. */
 export class Camera {
   #stream = null;
+  #starts = 0;
 
   get isOn() { return this.#stream !== null; }
   /** A camera that looks at the user is a mirror; one that looks away is not. */
   get looksAway() { return this.#stream?.getVideoTracks()[0]?.getSettings().facingMode === "environment"; }
   get deviceId() { return this.#stream?.getVideoTracks()[0]?.getSettings().deviceId ?? ""; }
 
-  /** Shows the camera in `video`. Throws an Error whose message says what to do. */
+  /**
+   * Shows the camera in `video`. Throws an Error whose message says what to do.
+   * @returns whether it is this one that is on, and not one that was started or stopped meanwhile
+   */
   async start(video, deviceId, whenLost) {
     this.stop(video);
+    const start = this.#starts;
     if (!navigator.mediaDevices?.getUserMedia) throw new Error(forbidden());
     const wanted = { width: { ideal: 1280 }, height: { ideal: 720 } };
     if (deviceId) wanted.deviceId = { exact: deviceId };
@@ -89,15 +94,22 @@ export class Camera {
     try {
       stream = await navigator.mediaDevices.getUserMedia({ video: wanted, audio: false });
     } catch (error) {
+      if (start !== this.#starts) return false;
       throw new Error(explanation(error));
+    }
+    if (start !== this.#starts) {
+      for (const track of stream.getTracks()) track.stop();
+      return false;
     }
     this.#stream = stream;
     stream.getVideoTracks()[0].addEventListener("ended", whenLost);
     video.srcObject = stream;
     await video.play();
+    return start === this.#starts;
   }
 
   stop(video) {
+    this.#starts += 1;
     for (const track of this.#stream?.getTracks() ?? []) track.stop();
     this.#stream = null;
     video.srcObject = null;
