@@ -5,7 +5,7 @@ Channels in front of products are multiplied with a power of two and the product
 nonlinear stands between: behind norms, behind `up`, behind values. Exact in bfloat16, so every difference between the
 copy's answers and the original's is what integers make of it.
 
-    outlier_checkpoint.py Models/fastvlm-small /tmp/outliers --factor 256 --channels 2
+    outlier_checkpoint.py Models/fastvlm-small outliers --factor 256 --channels 2
 """
 
 import argparse

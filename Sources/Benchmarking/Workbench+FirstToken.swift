@@ -23,7 +23,7 @@ extension Workbench {
     /// - Parameters:
     ///   - system: whose network this is, perhaps with more layers in its decoder, for which the prefill is extrapolated
     ///   - textTokens: positions of the prompt beside the visual tokens
-    ///   - logs: told the operations of each stage, where given
+    ///   - logs: receive the operations of each stage
     /// - Returns: seconds
     /// - Throws: `TensorError`.
     package func firstToken(

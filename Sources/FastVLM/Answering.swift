@@ -149,11 +149,11 @@ struct Answering: Sendable {
     }
 }
 
-/// Waits. Nothing of it stays behind when its task is cancelled, while a job of `Task.sleep` is kept until its time:
-/// a server with minutes for each request would hold all of them.
+/// Suspends until the deadline. Cancelling frees it at once, while a job of `Task.sleep` is kept until its time: a server
+/// with minutes for each request would hold all of them.
 /// - Throws: `CancellationError`.
-private func pause(until deadline: ContinuousClock.Instant) async throws {
-    let rings = AsyncStream<Void> { continuation in
+package func pause(until deadline: ContinuousClock.Instant) async throws {
+    let fired = AsyncStream<Void> { continuation in
         let timer = DispatchSource.makeTimerSource(queue: .global(qos: .userInitiated))
         timer.setEventHandler { continuation.yield() }
         timer.schedule(deadline: .now() + max((deadline - .now).seconds, 0))
@@ -161,7 +161,7 @@ private func pause(until deadline: ContinuousClock.Instant) async throws {
         continuation.onTermination = { _ in pending.cancel() }
         timer.activate()
     }
-    for await _ in rings { return }
+    for await _ in fired { return }
     throw CancellationError()
 }
 

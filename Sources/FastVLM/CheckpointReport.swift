@@ -213,11 +213,12 @@ public struct CheckpointReport: Sendable, Hashable, Codable, CustomStringConvert
     }
 
     private var imageSummary: String {
-        mostTokensPerImage == tokensPerImage && !cutsTiles
-            ? "\(imageSize) × \(imageSize) (\(geometry.rawValue)) → \(tokensPerImage) visual tokens"
-            : "in tiles of \(imageSize) × \(imageSize) → "
-                + (mostTokensPerImage == tokensPerImage
-                    ? "\(tokensPerImage)" : "\(tokensPerImage) to \(mostTokensPerImage)") + " visual tokens"
+        let tokens =
+            mostTokensPerImage == tokensPerImage
+            ? "\(tokensPerImage)" : "\(tokensPerImage) to \(mostTokensPerImage)"
+        let size = "\(imageSize) × \(imageSize)"
+        return (cutsTiles ? "in tiles of \(size)" : "\(size) (\(geometry.rawValue))")
+            + " → \(tokens) visual tokens"
     }
 
     private static func size(_ bytes: Int) -> String {

@@ -17,6 +17,13 @@ final class FormatCompiler: Sendable {
         var trie: TokenTrie?
         /// In the order of their last use.
         var remembered: [(format: AnswerFormat, compiled: CompiledFormat)] = []
+
+        mutating func recall(_ format: AnswerFormat) -> CompiledFormat? {
+            guard let place = remembered.firstIndex(where: { $0.format == format }) else { return nil }
+            let entry = remembered.remove(at: place)
+            remembered.append(entry)
+            return entry.compiled
+        }
     }
 
     /// - Parameter vocabulary: ids below it are tokens of the model
@@ -28,19 +35,17 @@ final class FormatCompiler: Sendable {
     /// Takes milliseconds, and for the first format some tenths of a second.
     /// - Throws: `StructuredOutputError`.
     func compile(_ format: AnswerFormat) throws -> CompiledFormat {
-        let (known, trie) = state.withLock { state in
-            if let place = state.remembered.firstIndex(where: { $0.format == format }) {
-                let entry = state.remembered.remove(at: place)
-                state.remembered.append(entry)
-                return (CompiledFormat?.some(entry.compiled), state.trie)
-            }
-            if state.trie == nil { state.trie = TokenTrie(tokenizer, below: vocabulary) }
-            return (nil, state.trie)
+        if let compiled = state.withLock({ $0.recall(format) }) { return compiled }
+        let trie = state.withLock { state in
+            let trie = state.trie ?? TokenTrie(tokenizer, below: vocabulary)
+            state.trie = trie
+            return trie
         }
-        if let known { return known }
-        let compiled = try CompiledFormat(format, trie ?? TokenTrie(tokenizer, below: vocabulary))
+        let compiled = try CompiledFormat(format, trie)
         if compiled.bytes <= Self.largestRemembered {
             state.withLock { state in
+                // Another request may have compiled it meanwhile.
+                guard state.recall(format) == nil else { return }
                 state.remembered.append((format, compiled))
                 if state.remembered.count > Self.mostRemembered { state.remembered.removeFirst() }
             }

@@ -152,7 +152,6 @@ struct Access: Sendable {
         guard let origin = head.headers["origin"], allows(origin),
             head.headers["access-control-request-method"] != nil
         else { return response }
-        for field in headers(for: head).fields { response.head.headers.set(field.name, field.value) }
         response.head.headers.set("access-control-allow-methods", allow)
         response.head.headers.set("access-control-max-age", "600")
         // Clients send headers of their own (x-stainless-*), so no list would do.

@@ -45,7 +45,12 @@ extension FastVLMService {
     func events(
         _ request: ChatRequest, _ lease: ModelStore.Lease, _ exchange: Exchange
     ) async throws -> AsyncThrowingStream<IndexedEvent, any Error> {
-        try refuseWhileStarting()
+        var (ignored, remarks) = (request.ignored, request.remarks)
+        if let wanted = request.parameters.maximumTokens, wanted > self.options.maximumTokens {
+            ignored.append("max_tokens")
+            remarks.append("max_tokens: \(wanted) became \(self.options.maximumTokens)")
+        }
+        exchange.note(ignored: ignored, remarks: remarks)
         let messages = try await messages(request)
         var options = generationOptions(request.parameters)
         let left = self.options.requestTimeout - (ContinuousClock.now - exchange.start)
@@ -75,7 +80,8 @@ extension FastVLMService {
                             }
                         }
                     }
-                    try await group.waitForAll()
+                    // The first one that fails ends the others.
+                    for try await _ in group {}
                 }
                 continuation.finish()
             } catch {
@@ -84,11 +90,6 @@ extension FastVLMService {
         }
         continuation.onTermination = { _ in task.cancel() }
         return stream
-    }
-
-    func refuseWhileStarting() throws {
-        guard store.isStarting else { return }
-        throw Refusal.unavailable("The model is being loaded.", code: "loading", retryAfter: 1)
     }
 
     // MARK: - Translation

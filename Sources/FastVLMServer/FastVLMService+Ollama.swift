@@ -29,7 +29,6 @@ extension FastVLMService {
             return exchange.respond(Response(type: "application/json", try WireText.json(line)))
         }
         try await store.withModel(name, keepAlive: request.keepAlive) { lease in
-            exchange.note(ignored: request.chat.ignored, remarks: request.chat.remarks)
             let events = try await events(request.chat, lease, exchange)
             let writer = OllamaWriter(
                 // Clients look for the name that they asked for.
@@ -63,9 +62,8 @@ extension FastVLMService {
     }
 
     func ollamaShow(_ exchange: Exchange) async throws {
-        let name = try Ollama.shownModel(exchange.body)
-        let status =
-            if let name { try await store.status(named: name) } else { try await store.status(of: nil) }
+        // Clients ask for the name that they chat with.
+        let status = try await store.status(of: try Ollama.shownModel(exchange.body))
         var description = Ollama.Description(
             details: Self.details(status), template: status.information?.template ?? "",
             contextLength: status.information?.contextLength,

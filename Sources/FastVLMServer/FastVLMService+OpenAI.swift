@@ -28,7 +28,6 @@ extension FastVLMService {
 
     private func answer(_ exchange: Exchange, _ request: ChatRequest, form: CompletionForm) async throws {
         try await store.withModel(request.model) { lease in
-            exchange.note(ignored: request.ignored, remarks: request.remarks)
             let events = try await events(request, lease, exchange)
             let writer = CompletionWriter(
                 id: form.prefix + Self.hexadecimal(UInt64.random(in: 0...UInt64.max)),
@@ -254,7 +253,6 @@ extension FastVLMService {
     /// Features of images: the encoder's, averaged over the image, of length 1.
     func embeddings(_ exchange: Exchange) async throws {
         let request = try OpenAI.embeddingRequest(exchange.body)
-        try refuseWhileStarting()
         guard request.images.count <= options.maximumImages else {
             throw Refusal(
                 400, "The server takes \(options.maximumImages) images of a request.",

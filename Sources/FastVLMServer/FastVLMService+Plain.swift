@@ -66,22 +66,20 @@ extension FastVLMService {
         guard !images.isEmpty else {
             throw RequestError("the form has no part named file", parameter: "file")
         }
-        for name in ["prompt", "question"] where form.part(name) != nil && form.text(name) == nil {
-            throw RequestError("\(name) is not UTF-8", parameter: name)
-        }
-        let prompt = form.text("prompt") ?? form.text("question") ?? ""
+        let prompt = try form.text("prompt") ?? form.text("question") ?? ""
         var parts = images.map { ChatMessage.Part.image(.data($0.data)) }
         parts.append(.text(prompt.isEmpty ? "Describe the image." : prompt))
         let (turns, _) = try ChatConversation.turns([ChatMessage(.user, parts)])
         var request = ChatRequest(
-            model: form.text("model"), messages: turns, parameters: GenerationParameters(), streams: false)
-        if let text = form.text("max_tokens") {
+            model: try form.text("model"), messages: turns, parameters: GenerationParameters(), streams: false
+        )
+        if let text = try form.text("max_tokens") {
             guard let most = Int(text), most > 0 else {
                 throw RequestError("max_tokens must be an integer of at least 1", parameter: "max_tokens")
             }
             request.parameters.maximumTokens = most
         }
-        if let text = form.text("temperature") {
+        if let text = try form.text("temperature") {
             guard let temperature = Double(text), (0...2).contains(temperature) else {
                 throw RequestError("temperature must be a number from 0 to 2", parameter: "temperature")
             }
@@ -96,7 +94,6 @@ extension FastVLMService {
 
     private func respond(to request: ChatRequest, _ exchange: Exchange) async throws {
         try await store.withModel(request.model) { lease in
-            exchange.note(ignored: request.ignored, remarks: [])
             var answer: Answer?
             for try await event in try await events(request, lease, exchange) {
                 if case .finished(let finished) = event.event { answer = finished }

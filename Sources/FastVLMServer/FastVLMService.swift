@@ -122,7 +122,16 @@ package final class FastVLMService: Sendable {
             reception, body: body, headers: reception.headers, journal: reception.journal, logger: logger,
             send: send)
         do {
-            try await reception.route.handle(self, exchange)
+            // Whatever takes the time: loading the model, fetching an image, the answer.
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { try await reception.route.handle(self, exchange) }
+                group.addTask { [options] in
+                    try await pause(until: reception.start + options.requestTimeout)
+                    throw Refusal.late
+                }
+                try await group.next()
+                group.cancelAll()
+            }
         } catch {
             fail(exchange, reception, error, send)
         }

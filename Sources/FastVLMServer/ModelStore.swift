@@ -48,7 +48,7 @@ package actor ModelStore {
         self.loadOptions = loadOptions
     }
 
-    /// From now on, until ``loadFirst()`` is done, requests are told to come again.
+    /// From now on, until ``loadFirst()`` is done, requests get 503.
     package nonisolated func announceLoading() { isLoading.store(true, ordering: .relaxed) }
 
     /// Loads the first model before anybody asks for it.
@@ -72,6 +72,9 @@ package actor ModelStore {
         _ name: String?, keepAlive: Double? = nil, _ body: @Sendable (Lease) async throws -> Value
     ) async throws -> Value {
         let place = try place(of: name)
+        guard !isStarting else {
+            throw Refusal.unavailable("The model is being loaded.", code: "loading", retryAfter: 1)
+        }
         entries[place].keepAlive = keepAlive.map(Self.duration)
         entries[place].users += 1
         defer {
@@ -149,6 +152,11 @@ package actor ModelStore {
     }
 
     // MARK: - Memory
+
+    /// The first model whose weights alone are more than a budget.
+    package static func oversized(_ models: [ServedModel], budget: Int) -> (id: String, bytes: Int)? {
+        models.lazy.map { ($0.id, ModelFiles($0.source).bytes) }.first { $0.1 > budget }
+    }
 
     /// Unloads models that nobody uses, those that were used longest ago first, until another one fits.
     private func makeRoom(for place: Int) throws {

@@ -49,6 +49,16 @@ struct Refusal: Error, Sendable {
         Refusal(404, what, code: code, reason: "not_found")
     }
 
+    /// For a request whose time is over.
+    static var late: Refusal {
+        var refusal = Refusal(
+            504, "The answer took longer than a request may.", type: "timeout_error", code: "timeout",
+            reason: "timeout")
+        // Another try would take as long.
+        refusal.headers.set("x-should-retry", "false")
+        return refusal
+    }
+
     /// For a time in which the server takes no requests.
     static func unavailable(_ message: String, code: String, retryAfter: Int) -> Refusal {
         var refusal = Refusal(503, message, type: "unavailable_error", code: code, reason: code)
@@ -83,11 +93,7 @@ struct Refusal: Error, Sendable {
                     + "\(error.limit ?? 0). Shorten it.", code: "context_length_exceeded",
                 parameter: "messages", reason: "context_length")
         case .deadlineExceeded:
-            self.init(
-                504, "The answer took longer than a request may.", type: "timeout_error", code: "timeout",
-                reason: "timeout")
-            // Another try would take as long.
-            headers.set("x-should-retry", "false")
+            self = .late
         case .imageTooLarge:
             self.init(
                 400, "An image is larger than the server accepts.", code: "image_too_large", reason: "image")

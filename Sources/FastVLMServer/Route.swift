@@ -4,7 +4,7 @@ struct Route: Sendable {
     enum Interface: Sendable { case openAI, ollama, plain }
 
     let method: String
-    /// A last component of `*` stands for the rest of the path.
+    /// A last component of `*` matches all remaining components.
     let path: String
     let interface: Interface
     /// Whether it needs no key.

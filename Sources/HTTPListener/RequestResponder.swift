@@ -27,7 +27,7 @@
             guard let reception = service.receive(Self.head(request), send: send) else {
                 continuation.finish()
                 return try await write(
-                    parts, writer, channel, closes: Self.hasUnreadBody(request))
+                    parts, writer, channel, closes: Self.hasUnreadBody(request) || Self.asksToClose(request))
             }
             let expects = request.headers[.expect]?.lowercased() == "100-continue"
             if expects { try await writer.writeInformationalHead(HTTPResponse(status: .continue)) }
@@ -117,14 +117,14 @@
                 }
                 group.addTask {
                     // Nothing of a timer of the loop stays behind when it is cancelled; a job of Task.sleep waits for its time.
-                    let (rings, continuation) = AsyncStream.makeStream(of: Void.self)
+                    let (fired, continuation) = AsyncStream.makeStream(of: Void.self)
                     let timer = channel.eventLoop.scheduleTask(
                         in: TimeAmount(reception.bodyDeadline - ContinuousClock.now)
                     ) {
                         continuation.yield()
                     }
                     defer { timer.cancel() }
-                    for await _ in rings { return nil }
+                    for await _ in fired { return nil }
                     throw CancellationError()
                 }
                 let first = try await group.next()

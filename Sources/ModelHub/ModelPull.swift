@@ -5,9 +5,9 @@ package struct ModelPull: Sendable {
     package let settings: HubSettings
     package let repository: RepositoryName
     package let revision: String
-    /// Patterns of a shell in destination of what a model needs.
+    /// Patterns of a shell in place of what a model needs.
     package var include: [String] = []
-    /// A folder for the files themselves, in destination of the cache.
+    /// A folder for the files themselves, in place of the cache.
     package var localFolder: String?
     /// Looks at config.json and says why its model cannot be run, or nil.
     package var examine: @Sendable ([UInt8]) -> String? = { _ in nil }

@@ -23,7 +23,7 @@ package struct CompiledFormat: Sendable {
         guard let plan = trie.fewestTokens(for: table.shortestCompletion(of: start), atStart: true) else {
             throw .noToken
         }
-        // An answer without text cannot be told from one that failed.
+        // An answer without text looks like one that failed.
         guard !plan.isEmpty || !table.isComplete(start) else { throw .unsatisfiable }
         shortestAnswer = plan.count
     }

@@ -113,9 +113,8 @@ extension SchemaCompiler {
         }
         let items = schema["items"] ?? .bool(true)
         let close = try builder.text("]", then: next)
-        func item(_ compiler: inout SchemaCompiler, then next: Int) throws(StructuredOutputError) -> Int {
-            try compiler.value(items, "\(place)/items", then: next)
-        }
+        guard most != 0 else { return try builder.text("[", then: close) }
+        let item = try rule(items, "\(place)/items")
         // Behind the last item; more than the limit are not needed.
         var behind: Int
         var count: Int
@@ -124,16 +123,16 @@ extension SchemaCompiler {
         } else {
             count = max(least, 1)
             behind = try builder.reserve()
-            let again = try comma(then: item(&self, then: behind))
+            let again = try comma(then: builder.call(item, then: behind))
             builder.set(behind, .split([Int32(truncatingIfNeeded: close), Int32(truncatingIfNeeded: again)]))
         }
         while count > 1 {
-            let more = try comma(then: item(&self, then: behind))
+            let more = try comma(then: builder.call(item, then: behind))
             count -= 1
             behind = try count >= least ? builder.split([close, more]) : more
         }
         var places = least == 0 ? [close] : []
-        if count == 1 { places.append(try item(&self, then: behind)) }
+        if count == 1 { places.append(try builder.call(item, then: behind)) }
         return try builder.text("[", then: builder.split(places))
     }
 

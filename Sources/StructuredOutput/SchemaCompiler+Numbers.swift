@@ -100,11 +100,11 @@ struct DecimalRange {
         from lower: Bound?, through upper: Bound?, to builder: inout GrammarBuilder, then next: Int
     ) throws(StructuredOutputError) -> Int? {
         var places: [Int] = []
-        if upper.map({ !$0.isNegative || $0.isZero }) ?? true {
+        if upper.map({ !$0.isNegative }) ?? true {
             let least = lower.flatMap { $0.isNegative ? nil : $0 } ?? .zero
             if let place = try magnitudes(least, upper ?? .largest, &builder, next) { places.append(place) }
         }
-        if lower.map({ $0.isNegative && !$0.isZero }) ?? true {
+        if lower.map({ $0.isNegative }) ?? true {
             // Without a minus before 0.
             var least = upper.flatMap { $0.isNegative ? $0 : nil } ?? .zero
             if least.isZero { least.isExclusive = true }
@@ -268,5 +268,6 @@ extension DecimalRange.Bound {
         whole = before.reduce(0) { 10 * $0 + Int($1) }
         self.fraction = fraction
         self.isExclusive = isExclusive
+        if isZero { isNegative = false }
     }
 }

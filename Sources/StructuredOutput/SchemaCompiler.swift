@@ -86,27 +86,37 @@ struct SchemaCompiler {
     mutating func value(_ schema: JSONValue, _ place: String, then next: Int) throws(StructuredOutputError)
         -> Int
     {
+        try builder.call(rule(schema, place), then: next)
+    }
+
+    /// The rule of the values that a schema allows. Finding it takes as long as the schema is, so who needs it many times
+    /// asks once.
+    mutating func rule(_ schema: JSONValue, _ place: String) throws(StructuredOutputError) -> Int {
         let key = schema.text
-        if let rule = known[key] { return try builder.call(rule, then: next) }
+        if let rule = known[key] { return rule }
         var found = Alternatives()
         try collect(schema, place, &found)
-        guard found.leaves.count != 1 else { return try self.leaf(found.leaves[0], then: next) }
+        if found.leaves.count == 1 {
+            let rule = try rule(found.leaves[0])
+            known[key] = rule
+            return rule
+        }
         // Several, or none: then nothing can be written here.
         let rule = try builder.reserveRule()
         known[key] = rule
         var places: [Int] = []
-        for leaf in found.leaves { places.append(try self.leaf(leaf, then: builder.end)) }
+        for leaf in found.leaves { places.append(try builder.call(self.rule(leaf), then: builder.end)) }
         builder.set(rule: rule, start: try places.isEmpty ? builder.add(.bytes([])) : builder.split(places))
-        return try builder.call(rule, then: next)
+        return rule
     }
 
-    private mutating func leaf(_ leaf: Leaf, then next: Int) throws(StructuredOutputError) -> Int {
-        if case .anything = leaf.kind { return try builder.call(freeValue(), then: next) }
-        if let rule = known[leaf.key] { return try builder.call(rule, then: next) }
+    private mutating func rule(_ leaf: Leaf) throws(StructuredOutputError) -> Int {
+        if case .anything = leaf.kind { return try freeValue() }
+        if let rule = known[leaf.key] { return rule }
         let rule = try builder.reserveRule()
         known[leaf.key] = rule
         waiting.append((rule, leaf))
-        return try builder.call(rule, then: next)
+        return rule
     }
 
     private mutating func body(_ leaf: Leaf) throws(StructuredOutputError) -> Int {
@@ -145,7 +155,7 @@ struct SchemaCompiler {
         }
     }
 
-    /// Follows `$ref`, `anyOf` and lists of types to what they stand for in the end.
+    /// Follows `$ref`, `anyOf` and lists of types to the schemas of single types that they lead to.
     private func collect(
         _ schema: JSONValue, _ place: String, _ found: inout Alternatives
     ) throws(StructuredOutputError) {
@@ -198,10 +208,9 @@ struct SchemaCompiler {
                 reason: "$ref must lead to a place in the same schema (#/…), got '\(pointer.prefix(80))'")
         }
         var value = root
-        for part in pointer.dropFirst(2).split(separator: "/", omittingEmptySubsequences: false)
-        where pointer.utf8.count > 2 {
+        for part in pointer.split(separator: "/", omittingEmptySubsequences: false).dropFirst() {
             let name = Self.unescaped(part)
-            if let member = value.object?[key: name] {
+            if let member = value[name] {
                 value = member
             } else if let elements = value.elements, let index = Int(name), elements.indices.contains(index) {
                 value = elements[index]
@@ -231,10 +240,6 @@ struct SchemaCompiler {
         }
         return String(decoding: bytes, as: UTF8.self)
     }
-}
-
-extension JSONObject {
-    fileprivate subscript(key name: String) -> JSONValue? { self[name] }
 }
 
 extension JSONValue {

@@ -193,19 +193,7 @@ extension Tokenizer {
 
     /// The bytes that a token adds to a text, behind other tokens; nil for added tokens and where there is none.
     func textBytes(of id: Int) -> [UInt8]? {
-        guard added[id] == nil, unknown.map({ Int($0) != id }) ?? true, let token = vocabulary.bytes(of: id)
-        else { return nil }
-        switch decoder {
-        case .byteLevel:
-            var result: [UInt8] = []
-            ByteAlphabet.decode(token, into: &result)
-            return result
-        case .sentencePiece(let replacement, _):
-            let text = Array(token)
-            let mark = Array(replacement.utf8)
-            let spaced =
-                text.withUnsafeBufferPointer { TextNormalizer.replace(mark, with: [0x20], in: $0) } ?? text
-            return ByteFallback.byte(of: spaced).map { [$0] } ?? spaced
-        }
+        guard added[id] == nil, unknown.map({ Int($0) != id }) ?? true else { return nil }
+        return vocabulary.bytes(of: id).map(bytes)
     }
 }

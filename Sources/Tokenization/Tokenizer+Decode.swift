@@ -16,7 +16,11 @@ extension Tokenizer {
 
     /// The bytes that a token adds to a text, perhaps a part of a character; nil for an id without a token.
     package func bytes(of id: Int) -> [UInt8]? {
-        guard let token = content(of: id, skipSpecialTokens: false) else { return nil }
+        content(of: id, skipSpecialTokens: false).map(bytes)
+    }
+
+    /// - Parameter token: as the files write it
+    func bytes(_ token: ArraySlice<UInt8>) -> [UInt8] {
         switch decoder {
         case .byteLevel:
             var bytes: [UInt8] = []

@@ -37,12 +37,17 @@ package enum ChatConversation {
         var turns: [ChatMessage] = []
         /// Images of turns that cannot hold any; they go to the next user's.
         var moved: [ChatMessage.Part] = []
+        func move(_ message: ChatMessage) {
+            guard !message.images.isEmpty else { return }
+            moved += message.images.map(ChatMessage.Part.image)
+            remarks.append("images of a \(message.role.rawValue) message go to the next user message")
+        }
         for message in messages {
             guard message.role != .system else {
                 if !turns.isEmpty { remarks.append("a later system message was put first") }
                 let text = message.text
                 if !text.isEmpty { system.append(text) }
-                moved += message.images.map(ChatMessage.Part.image)
+                move(message)
                 continue
             }
             var parts = message.parts
@@ -50,7 +55,7 @@ package enum ChatConversation {
                 parts = moved + parts
                 moved = []
             } else if !message.images.isEmpty {
-                moved += message.images.map(ChatMessage.Part.image)
+                move(message)
                 parts = [.text(message.text)]
             }
             if let last = turns.indices.last, turns[last].role == message.role {

@@ -14,8 +14,13 @@ package struct MultipartForm: Sendable, Equatable {
     package func part(_ name: String) -> Part? { parts.first { $0.name == name } }
 
     /// The text of the first part of a name; nil where there is none, or it is not UTF-8.
-    package func text(_ name: String) -> String? {
-        part(name).flatMap { String(bytes: $0.data, encoding: .utf8) }
+    /// - Throws: `RequestError` for what is not UTF-8.
+    package func text(_ name: String) throws(RequestError) -> String? {
+        guard let part = part(name) else { return nil }
+        guard let text = String(bytes: part.data, encoding: .utf8) else {
+            throw RequestError("\(name) is not UTF-8", parameter: name)
+        }
+        return text
     }
 
     static let mostParts = 64

@@ -91,7 +91,9 @@ struct Compare: AsyncParsableCommand {
         _ cancellation: Cancellation
     ) throws {
         guard let layers = layersThatFit(comparison.system, precision) else {
-            return try report.skip(comparison, precision, have: available)
+            let least = comparison.system.withLayers(comparison.system.configuration.text.layers / 8)
+            return try report.skip(
+                comparison, precision, needed: neededBytes(least, precision), have: available)
         }
         let progress = ProgressLine(
             "\(comparison.system.name), \(precision.rawValue)", enabled: !json)
@@ -149,8 +151,12 @@ struct Compare: AsyncParsableCommand {
         let all = system.configuration.text.layers
         guard let available else { return all }
         return [all, all / 2, all / 4, all / 8].first {
-            // The towers of both sides.
-            system.withLayers($0).decoderBytes(precision, textTokens: textTokens) + 2 << 30 <= available
+            neededBytes(system.withLayers($0), precision) <= available
         }
+    }
+
+    /// Of a decoder, and the towers of both sides.
+    private func neededBytes(_ system: ComparedSystem, _ precision: Precision) -> Int {
+        system.decoderBytes(precision, textTokens: textTokens) + 2 << 30
     }
 }

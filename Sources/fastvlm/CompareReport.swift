@@ -137,8 +137,10 @@ final class CompareReport {
         var availableBytes: Int?
     }
 
-    func skip(_ comparison: Comparison, _ precision: Precision, have available: Int?) throws {
-        let needed = comparison.system.decoderBytes(precision, textTokens: textTokens)
+    /// - Parameter needed: bytes of an eighth of the decoder's layers, the least that is measured, and of the towers
+    func skip(
+        _ comparison: Comparison, _ precision: Precision, needed: Int, have available: Int?
+    ) throws {
         if json {
             return try Terminal.json(
                 Skipped(
@@ -146,7 +148,7 @@ final class CompareReport {
                     availableBytes: available))
         }
         try Terminal.answer(
-            "\n\(comparison.system.name) in \(precision.rawValue): skipped, its decoder needs "
+            "\n\(comparison.system.name) in \(precision.rawValue): skipped, an eighth of its decoder and the towers need "
                 + String(
                     format: "%.1f GB, %.1f GB are free", Double(needed) / 1e9, Double(available ?? 0) / 1e9),
             terminator: "\n")

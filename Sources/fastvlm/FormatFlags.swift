@@ -39,7 +39,7 @@ struct FormatFlags: ParsableArguments {
     func format() throws -> AnswerFormat? {
         let format: AnswerFormat
         if let jsonSchema {
-            format = .jsonSchema(try Self.read(jsonSchema))
+            format = .jsonSchema(try textFile(jsonSchema, limit: Self.largestFile))
         } else if jsonObject {
             format = .jsonObject
         } else if !choice.isEmpty {
@@ -57,20 +57,22 @@ struct FormatFlags: ParsableArguments {
         }
         return format
     }
+}
 
-    private static func read(_ path: String) throws -> String {
-        let bytes: [UInt8]
-        do {
-            bytes = try BoundedFile.read(path, limit: largestFile)
-        } catch {
-            throw CommandFailure(
-                .usage,
-                "cannot read '\(ByteText.shown(path))': \(error.reason); \(error.reason.advice ?? "check the path")"
-            )
-        }
-        guard let text = String(validating: bytes, as: UTF8.self) else {
-            throw CommandFailure(.usage, "\(ByteText.shown(path)): the schema is not UTF-8")
-        }
-        return text
+/// The text of a file that the user names.
+/// - Throws: `CommandFailure` with the reason and what to do.
+func textFile(_ path: String, limit: Int) throws -> String {
+    let bytes: [UInt8]
+    do {
+        bytes = try BoundedFile.read(path, limit: limit)
+    } catch {
+        throw CommandFailure(
+            .usage,
+            "cannot read '\(ByteText.shown(path))': \(error.reason); \(error.reason.advice ?? "check the path")"
+        )
     }
+    guard let text = String(validating: bytes, as: UTF8.self) else {
+        throw CommandFailure(.usage, "\(ByteText.shown(path)): the text is not UTF-8")
+    }
+    return text
 }

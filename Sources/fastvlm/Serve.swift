@@ -8,6 +8,7 @@
     import HTTPListener
     import Logging
     import MediaFetch
+    import ModelHub
 
     struct Serve: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -43,13 +44,20 @@
             try address.apply(to: &options)
             limits.apply(to: &options)
             try loading.apply(to: &options)
+            if let budget = options.memoryBudget,
+                let (id, bytes) = ModelStore.oversized(models, budget: budget)
+            {
+                throw CommandFailure(
+                    .usage,
+                    "the weights of '\(id)' take \(byteCount(bytes)), more than --memory-budget; raise it")
+            }
             options.logsPrompts = log.logPrompts
             let logger = log.logger()
             let registry = MetricsRegistry()
             let service = FastVLMService(models, options: options, registry: registry, logger: logger)
             let listener = HTTPListener(service, certificate: try address.certificate(), logger: logger)
             let scheme = address.tlsCertificate == nil ? "http" : "https"
-            // Requests that come before it is there are told to come again.
+            // Requests get 503 until it is there.
             let loadsAtOnce = !options.loadsLazily
             if loadsAtOnce { service.store.announceLoading() }
             do {
@@ -201,11 +209,7 @@
             var keys = apiKey.map(ByteText.shown)
             if keys.isEmpty, let key = ProcessInfo.processInfo.environment["FASTVLM_API_KEY"] { keys = [key] }
             if let apiKeyFile {
-                guard let text = try? String(contentsOfFile: ByteText.shown(apiKeyFile), encoding: .utf8)
-                else {
-                    throw CommandFailure(
-                        .usage, "cannot read the keys in '\(ByteText.shown(apiKeyFile))'")
-                }
+                let text = try textFile(apiKeyFile, limit: 1 << 20)
                 let lines = text.split(whereSeparator: \.isNewline).map {
                     $0.trimmingCharacters(in: .whitespaces)
                 }

@@ -85,6 +85,24 @@ struct ModelStoreTests {
         let reply = await ask(small, "first")
         #expect(reply.head.status == 503)
         #expect((reply.json["error"] as? [String: Any])?["code"] as? String == "no_memory_for_model")
+        #expect(ModelStore.oversized(two, budget: size / 2)?.id == "first")
+        #expect(ModelStore.oversized(two, budget: size) == nil)
+    }
+
+    @Test("A limit of tokens above the server's is cut, and named")
+    func mostTokens() async {
+        let service = service { $0.maximumTokens = 3 }
+        let body = #"{"messages":[{"role":"user","content":"Hello"}],"max_tokens":4}"#
+        let reply = await service.call("POST", "/v1/chat/completions", body)
+        #expect(reply.head.status == 200 && reply.head.headers["x-fastvlm-ignored"] == "max_tokens")
+    }
+
+    @Test("The time of a request ends it whatever it waits for")
+    func requestTimeout() async {
+        let service = service { $0.requestTimeout = .zero }
+        let reply = await ask(service, "first")
+        #expect(reply.head.status == 504)
+        #expect((reply.json["error"] as? [String: Any])?["code"] as? String == "timeout")
     }
 
     @Test("A model that cannot be loaded is an error that tells nothing of the machine")

@@ -7,48 +7,10 @@ import Testing
 /// A model that cuts images into tiles, through the public face.
 @Suite("A tiny LLaVA-OneVision as people use it")
 struct OneVisionModelTests {
-    private struct Expected: Decodable {
-        struct Image: Decodable {
-            let height: Int
-            let width: Int
-            let tokens: Int
-        }
-
-        struct Case: Decodable {
-            let images: [Int]
-            let chunks: [[Int]]
-            let tokens: [Int]
-            let greedy: [Int]
-
-            func ids(_ placeholder: Int) -> [Int] {
-                zip(tokens, chunks.dropFirst()).reduce(chunks[0]) {
-                    $0 + Array(repeating: placeholder, count: $1.0) + $1.1
-                }
-            }
-        }
-
-        let imageTokenId: Int
-        let images: [Image]
-        let cases: [Case]
-
-        /// The same picture as the fixtures' script draws.
-        func image(_ index: Int) -> ImageSource {
-            let (height, width) = (images[index].height, images[index].width)
-            var pixels = Data()
-            for y in 0..<height {
-                for x in 0..<width {
-                    let base = 37 * (x / 3) + 61 * (y / 3) + 113 * index + 17 * (x / 3) * (y / 3)
-                    for channel in 0..<3 { pixels.append(UInt8((base + 89 * channel) % 256)) }
-                }
-            }
-            return .pixels(width: width, height: height, rgb: pixels)
-        }
-    }
-
-    private let expected: Expected
+    private let expected: ReferenceConversations
 
     init() throws {
-        expected = try JSONDecoder().decode(Expected.self, from: Fixture.data("onevision/expected.json"))
+        expected = try ReferenceConversations("onevision/expected.json")
     }
 
     private func load() async throws -> VisionLanguageModel {
@@ -130,5 +92,11 @@ struct OneVisionModelTests {
         } catch let error as FastVLMError {
             #expect(error.code == .invalidOption && "\(error)".contains("images of 30 alone"))
         }
+    }
+}
+
+extension ReferenceConversations {
+    func image(_ index: Int) -> ImageSource {
+        .pixels(width: images[index].width, height: images[index].height, rgb: Data(pixels(index)))
     }
 }

@@ -45,9 +45,9 @@ struct FullWidthTests {
         print("\(precision.rawValue) at \(side): features \(errors.0), projected \(errors.1)")
 
         let prompt = Self.prompt(try values("ids").map { Int($0) }, imageToken: configuration.imageTokenID)
-        let logits = try Self.logits(prompt, pixels: pixels, engine: engine, compute: compute)
-        let logitError = try Self.relativeError(logits, Array(values("logits").prefix(logits.count)))
         var request = GenerationRequest(prompt: prompt, images: [pixels])
+        let logits = try engine.logits(after: request, on: compute)
+        let logitError = try Self.relativeError(logits, Array(values("logits").prefix(logits.count)))
         let greedy = try values("greedy").map { Int($0) }
         request.maximumTokens = greedy.count
         let outcome = try engine.generate(request)
@@ -95,7 +95,8 @@ struct FullWidthTests {
             return try cases.map {
                 return (
                     try engine.encode($0.pixels).features.floats(),
-                    try Self.logits($0.prompt, pixels: $0.pixels, engine: engine, compute: compute)
+                    try engine.logits(
+                        after: GenerationRequest(prompt: $0.prompt, images: [$0.pixels]), on: compute)
                 )
             }
         }
@@ -159,31 +160,6 @@ struct FullWidthTests {
             elements.append(.tokens(Array(run)))
         }
         return Prompt(elements: elements)
-    }
-
-    private static func logits(
-        _ prompt: Prompt, pixels: PixelTensor, engine: GenerationEngine, compute: Compute
-    ) throws -> [Float] {
-        let workspace = Workspace()
-        let network = engine.network
-        let embeddings = try workspace.matrix(
-            prompt.length(tokensPerImage: network.tokensPerImage), network.configuration.text.hiddenSize)
-        var row = 0
-        for element in prompt.elements {
-            switch element {
-            case .tokens(let ids):
-                network.decoder.embed(ids, into: embeddings.rows(row..<row + ids.count), on: compute)
-                row += ids.count
-            case .image:
-                embeddings.rows(row..<row + network.tokensPerImage)
-                    .copy(try engine.encode(pixels).projected)
-                row += network.tokensPerImage
-            }
-        }
-        let logits = try workspace.matrix(1, network.configuration.text.vocabularySize)
-        try network.decoder.forward(
-            embeddings, cache: network.decoder.makeCache(), logits: logits, workspace: workspace, on: compute)
-        return Array(UnsafeBufferPointer(start: logits.pointer, count: logits.columns))
     }
 
     private static func relativeError(_ got: [Float], _ expected: [Float]) -> Double {

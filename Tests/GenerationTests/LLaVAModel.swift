@@ -8,43 +8,6 @@ import TestSupport
 import Testing
 import Tokenization
 
-/// What Tools/reference/llava_fixtures.py expects of a small model.
-struct LLaVAExpected: Decodable, Sendable {
-    struct Image: Decodable, Sendable {
-        let height: Int
-        let width: Int
-        let tokens: Int
-    }
-
-    struct Case: Decodable, Sendable {
-        let images: [Int]
-        let chunks: [[Int]]
-        let tokens: [Int]
-        let greedy: [Int]
-    }
-
-    let side: Int
-    let imageTokenId: Int
-    let images: [Image]
-    let cases: [Case]
-
-    static func read(_ name: String) throws -> LLaVAExpected {
-        try JSONDecoder().decode(Self.self, from: Fixture.data("llava/\(name).json"))
-    }
-
-    /// The same picture as the fixtures' scripts draw.
-    static func picture(_ index: Int, height: Int, width: Int) throws -> RGBImage {
-        var pixels: [UInt8] = []
-        for y in 0..<height {
-            for x in 0..<width {
-                let base = 37 * (x / 3) + 61 * (y / 3) + 113 * index + 17 * (x / 3) * (y / 3)
-                pixels += (0..<3).map { UInt8((base + 89 * $0) % 256) }
-            }
-        }
-        return try RGBImage(width: width, height: height, pixels: pixels)
-    }
-}
-
 /// A loaded small model with its images.
 struct LLaVAModel {
     let engine: GenerationEngine
@@ -83,40 +46,15 @@ struct LLaVAModel {
     func request(
         _ chunks: [[Int]], _ pictures: [RGBImage], tokens: Int
     ) throws -> GenerationRequest {
-        var elements: [Prompt.Element] = []
-        for (index, chunk) in chunks.enumerated() {
-            if index > 0 { elements.append(.image(index - 1)) }
-            elements.append(.tokens(chunk))
-        }
         var request = GenerationRequest(
-            prompt: Prompt(elements: elements), images: try pictures.map { try pixels($0) })
+            prompt: Prompt(chunks: chunks), images: try pictures.map { try pixels($0) })
         request.maximumTokens = tokens
         return request
     }
 
     /// Scores of the position after a prompt.
     func logits(_ request: GenerationRequest) throws -> [Float] {
-        let network = engine.network
-        let workspace = Workspace()
-        let counts = request.images.map { network.positions(of: $0.content) }
-        let rows = try workspace.matrix(
-            request.prompt.length { counts[$0] }, network.configuration.text.hiddenSize)
-        var row = 0
-        for element in request.prompt.elements {
-            switch element {
-            case .tokens(let ids):
-                network.decoder.embed(ids, into: rows.rows(row..<row + ids.count), on: compute)
-                row += ids.count
-            case .image(let index):
-                guard case .pixels(let pixels) = request.images[index].content else { continue }
-                rows.rows(row..<row + counts[index]).copy(try engine.encode(pixels).projected)
-                row += counts[index]
-            }
-        }
-        let logits = try workspace.matrix(1, network.configuration.text.vocabularySize)
-        try network.decoder.forward(
-            rows, cache: network.decoder.makeCache(), logits: logits, workspace: workspace, on: compute)
-        return Array(logits.row(0))
+        try engine.logits(after: request, on: compute)
     }
 }
 

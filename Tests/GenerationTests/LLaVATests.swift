@@ -13,16 +13,19 @@ import Tokenization
 struct LLaVATests {
     private static let folder = Fixture.url("llava/llava-1.5")
 
+    private static func expected(_ name: String) throws -> ReferenceConversations {
+        try ReferenceConversations("llava/\(name).json")
+    }
+
     private func pictures(_ name: String) throws -> [RGBImage] {
-        try LLaVAExpected.read(name).images.enumerated().map {
-            try LLaVAExpected.picture($0, height: $1.height, width: $1.width)
-        }
+        let expected = try Self.expected(name)
+        return try expected.images.indices.map(expected.picture)
     }
 
     @Test("Visual tokens of images of all shapes in float32", arguments: ["llava-1.5", "next"])
     func visualTokens(name: String) throws {
         let tensors = try CheckpointTensors(Fixture.url("llava/\(name).safetensors"))
-        let expected = try LLaVAExpected.read(name)
+        let expected = try Self.expected(name)
         let checkpoint = try Checkpoint(directory: Fixture.url("llava/\(name)"))
         let changes = checkpoint.remarks.filter { $0.severity == .changesAnswers }
         #expect(changes.isEmpty, "\(changes)")
@@ -51,7 +54,7 @@ struct LLaVATests {
     @Test("Last logits and 64 greedy ids in float32", arguments: ["llava-1.5", "next"])
     func answers(name: String) throws {
         let tensors = try CheckpointTensors(Fixture.url("llava/\(name).safetensors"))
-        let (expected, pictures) = (try LLaVAExpected.read(name), try pictures(name))
+        let (expected, pictures) = (try Self.expected(name), try pictures(name))
         let model = try LLaVAModel(Checkpoint(directory: Fixture.url("llava/\(name)")))
         for (number, example) in expected.cases.enumerated() {
             let request = try model.request(
@@ -296,13 +299,13 @@ struct LLaVATests {
                 }
             ) { folder in
                 let checkpoint = try Checkpoint(directory: folder)
-                let isTold = checkpoint.remarks.contains { "\($0)".contains("sliding_window") }
-                return "\(checkpoint.configuration.maximumSequenceLength)\(isTold ? ", told" : "")"
+                let hasRemark = checkpoint.remarks.contains { "\($0)".contains("sliding_window") }
+                return "\(checkpoint.configuration.maximumSequenceLength)\(hasRemark ? ", remark" : "")"
             }
         }
         #expect(try length(NSNull()) == "8192")
-        #expect(try length(nil) == "4096, told")
-        #expect(try length(512) == "512, told")
+        #expect(try length(nil) == "4096, remark")
+        #expect(try length(512) == "512, remark")
         #expect(try length(16384) == "8192")
     }
 }

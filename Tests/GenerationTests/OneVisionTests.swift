@@ -11,49 +11,23 @@ import Tokenization
 /// A small seeded LLaVA-OneVision against transformers: tiles, visual tokens, logits and greedy answers.
 @Suite("A whole tiny LLaVA-OneVision equals transformers'")
 struct OneVisionTests {
-    struct Expected: Decodable, Sendable {
+    /// Of each image, what transformers' processor makes of it.
+    struct Tiles: Decodable, Sendable {
         struct Image: Decodable, Sendable {
-            let height: Int
-            let width: Int
-            let tokens: Int
             let tiles: Int
             let levels: String
         }
 
-        struct Case: Decodable, Sendable {
-            let images: [Int]
-            let chunks: [[Int]]
-            let tokens: [Int]
-            let greedy: [Int]
-        }
-
         let tile: Int
-        let imageTokenId: Int
         let images: [Image]
-        let cases: [Case]
-
-        static func read() throws -> Expected {
-            try JSONDecoder().decode(Self.self, from: Fixture.data("onevision/expected.json"))
-        }
-
-        /// The same picture as the fixtures' script draws.
-        func picture(_ index: Int) throws -> RGBImage {
-            let (height, width) = (images[index].height, images[index].width)
-            var pixels: [UInt8] = []
-            for y in 0..<height {
-                for x in 0..<width {
-                    let base = 37 * (x / 3) + 61 * (y / 3) + 113 * index + 17 * (x / 3) * (y / 3)
-                    pixels += (0..<3).map { UInt8((base + 89 * $0) % 256) }
-                }
-            }
-            return try RGBImage(width: width, height: height, pixels: pixels)
-        }
     }
+
+    private static let fixture = "onevision/expected.json"
 
     private struct Model {
         let engine: GenerationEngine
         let preprocessor: ImagePreprocessor
-        let expected: Expected
+        let expected: ReferenceConversations
         let compute: Compute
 
         init(
@@ -72,7 +46,7 @@ struct OneVisionTests {
             engine = GenerationEngine(
                 network: network, tokenizer: try Tokenizer(directory: checkpoint.directory), compute: compute)
             preprocessor = try ImagePreprocessor(configuration.preprocessing)
-            expected = try .read()
+            expected = try ReferenceConversations(OneVisionTests.fixture)
         }
 
         func pixels(_ image: Int, isSingleImage: Bool) throws -> PixelTensor {
@@ -84,43 +58,18 @@ struct OneVisionTests {
             try engine.encode(pixels(image, isSingleImage: isSingleImage)).projected.floats()
         }
 
-        func request(_ example: Expected.Case) throws -> GenerationRequest {
-            var elements: [Prompt.Element] = []
-            for (index, chunk) in example.chunks.enumerated() {
-                if index > 0 { elements.append(.image(index - 1)) }
-                elements.append(.tokens(chunk))
-            }
+        func request(_ example: ReferenceConversations.Case) throws -> GenerationRequest {
             let isSingleImage = example.images.count == 1
             var request = GenerationRequest(
-                prompt: Prompt(elements: elements),
+                prompt: Prompt(chunks: example.chunks),
                 images: try example.images.map { try pixels($0, isSingleImage: isSingleImage) })
             request.maximumTokens = example.greedy.count
             return request
         }
 
         /// Scores of the position after the prompt.
-        func logits(_ example: Expected.Case) throws -> [Float] {
-            let (network, request) = (engine.network, try request(example))
-            let workspace = Workspace()
-            let counts = request.images.map { network.positions(of: $0.content) }
-            let rows = try workspace.matrix(
-                request.prompt.length { counts[$0] }, network.configuration.text.hiddenSize)
-            var row = 0
-            for element in request.prompt.elements {
-                switch element {
-                case .tokens(let ids):
-                    network.decoder.embed(ids, into: rows.rows(row..<row + ids.count), on: compute)
-                    row += ids.count
-                case .image(let index):
-                    guard case .pixels(let pixels) = request.images[index].content else { continue }
-                    rows.rows(row..<row + counts[index]).copy(try engine.encode(pixels).projected)
-                    row += counts[index]
-                }
-            }
-            let logits = try workspace.matrix(1, network.configuration.text.vocabularySize)
-            try network.decoder.forward(
-                rows, cache: network.decoder.makeCache(), logits: logits, workspace: workspace, on: compute)
-            return Array(logits.row(0))
+        func logits(_ example: ReferenceConversations.Case) throws -> [Float] {
+            try engine.logits(after: request(example), on: compute)
         }
     }
 
@@ -142,7 +91,7 @@ struct OneVisionTests {
         #expect(tower.tokens == 16 && configuration.visualTokens == 16 && configuration.tokensPerSide == 4)
         #expect(tiling.canvases.count == 36 && tiling.mostTiles == 9 && tiling.roundsPadding)
         #expect(configuration.preprocessing.mean == [0.5, 0.5, 0.5])
-        #expect(configuration.imageTokenID == (try Expected.read().imageTokenId))
+        #expect(configuration.imageTokenID == (try ReferenceConversations(Self.fixture).imageTokenId))
         #expect(checkpoint.layout.family == .huggingFace)
         #expect(checkpoint.remarks.filter { $0.severity == .changesAnswers }.isEmpty, "\(checkpoint.remarks)")
         // 16 + 9 · 16 · 1.21 + 24 tokens of an image fit into what is usual.
@@ -153,9 +102,10 @@ struct OneVisionTests {
     @Test("Tiles have the pixels of transformers' processor with Pillow, bit for bit")
     func tiles() throws {
         let model = try Model(.float32)
-        for (index, image) in model.expected.images.enumerated() {
+        let expected = try JSONDecoder().decode(Tiles.self, from: Fixture.data(Self.fixture))
+        for (index, image) in expected.images.enumerated() {
             let pixels = try model.pixels(index, isSingleImage: true)
-            #expect(pixels.tiles == image.tiles && pixels.size == model.expected.tile)
+            #expect(pixels.tiles == image.tiles && pixels.size == expected.tile)
             #expect(pixels.values.count == image.tiles * pixels.size * pixels.size * 3)
             // FNV-1a over the levels of 8 bits.
             let hash = pixels.values.reduce(0xCBF2_9CE4_8422_2325 as UInt64) { hash, value in

@@ -52,7 +52,9 @@ struct TiledFastVLMTests {
 
     private func pictures() throws -> [RGBImage] {
         try expected.images.enumerated().map {
-            try LLaVAExpected.picture($0, height: $1.height, width: $1.width)
+            try RGBImage(
+                width: $1.width, height: $1.height,
+                pixels: ReferenceConversations.pixels($0, height: $1.height, width: $1.width))
         }
     }
 

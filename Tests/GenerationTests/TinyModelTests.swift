@@ -95,27 +95,7 @@ struct TinyModel {
 
     /// Scores of the position after the prompt.
     func logits(_ request: GenerationRequest, chunk: Int = Decoder.prefillChunk) throws -> [Float] {
-        let workspace = Workspace()
-        let hidden = network.configuration.text.hiddenSize
-        let embeddings = try workspace.matrix(
-            request.prompt.length(tokensPerImage: network.tokensPerImage), hidden)
-        var row = 0
-        for element in request.prompt.elements {
-            switch element {
-            case .tokens(let ids):
-                network.decoder.embed(ids, into: embeddings.rows(row..<row + ids.count), on: compute)
-                row += ids.count
-            case .image(let index):
-                let target = embeddings.rows(row..<row + network.tokensPerImage)
-                target.copy(try engine.encode(images[index]).projected)
-                row += network.tokensPerImage
-            }
-        }
-        let logits = try workspace.matrix(1, network.configuration.text.vocabularySize)
-        try network.decoder.forward(
-            embeddings, cache: network.decoder.makeCache(), logits: logits, workspace: workspace, on: compute,
-            chunk: chunk)
-        return Array(UnsafeBufferPointer(start: logits.pointer, count: logits.columns))
+        try engine.logits(after: request, on: compute, chunk: chunk)
     }
 }
 

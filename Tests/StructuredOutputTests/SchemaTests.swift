@@ -206,6 +206,8 @@ struct SchemaTests {
         let unit = try compiled(#"{"type":"number","minimum":0,"exclusiveMaximum":1}"#)
         for text in ["0", "0.0", "0.999999"] { #expect(unit.takes(text)) }
         for text in ["-0", "1", "1.0", "00.5", "0.", "-0.1"] { #expect(!unit.takes(text)) }
+        let positive = try compiled(#"{"type":"number","exclusiveMinimum":-0.0}"#)
+        #expect(positive.takes("0.5") && !positive.takes("0") && !positive.takes("-0.5"))
         let tiny = try compiled(#"{"type":"number","exclusiveMinimum":1e-3,"maximum":0.0015}"#)
         for text in ["0.0011", "0.0015", "0.00100001"] { #expect(tiny.takes(text)) }
         for text in ["0.001", "0.00151", "0.0010", "0.002"] { #expect(!tiny.takes(text)) }

@@ -50,9 +50,7 @@ struct Walk {
     var tokens = 0
     var wasCut = false
 
-    /// - Parameters:
-    ///   - limit: most tokens
-    ///   - pick: one of the tokens that may follow; nil ends the answer where it may end
+    /// - Parameter limit: most tokens
     init(_ format: CompiledFormat, limit: Int, _ random: inout SeededGenerator) throws {
         var constraint = AnswerConstraint(format, ends: [Vocabulary.end])
         while tokens < limit, !constraint.isComplete {

@@ -7,7 +7,7 @@ private import Synchronization
     private import Darwin
 #endif
 
-/// A web server on 127.0.0.1 that answers as it is told, one connection after the other.
+/// A web server on 127.0.0.1 that gives chosen answers, one connection after the other.
 public final class LocalServer: Sendable {
     public enum Answer: Sendable {
         /// Status, header lines and body.
@@ -31,8 +31,8 @@ public final class LocalServer: Sendable {
         public let port: UInt16
     }
 
-    public let port: UInt16
-    private let listener: Int32
+    public var port: UInt16 { socket.port }
+    private let socket: LoopbackSocket
     private let requests = Mutex<[String]>([])
 
     /// Requests as they came, line by line.
@@ -48,41 +48,11 @@ public final class LocalServer: Sendable {
     public init(requests answer: @escaping @Sendable (Request) -> Answer) throws {
         // Where the machine reaches the web through a proxy, this server is not behind it.
         setenv("no_proxy", "127.0.0.1", 1)
-        #if canImport(Glibc)
-            listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        #else
-            listener = socket(AF_INET, SOCK_STREAM, 0)
-        #endif
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let descriptor = listener
-        let status = withUnsafeMutablePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer in
-                bind(descriptor, pointer, size) == 0 && listen(descriptor, 8) == 0
-                    && getsockname(descriptor, pointer, &size) == 0
-            }
-        }
-        guard status else { throw POSIXError(POSIXErrorCode(rawValue: errno) ?? .EIO) }
-        port = UInt16(bigEndian: address.sin_port)
-        Thread.detachNewThread { [self] in
-            while true {
-                let client = accept(listener, nil, nil)
-                guard client >= 0 else {
-                    // Here and nowhere else: the next socket may get its number.
-                    close(listener)
-                    return
-                }
-                serve(client, answer)
-                close(client)
-            }
-        }
+        socket = try LoopbackSocket()
+        socket.serve { [self] client in serve(client, answer) }
     }
 
-    public func stop() {
-        shutdown(listener, Int32(SHUT_RDWR))
-    }
+    public func stop() { socket.stop() }
 
     private func serve(_ client: Int32, _ answer: (Request) -> Answer) {
         var request: [UInt8] = []

@@ -109,7 +109,7 @@ struct SentencePieceTests {
         }
     }
 
-    @Test("A piece with a character that is no piece is told about")
+    @Test("A piece with a character that is no piece is remarked")
     func unreachable() throws {
         let tokenizer = try Self.load(Self.message([("<unk>", 0, 2), ("a", -1, 1), ("aé", -2, 1)]))
         #expect(tokenizer.remarks.count == 1 && tokenizer.remarks[0].contains("\"aé\""))

@@ -46,7 +46,7 @@ struct ImageReferenceTests {
         }
     }
 
-    @Test("Addresses are told from base64, and nothing is a path")
+    @Test("An address is no base64, and nothing is a path")
     func addresses() throws {
         #expect(
             try ImageReference(url: "https://example.org/a.png", parameter: "x")

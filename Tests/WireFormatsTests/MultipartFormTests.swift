@@ -22,8 +22,8 @@ struct MultipartFormTests {
         let parsed = try MultipartForm(contentType: type, body: form)
         #expect(parsed.parts.map(\.name) == ["file", "prompt", "empty"])
         #expect(parsed.part("file")?.data == bytes && parsed.part("file")?.fileName == "a.png")
-        #expect(parsed.text("prompt") == "What is this?" && parsed.text("empty") == "")
-        #expect(parsed.text("none") == nil)
+        #expect(try parsed.text("prompt") == "What is this?" && parsed.text("empty") == "")
+        #expect(try parsed.text("none") == nil)
         // A slice does not begin at 0.
         let slice = (Data([1, 2, 3]) + form).dropFirst(3)
         #expect(try MultipartForm(contentType: type, body: slice) == parsed)

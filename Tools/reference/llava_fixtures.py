@@ -32,11 +32,10 @@ from transformers import (
     LlavaNextProcessor,
     MistralConfig,
 )
-from transformers.cache_utils import DynamicCache
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
 
-from fastvlm_reference import folders, manifest, small_tokenizer
+from fastvlm_reference import answers, folders, manifest, small_tokenizer
 from fastvlm_reference.seeding import Seeder, exact
 from onevision_fixtures import FEWEST_DISTINCT, SMALLEST_MARGIN, STEPS, picture, positions
 
@@ -209,17 +208,8 @@ def answer(name: str, model, case: list[int], pictures, pads: bool = False):
     ids = list(parts[0])
     for count, part in zip(counts, parts[1:]):
         ids += [IMAGE] * count + part
-    cache = DynamicCache(config=model.config.text_config)
-    call = dict(input_ids=torch.tensor([ids]), past_key_values=cache, use_cache=True, logits_to_keep=1, **given)
-    greedy, margins, first = [], [], None
-    for _ in range(STEPS):
-        logits = model(**call).logits[0, -1].float()
-        first = logits if first is None else first
-        best = logits[:PIECES].topk(2)
-        greedy.append(int(best.indices[0]))
-        margins.append(float(best.values[0] - best.values[1]))
-        call = dict(input_ids=torch.tensor([greedy[-1:]]), past_key_values=cache, use_cache=True)
-    return {"chunks": parts, "tokens": counts, "greedy": greedy}, first, min(margins)
+    found = answers.greedy(model, dict(input_ids=torch.tensor([ids]), **given), PIECES, STEPS)
+    return {"chunks": parts, "tokens": counts, "greedy": found.ids}, found.logits, min(found.margins)
 
 
 def search(name: str, kind, configuration, seed: int, pictures):
@@ -377,21 +367,6 @@ def tile_tokens(model, picture: np.ndarray, merge: str, newline: torch.Tensor) -
     return torch.cat([features[0], tiles.flatten(1, 2).transpose(0, 1)])
 
 
-@torch.no_grad()
-def greedy_after(model, embeddings: torch.Tensor):
-    cache = DynamicCache(config=model.config.text_config)
-    call = dict(inputs_embeds=embeddings[None], past_key_values=cache, use_cache=True)
-    greedy, margins, first = [], [], None
-    for _ in range(STEPS):
-        logits = model(**call).logits[0, -1].float()
-        first = logits if first is None else first
-        best = logits[: small_tokenizer.image_id()].topk(2)
-        greedy.append(int(best.indices[0]))
-        margins.append(float(best.values[0] - best.values[1]))
-        call = dict(input_ids=torch.tensor([greedy[-1:]]), past_key_values=cache, use_cache=True)
-    return greedy, first, min(margins)
-
-
 def write_fastvlm(root: Path, seed: int) -> None:
     model = FastVlmForConditionalGeneration.from_pretrained(
         FIXTURES / "models" / "tiny-hf", dtype=torch.float32, attn_implementation="eager").eval()
@@ -409,10 +384,12 @@ def write_fastvlm(root: Path, seed: int) -> None:
         images.append({"height": size[0], "width": size[1], "tokens": counts})
         tokens = tensors[f"spatial.{index}"]
         before, after = (table(torch.tensor(part)) for part in parts)
-        greedy, logits, margin = greedy_after(model, torch.cat([before, tokens, after]).detach())
+        prompt = dict(inputs_embeds=torch.cat([before, tokens, after]).detach()[None])
+        found = answers.greedy(model, prompt, small_tokenizer.image_id(), STEPS)
+        margin = min(found.margins)
         print(f"fastvlm {size}: {counts}, margin {margin:.4f}")
-        tensors[f"logits.{index}"] = logits
-        cases.append({"chunks": parts, "greedy": greedy, "smallestMargin": round(margin, 6)})
+        tensors[f"logits.{index}"] = found.logits
+        cases.append({"chunks": parts, "greedy": found.ids, "smallestMargin": round(margin, 6)})
     save_file({key: value.contiguous() for key, value in tensors.items()}, root / "fastvlm.safetensors")
     document = {"grids": GRIDS, "images": images, "cases": cases}
     (root / "fastvlm.json").write_text(json.dumps(document, separators=(",", ":")) + "\n", encoding="utf-8")

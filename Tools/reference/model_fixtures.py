@@ -17,6 +17,7 @@ from timm.models import fastvit
 from transformers import FastVlmForConditionalGeneration
 
 from fastvlm_reference import blocks, folders, layouts, manifest, prompts, seeding, small_tokenizer, tiny
+from fastvlm_reference.answers import Answer
 from fastvlm_reference.tiny import Shape
 
 HERE = Path(__file__).resolve().parent
@@ -50,7 +51,7 @@ def write_images(folder: Path, side: int) -> list:
     return pictures
 
 
-def answers(model, cases, pictures, tokens: int) -> dict[str, tiny.Answer] | None:
+def answers(model, cases, pictures, tokens: int) -> dict[str, Answer] | None:
     """Greedy answers by case; None as soon as one is not acceptable, or two are the same."""
     given = {}
     for case in cases:
@@ -63,7 +64,7 @@ def answers(model, cases, pictures, tokens: int) -> dict[str, tiny.Answer] | Non
     return given
 
 
-def acceptable(answer: tiny.Answer) -> bool:
+def acceptable(answer: Answer) -> bool:
     """No close call, no monotony, never a special token."""
     plain = max(answer.ids) < len(small_tokenizer.vocabulary())
     return plain and min(answer.margins) > SMALLEST_MARGIN and len(set(answer.ids)) >= FEWEST_DISTINCT

@@ -26,12 +26,11 @@ from transformers import (
     SiglipVisionConfig,
     SiglipVisionModel,
 )
-from transformers.cache_utils import DynamicCache
 from transformers.models.llava_onevision.image_processing_pil_llava_onevision import (
     LlavaOnevisionImageProcessorPil,
 )
 
-from fastvlm_reference import folders, manifest, small_tokenizer
+from fastvlm_reference import answers, folders, manifest, small_tokenizer
 from fastvlm_reference.seeding import Seeder, exact
 
 HERE = Path(__file__).resolve().parent
@@ -264,17 +263,8 @@ def answer(model, case: list[int], pictures, limit: int):
     ids = list(chunks[0])
     for count, chunk in zip(counts, chunks[1:]):
         ids += [small_tokenizer.image_id()] * count + chunk
-    cache = DynamicCache(config=model.config.text_config)
-    call = dict(input_ids=torch.tensor([ids]), past_key_values=cache, use_cache=True, logits_to_keep=1, **given)
-    greedy, margins, first = [], [], None
-    for _ in range(STEPS):
-        logits = model(**call).logits[0, -1].float()
-        first = logits if first is None else first
-        best = logits[:limit].topk(2)
-        greedy.append(int(best.indices[0]))
-        margins.append(float(best.values[0] - best.values[1]))
-        call = dict(input_ids=torch.tensor([greedy[-1:]]), past_key_values=cache, use_cache=True)
-    return {"chunks": chunks, "tokens": counts, "greedy": greedy}, first, min(margins)
+    found = answers.greedy(model, dict(input_ids=torch.tensor([ids]), **given), limit, STEPS)
+    return {"chunks": chunks, "tokens": counts, "greedy": found.ids}, found.logits, min(found.margins)
 
 
 def levels_hash(pixels: torch.Tensor) -> str:

@@ -92,12 +92,15 @@ struct ConfigurationFiles {
     /// The decoder's kind where `text_config` has no `model_type` of a decoder.
     var decoderKind: String { Self.decoderKinds[modelType] ?? modelType }
 
+    /// Where an image processor is described, the one that counts first.
+    static let processorFiles = ["processor_config.json", "preprocessor_config.json"]
+
     /// Transformers 5 writes the image processor into processor_config.json, which wins over the older file.
     static func processors(
         _ directory: URL
     ) throws(CheckpointError) -> (used: ConfigurationReader?, other: ConfigurationReader?) {
         var found: [ConfigurationReader] = []
-        for name in ["processor_config.json", "preprocessor_config.json"] {
+        for name in processorFiles {
             guard let document = try FileAccess.jsonIfPresent(directory.appending(path: name)) else {
                 continue
             }

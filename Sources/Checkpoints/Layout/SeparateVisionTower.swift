@@ -53,7 +53,7 @@ struct SeparateVisionTower {
     /// Checks that it is the tower that config.json names, as far as the name tells.
     /// - Parameter root: of the checkpoint
     func check(_ vision: VisionConfiguration, against root: ConfigurationReader) throws(CheckpointError) {
-        if root.value("vision_config") != nil {
+        if root.has("vision_config") {
             throw root.unsupported(
                 "vision_config", expected: "no such key beside a vision tower of its own folder", got: "one")
         }

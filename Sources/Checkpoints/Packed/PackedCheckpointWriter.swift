@@ -121,10 +121,11 @@ package struct PackedCheckpointWriter {
     private func copyTowerFiles(
         _ tower: URL, beside names: [String], to folder: OutputFolder, _ isCancelled: @escaping () -> Bool
     ) throws(CheckpointError) {
-        let name = "preprocessor_config.json"
-        let url = tower.appending(path: name)
-        guard !names.contains(name), try FileAccess.isPresent(url) else { return }
-        try write(read(url), name, to: folder, isCancelled)
+        guard !names.contains(where: ConfigurationFiles.processorFiles.contains) else { return }
+        for name in ConfigurationFiles.processorFiles {
+            let url = tower.appending(path: name)
+            if try FileAccess.isPresent(url) { try write(read(url), name, to: folder, isCancelled) }
+        }
     }
 
     /// config.json with the values of a vision tower that had a folder of its own: it is a part of the checkpoint now.

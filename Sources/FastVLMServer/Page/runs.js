@@ -34,7 +34,7 @@ export function parts(timings, firstToken) {
   return list;
 }
 
-/** Fills a bar; `whole` is what its full width stands for. */
+/** Fills a bar; `whole` is the value of its full width. */
 function fill(bar, list, whole) {
   bar.replaceChildren(...list.filter((part) => part.value > 0).map((part) => {
     const piece = element("i", part.name);

@@ -4,10 +4,9 @@ from dataclasses import dataclass, field
 
 import torch
 from transformers import FastVlmConfig, FastVlmForConditionalGeneration, LlamaConfig, Qwen2Config
-from transformers.cache_utils import DynamicCache
 from transformers.models.timm_wrapper.configuration_timm_wrapper import TimmWrapperConfig
 
-from . import small_tokenizer
+from . import answers, small_tokenizer
 from .seeding import Seeder, exact, pixels
 
 STEPS = 72
@@ -114,33 +113,11 @@ def intermediates(model, picture) -> dict[str, torch.Tensor]:
     return maps
 
 
-@dataclass
-class Answer:
-    """Greedy ids, logits [rows] at the prompt's last position, margins between best and second."""
-
-    ids: list[int]
-    logits: torch.Tensor
-    margins: list[float]
-    masked: int
-
-
-@torch.no_grad()
-def greedy(model, ids: list[int], pictures, limit: int, steps: int = STEPS) -> Answer:
-    """Never ends early; ids >= `limit` (beyond the tokenizer) are not chosen; `masked`: where one led."""
-    cache = DynamicCache(config=model.config.text_config)
-    given = dict(input_ids=torch.tensor([ids]), past_key_values=cache, use_cache=True, logits_to_keep=1)
+def greedy(model, ids: list[int], pictures, limit: int, steps: int = STEPS) -> answers.Answer:
+    prompt = dict(input_ids=torch.tensor([ids]))
     if pictures:
-        given["pixel_values"] = torch.cat([pixels(picture) for picture in pictures]).to(model.dtype)
-    chosen, margins, first, masked = [], [], None, 0
-    for _ in range(steps):
-        logits = model(**given).logits[0, -1].float()
-        first = logits if first is None else first
-        masked += int(logits.argmax() >= limit)
-        best = logits[:limit].topk(2)
-        chosen.append(int(best.indices[0]))
-        margins.append(float(best.values[0] - best.values[1]))
-        given = dict(input_ids=torch.tensor([chosen[-1:]]), past_key_values=cache, use_cache=True)
-    return Answer(chosen, first, margins, masked)
+        prompt["pixel_values"] = torch.cat([pixels(picture) for picture in pictures]).to(model.dtype)
+    return answers.greedy(model, prompt, limit, steps)
 
 
 def expanded(chunks: list[list[int]], tokens: int) -> list[int]:
