@@ -126,11 +126,15 @@ sanitize: setup ## Run the tests under the address sanitizer (builds for about t
 PEERS_ENVIRONMENT = .venv-peers
 PEERS_PYTHON = $(PEERS_ENVIRONMENT)/bin/python
 
+# llama.cpp's AMX kernels end the process (an illegal instruction, 0.3.36 under gcc 12), so it goes without.
+LLAMA_ARGUMENTS = $(if $(shell grep -m1 -o amx_tile /proc/cpuinfo),-DGGML_NATIVE=OFF $(patsubst %,-DGGML_%=ON, \
+    AVX AVX2 FMA F16C BMI2 AVX512 AVX512_VBMI AVX512_VNNI AVX512_BF16))
+
 $(PEERS_ENVIRONMENT)/installed: Benchmarks/peers/requirements.txt Benchmarks/peers/requirements-llama.txt \
     Tools/reference/requirements.txt
 	python3 -m venv $(PEERS_ENVIRONMENT)
 	$(PEERS_PYTHON) -m pip install -q -r Benchmarks/peers/requirements.txt
-	$(PEERS_PYTHON) -m pip install -q -r Benchmarks/peers/requirements-llama.txt \
+	CMAKE_ARGS="$(LLAMA_ARGUMENTS)" $(PEERS_PYTHON) -m pip install -q -r Benchmarks/peers/requirements-llama.txt \
 	    || echo "llama-cpp-python could not be built: that peer will be skipped"
 	touch $@
 

@@ -103,6 +103,9 @@ class Run:
                 return one
         return None
 
+    def has(self, flag: str) -> bool:
+        return any(flag in line.get("machine", {}).get("flags", []) for line in self.lines)
+
     def peers(self, item: str, name: str, precisions: list[str]) -> list[report.Entry]:
         everyone = report.entries(self.lines, item)
         return [one for one in everyone if one.name.startswith(name) and one.precision in precisions]
@@ -142,14 +145,16 @@ def of_limit(run: Run, item: str):
         mine = run.entry(item, precision)
         share = report.limit(mine, kind, int(size), peak) if mine else None
         limit = "memory speed" if kind == "decode" else "arithmetic"
+        # Tiles multiply faster than caches can feed them: their peak is no measure of a kernel.
+        has_tiles = precision == "int8" and kind != "decode" and run.has("amx_int8")
         yield Verdict(
             f"{item} {precision}",
             f"of the machine's {limit}",
             target,
             floor,
             share,
-            "" if share else "no peak in this run",
-            True,
+            "AMX's peak is beyond reach" if share and has_tiles else "" if share else "no peak in this run",
+            binding=not has_tiles,
         )
 
 

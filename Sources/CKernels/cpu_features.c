@@ -81,6 +81,11 @@ unsigned fv_cpu_features(void) {
     return found;
 }
 
+int fv_cpu_has_fast_pairs(void) {
+    unsigned a, b, c, d;
+    return !__get_cpuid(0, &a, &b, &c, &d) || b != signature_INTEL_ebx;
+}
+
 void fv_cpu_name(char *text, size_t size) {
     unsigned words[13] = {0};
     if (size == 0) return;
@@ -155,4 +160,8 @@ void fv_cpu_name(char *text, size_t size) {
     text[size - 1] = 0;
 }
 
+#endif
+
+#if !defined(__x86_64__)
+int fv_cpu_has_fast_pairs(void) { return 1; }
 #endif

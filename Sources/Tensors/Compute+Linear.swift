@@ -89,10 +89,16 @@ extension Compute {
             has_minima: panels.layout.hasMinima ? 1 : 0)
         guard let group = panels.format.group else {
             let table = kernels.pointee
-            let kernel =
-                panels.format == .float32
-                ? table.gemm_f32 : isExact ? table.gemm_exact_bf16 : table.gemm_bf16
-            run(kernel, call, pitch: 0)
+            if panels.format == .bfloat16, !isExact, let round = table.round_rows,
+                let pitch = table.rounded_pitch?(inputs)
+            {
+                multiplyRounded(x, call, round: round, pitch: pitch)
+            } else {
+                let kernel =
+                    panels.format == .float32
+                    ? table.gemm_f32 : isExact ? table.gemm_exact_bf16 : table.gemm_bf16
+                run(kernel, call, pitch: 0)
+            }
             return withExtendedLifetime((panels, bias, scale)) {}
         }
         if panels.isWeightOnly {
@@ -106,6 +112,27 @@ extension Compute {
             run(kernel, call, pitch: pitch)
         }
         withExtendedLifetime((panels, bias, scale)) {}
+    }
+
+    /// The product of rows that are rounded to bfloat16 with bfloat16 weights: rounded once where several calls read them.
+    private func multiplyRounded(
+        _ x: Matrix, _ call: fv_gemm, round: @convention(c) (UnsafePointer<fv_quantise>) -> Void, pitch: Int
+    ) {
+        let table = kernels.pointee
+        let panelsPerCall = table.panel_width * table.panel_block
+        if x.rows < table.row_block / 4 || call.outputs <= panelsPerCall {
+            return run(table.gemm_bf16, call, pitch: 0)
+        }
+        let blocks = (x.rows + table.row_block - 1) / table.row_block
+        withScratch(blocks * table.row_block * pitch) { block in
+            let rounding = fv_quantise(
+                x: x.pointer, x_stride: x.rowStride, rows: x.rows, inputs: x.columns, group: 0, is_rotated: 0,
+                target: block)
+            quantise(rounding, with: round, pitch: pitch)
+            var call = call
+            call.quantised = UnsafeRawPointer(block)
+            run(table.gemm_bf16, call, pitch: pitch)
+        }
     }
 
     /// The product of rows that stay float32 with integer weights.

@@ -83,7 +83,7 @@ package struct Compute: @unchecked Sendable {
 
     /// The best instruction set where `word` is nil or empty, else the one that it names.
     static func instructionSet(named word: String?) throws(TensorError) -> InstructionSet {
-        guard let word, !word.isEmpty else { return InstructionSet.available.last ?? .scalar }
+        guard let word, !word.isEmpty else { return .preferred }
         guard let named = InstructionSet(rawValue: word), named.kernels != nil else {
             throw unavailable(word)
         }

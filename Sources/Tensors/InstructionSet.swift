@@ -16,6 +16,12 @@ package enum InstructionSet: String, Sendable, Hashable, CaseIterable {
     /// What this processor and this build can run, slowest first.
     package static var available: [InstructionSet] { allCases.filter { $0.kernels != nil } }
 
+    /// The fastest of them. Intel's processors multiply bfloat16 pairs in vectors at half the rate of float32 numbers, so
+    /// where the system withholds AMX they are better off without.
+    package static var preferred: InstructionSet {
+        available.last { $0 != .avx512bf16 || fv_cpu_has_fast_pairs() != 0 } ?? .scalar
+    }
+
     /// Whether products with bfloat16 weights round their inputs to bfloat16 too.
     package var roundsInputs: Bool {
         switch self {

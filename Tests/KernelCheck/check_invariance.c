@@ -55,11 +55,20 @@ static void multiply(struct product *p, size_t first, size_t rows, size_t panels
     part.y += first * part.y_stride;
     part.rows = rows;
     convert_rows(t, p->type, &part, p->converted);
+    // Rows that are rounded for all calls at once have the same bits as those that every call rounds.
+    char *rounded = 0;
+    if (p->type == FV_BFLOAT16 && t->round_rows && below(2)) {
+        rounded = edge(t->row_block * t->rounded_pitch(part.inputs));
+        t->round_rows(&(struct fv_quantise){
+            .x = part.a, .x_stride = part.a_stride, .rows = rows, .inputs = part.inputs, .target = rounded});
+        part.quantised = rounded;
+    }
     for (size_t panel = 0; panel < count; panel += panels) {
         part.first_panel = panel;
         part.panel_count = count - panel < panels ? count - panel : panels;
         run_part(t, p->type, part, p->converted);
     }
+    release(rounded);
 }
 
 static const int types[] = {FV_FLOAT32, FV_BFLOAT16, EXACT, INT8, INT4, WIDE8, WIDE4};

@@ -58,8 +58,9 @@ struct fv_gemm {
     enum fv_epilogue epilogue;
     enum fv_activation activation;
     void *_Nullable scratch;
-    /// For quantised panels only: the rows as `quantise` left them (`a` is not read), inputs per group, and
-    /// whether groups of weights have minima (fv_quantised.h).
+    /// The rows as `quantise` left them for quantised panels, or null or as `round_rows` left them for bfloat16 panels;
+    /// `a` is not read then. For quantised panels only: inputs per group, and whether groups of weights have minima
+    /// (fv_quantised.h).
     const void *_Nullable quantised;
     size_t group;
     int has_minima;
@@ -219,6 +220,11 @@ struct fv_kernels {
     void (*_Nonnull gemm_f32)(const struct fv_gemm *_Nonnull);
     /// Instruction sets that multiply bfloat16 numbers round the rows to bfloat16 first, a single row as well.
     void (*_Nonnull gemm_bf16)(const struct fv_gemm *_Nonnull);
+    /// Rows as `gemm_bf16` rounds them, `rounded_pitch` bytes each, for several calls with the same rows (`group` and
+    /// `is_rotated` do not matter). Null where it rounds nothing. A call may read, never use, what stands in the place of
+    /// `row_block` rows.
+    void (*_Nullable round_rows)(const struct fv_quantise *_Nonnull);
+    size_t (*_Nullable rounded_pitch)(size_t inputs);
     /// The same panels with rows that nothing rounds, on every instruction set.
     void (*_Nonnull gemm_exact_bf16)(const struct fv_gemm *_Nonnull);
     size_t (*_Nonnull gemm_scratch)(size_t inputs);

@@ -7,12 +7,15 @@
 //
 // Sums of bfloat16 products: of each 32 inputs the even and the odd ones are added up apart, then both to the sum, all
 // rounded to float32, with numbers below 2^-126 taken for 0: not the same bits as `vdpbf16ps`. So a single row goes by
-// tiles too: it has the same bits as among others, whatever the processor makes of the manual, and 16 cycles for each
-// kilobyte of weights are a fraction of what reading them takes. Integers are exact, and the same in every way.
+// tiles too: it has the same bits as among others, and 16 cycles for each kilobyte of weights are a fraction of what
+// reading them takes. Integers are exact, and the same in every way.
 //
 // Every call configures the tiles and gives them back: they are state of the thread, and a thread that holds them costs
 // more to switch. All shapes are full; a rest of inputs is copied beside zeros, rows beyond the last are not used.
-// Never run on such a processor, see README.md.
+//
+// What tiles leave in memory costs as much as the products: on an Emerald Rapids a group of 128 inputs takes 128
+// cycles to multiply, and its 64 vectors of sums as many again to become float32. Doing both at once was tried, and a few
+// groups at a time: a processor has no more than one vector unit left while tiles multiply, and nothing was gained.
 
 enum {
     // Rows and bytes of a tile.
@@ -78,9 +81,35 @@ static void tile_amx(
     }
     for (size_t j = 0; j < k; j += 2 * TILE_ROWS, panel += TILE_ROWS * NR * 4) {
         const char *b = whole_weights(panel, (k - j + 1) / 2, padded), *rows = (const char *)(a + j);
+        // Few rows take less time than their weights do to come.
+        if (!two) FV_UNROLL for (size_t i = 0; i < TILE_ROWS; i++) fetch_ahead(panel + i * 4 * NR);
         FV_MULTIPLY(_tile_dpbf16ps, rows, a_stride * 2, b, two)
     }
     FV_START_SUMS(_tile_stored, c, stride, two)
+}
+
+// c (+)= the sums of a group that tiles have left in memory: add_group for many rows, with the weights' scales in registers.
+INLINE void add_tiles(
+    const struct q_tile *t, const char *groups, size_t first, size_t count, const float *scale, const int32_t *sums,
+    int adding) {
+    const V s0 = v_load(scale), s1 = v_load(scale + W);
+    const V m0 = t->has_minima ? v_load(scale + NR) : v_zero(), m1 = t->has_minima ? v_load(scale + NR + W) : v_zero();
+    for (size_t row = first; row < first + count; row++, sums += NR) {
+        const struct q_group of = *(const struct q_group *)(groups + row * t->pitch);
+        const VI start = vi_set(-WEIGHT_ZERO * of.sum);
+        const V factor = v_set(of.scale);
+        float *c = t->c + row * NR;
+        V y0 = adding ? v_load(c) : v_zero(), y1 = adding ? v_load(c + W) : v_zero();
+        y0 = v_fma(v_floats(vi_add(v_load_words(sums), start)), v_mul(factor, s0), y0);
+        y1 = v_fma(v_floats(vi_add(v_load_words(sums + W), start)), v_mul(factor, s1), y1);
+        if (t->has_minima) {
+            const V sum = v_set(of.scale * (float)of.sum);
+            y0 = v_fma(sum, m0, y0);
+            y1 = v_fma(sum, m1, y1);
+        }
+        v_store(c, y0);
+        v_store(c + W, y1);
+    }
 }
 
 // 16 or 32 rows from `row` on × one panel of 8-bit weights, in groups of whole tiles.
@@ -100,12 +129,7 @@ static void block_amx(const struct q_tile *t, size_t row, const int two) {
             b += (steps < TILE_ROWS ? steps : TILE_ROWS) * NR * 4;
         }
         FV_START_SUMS(_tile_stored, sums, NR * 4, two)
-        for (size_t i = 0; i < (two ? 2 * TILE_ROWS : TILE_ROWS); i++) {
-            const int32_t *line = sums + i * NR;
-            const VI start = zero_point_sums(groups + (row + i) * t->pitch, WEIGHT_ZERO);
-            const VI both[2] = {vi_add(v_load_words(line), start), vi_add(v_load_words(line + W), start)};
-            add_group(t, groups, row + i, scale, both, t->accumulate || k > 0);
-        }
+        add_tiles(t, groups, row, two ? 2 * TILE_ROWS : TILE_ROWS, scale, sums, t->accumulate || k > 0);
     }
 }
 
@@ -139,6 +163,7 @@ static void tile_q8_amx(const struct q_tile *t) {
 #define FV_INPUTS_UNIT 32
 #define FV_INPUT uint16_t
 #define FV_INPUT_IS_BF16 1
+#define FV_SUMS_STAY 1
 #define FV_PANEL(k) (((k) + 1) / 2 * NR * 4)
 #define finish_hidden_tiles finish_hidden_rounded
 #include "gemm.h"

@@ -13,6 +13,8 @@
 // Keys and values may stand in blocks of a cache (fv_blocks). A chunk is whole blocks, a block whole panels: only the
 // copies and the sums over V where it is go from block to block.
 
+#define FV_PAIRED_ATTENTION (FV_HAS_DPBF16 && !FV_NEON)
+
 enum { KEYS = 256, DIRECT_QUERIES = 8 };
 
 // Keys [count][dimension] as panels of NR keys, [dimension][NR] each; missing keys are zero.
@@ -276,12 +278,19 @@ static void pack_block(
     }
 }
 
-#if FV_HAS_DPBF16 && !FV_NEON
+#if FV_PAIRED_ATTENTION
+#include "attention_packing.h"
+#if FV_HAS_AMX
+#include "attention_tiles.h"
+#else
 #include "attention_pairs.h"
+#endif
 #endif
 
 static void FV_NAME(attention)(const struct fv_attention *t) {
-#if FV_HAS_DPBF16 && !FV_NEON
+#if FV_HAS_AMX
+    if (t->rounds) return attention_tiles(t);
+#elif FV_PAIRED_ATTENTION
     if (t->rounds) return attention_pairs(t);
 #endif
     if (t->queries <= DIRECT_QUERIES) {
@@ -344,5 +353,11 @@ static void FV_NAME(attention)(const struct fv_attention *t) {
 static size_t FV_NAME(attention_scratch)(size_t keys, size_t dimension) {
     (void)keys;
     const size_t o_stride = (dimension + NR - 1) / NR * NR;
-    return (2 * KEYS * (dimension + 1) + KEYS * o_stride + MR * (KEYS + 32) + ROWS * o_stride) * 4 + 64;
+    const size_t numbers = 2 * KEYS * (dimension + 1) + KEYS * o_stride + MR * (KEYS + 32) + ROWS * o_stride;
+#if FV_HAS_AMX
+    // The scores and weights of 32 queries, and rows of a whole number of steps.
+    return (numbers + 2 * AMX_ROWS * (KEYS + 32) + (KEYS + ROWS) * 32) * 4 + 64;
+#else
+    return numbers * 4 + 64;
+#endif
 }

@@ -35,6 +35,7 @@ INLINE void round_row(uint16_t *target, const float *source, size_t count, const
     for (; i % unit; i++) target[i] = 0;
 }
 
+#if !FV_HAS_AMX // amx.h multiplies by tiles
 #if !FV_NEON
 INLINE void tile_dpbf16(
     const size_t mr, size_t k, const uint16_t *a, size_t a_stride, const uint16_t *b, float *c, size_t c_stride,
@@ -82,3 +83,4 @@ static void row_dpbf16(size_t k, const uint16_t *a, const char *panels, size_t p
     }
 #endif
 }
+#endif

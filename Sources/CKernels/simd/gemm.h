@@ -10,6 +10,7 @@
 //     FV_ROW            optional: kernel for one row and four panels, which adds up in the order of FV_TILE
 //     FV_PANEL(k)       bytes of k inputs of a panel (k even unless it is the last)
 //     FV_ONLY_PRODUCTS  optional: only products
+//     FV_SUMS_STAY      optional: 1 where sums stay in registers however many inputs there are
 //
 // A row has the same bits alone, among any others and at any place: every way through here takes its sums with the same
 // instructions in the same order.
@@ -18,6 +19,9 @@
 // first-level cache while all rows pass by, the rows' block (ROWS · KC) stays in the second-level cache while
 // all panels pass by. With more than one block of k the sums wait in `scratch`.
 
+#ifndef FV_SUMS_STAY
+#define FV_SUMS_STAY 0
+#endif
 #define FV_PASTE2(a, b) a##_##b
 #define FV_PASTE(a, b) FV_PASTE2(a, b)
 #define FV_LOCAL(name) FV_PASTE(name, FV_WEIGHTS)
@@ -28,7 +32,7 @@ static const FV_INPUT *FV_LOCAL(inputs)(
     const float *a, size_t *stride, size_t rows, size_t inputs, char **scratch) {
 #if FV_INPUT_IS_BF16
     uint16_t *target = (uint16_t *)*scratch;
-    const size_t target_stride = (inputs + 1) / 2 * 2 + 32;
+    const size_t target_stride = rounded_stride(inputs);
     for (size_t row = 0; row < rows; row++) {
         round_row(target + row * target_stride, a + row * *stride, inputs, FV_INPUTS_UNIT);
     }
@@ -41,13 +45,34 @@ static const FV_INPUT *FV_LOCAL(inputs)(
 #endif
 }
 
+// The same of a product's rows, which may have been rounded before.
+static const FV_INPUT *FV_LOCAL(rows)(const struct fv_gemm *g, size_t *stride, char **scratch) {
+    *stride = g->a_stride;
+#if FV_INPUT_IS_BF16
+    if (g->quantised) {
+        *stride = rounded_stride(g->inputs);
+        return g->quantised;
+    }
+#endif
+    return FV_LOCAL(inputs)(g->a, stride, g->rows, g->inputs, scratch);
+}
+
+#if FV_INPUT_IS_BF16
+static void FV_NAME(round_rows)(const struct fv_quantise *q) {
+    const size_t stride = rounded_stride(q->inputs);
+    for (size_t row = 0; row < q->rows; row++) {
+        round_row((uint16_t *)q->target + row * stride, q->x + row * q->x_stride, q->inputs, FV_INPUTS_UNIT);
+    }
+}
+#endif
+
 #ifdef FV_ROW
 // Products of one row, reading each weight once.
 static void FV_LOCAL(gemm_row)(const struct fv_gemm *g) {
     const size_t panel_bytes = FV_PANEL(g->inputs), end = g->first_panel + g->panel_count;
     char *scratch = g->scratch;
-    size_t stride = g->a_stride;
-    const FV_INPUT *a = FV_LOCAL(inputs)(g->a, &stride, 1, g->inputs, &scratch);
+    size_t stride;
+    const FV_INPUT *a = FV_LOCAL(rows)(g, &stride, &scratch);
     _Alignas(64) float sums[4 * NR];
     for (size_t panel = g->first_panel; panel < end; panel += 4) {
         const char *base = (const char *)g->panels + panel * panel_bytes;
@@ -73,13 +98,13 @@ static void FV_PUBLIC(gemm)(const struct fv_gemm *g) {
 #endif
     const size_t panel_bytes = FV_PANEL(g->inputs);
     char *scratch = g->scratch;
-    size_t stride = g->a_stride;
-    const FV_INPUT *a = FV_LOCAL(inputs)(g->a, &stride, g->rows, g->inputs, &scratch);
+    size_t stride;
+    const FV_INPUT *a = FV_LOCAL(rows)(g, &stride, &scratch);
     float *sums = (float *)scratch;
     const size_t tiles = (g->rows + FV_TILE_ROWS - 1) / FV_TILE_ROWS;
     // What a single tile reads once needs no place in a cache: each panel is one stream. Nor do blocks of k pay where a
-    // whole panel stays in the second-level cache beside the rows.
-    const int whole = tiles == 1 || panel_bytes + g->rows * g->inputs * sizeof(FV_INPUT) <= L2_BUDGET;
+    // whole panel stays in the second-level cache beside the rows, or where sums go to memory and back in whole tiles.
+    const int whole = tiles == 1 || FV_SUMS_STAY || panel_bytes + g->rows * g->inputs * sizeof(FV_INPUT) <= L2_BUDGET;
     const size_t step = whole ? g->inputs : k_step(g->inputs, FV_INPUTS_UNIT);
     for (size_t k = 0; k < g->inputs; k += step) {
         const size_t depth = g->inputs - k < step ? g->inputs - k : step;
@@ -180,3 +205,4 @@ static void FV_PUBLIC(stem)(const struct fv_stem *s) {
 #undef FV_ROW
 #undef FV_PANEL
 #undef FV_ONLY_PRODUCTS
+#undef FV_SUMS_STAY

@@ -32,6 +32,8 @@ const struct fv_kernels FV_TABLE = {
     .gemm_bf16 = FV_MATRIX(gemm_bf16),
 #if FV_HAS_DPBF16
     .gemm_exact_bf16 = FV_NAME(gemm_exact_bf16),
+    .round_rows = FV_NAME(round_rows),
+    .rounded_pitch = FV_NAME(rounded_pitch),
 #else
     .gemm_exact_bf16 = FV_NAME(gemm_bf16),
 #endif

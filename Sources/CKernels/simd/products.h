@@ -120,15 +120,24 @@ static void finish_hidden_rounded(
 #endif
 
 static void fill_patches(const struct fv_stem *s, size_t row, size_t first, size_t count, float *entry) {
-    const ptrdiff_t pad = (ptrdiff_t)(s->kernel / 2);
+    const ptrdiff_t pad = (ptrdiff_t)(s->kernel / 2), width = (ptrdiff_t)s->width, height = (ptrdiff_t)s->height;
+    const size_t line = s->kernel * s->channels;
     for (size_t column = first; column < first + count; column++) {
-        for (size_t ky = 0; ky < s->kernel; ky++) {
+        const ptrdiff_t start = (ptrdiff_t)(column * s->stride) - pad, end = start + (ptrdiff_t)s->kernel;
+        for (size_t ky = 0; ky < s->kernel; ky++, entry += line) {
             const ptrdiff_t y = (ptrdiff_t)(row * s->stride + ky) - pad;
+            const int has_row = y >= 0 && y < height;
+            // Most patches lie inside the image, and their rows are one piece of it.
+            if (has_row && start >= 0 && end <= width) {
+                const float *pixels = s->x + (size_t)(y * width + start) * s->channels;
+                for (size_t i = 0; i < line; i++) entry[i] = pixels[i];
+                continue;
+            }
             for (size_t kx = 0; kx < s->kernel; kx++) {
-                const ptrdiff_t x = (ptrdiff_t)(column * s->stride + kx) - pad;
-                const int inside = y >= 0 && x >= 0 && y < (ptrdiff_t)s->height && x < (ptrdiff_t)s->width;
-                const float *pixel = inside ? s->x + ((size_t)y * s->width + (size_t)x) * s->channels : 0;
-                for (size_t c = 0; c < s->channels; c++) *entry++ = pixel ? pixel[c] : 0;
+                const ptrdiff_t x = start + (ptrdiff_t)kx;
+                const int inside = has_row && x >= 0 && x < width;
+                const float *pixel = inside ? s->x + (size_t)(y * width + x) * s->channels : 0;
+                for (size_t c = 0; c < s->channels; c++) entry[kx * s->channels + c] = pixel ? pixel[c] : 0;
             }
         }
     }
@@ -154,6 +163,12 @@ static size_t FV_NAME(stem_scratch)(size_t inputs, size_t out_width) {
     (void)out_width;
     return ROWS * inputs * 4 + 64 + FV_NAME(gemm_scratch)(inputs);
 }
+
+#if FV_HAS_DPBF16
+// Numbers between rows that are rounded to bfloat16.
+INLINE size_t rounded_stride(size_t inputs) { return (inputs + 1) / 2 * 2 + 32; }
+static size_t FV_NAME(rounded_pitch)(size_t inputs) { return 2 * rounded_stride(inputs); }
+#endif
 
 #define FV_WEIGHTS f32
 #define FV_TILE(mr, ...) tiles_f32[mr](__VA_ARGS__)
