@@ -117,11 +117,18 @@ let package = Package(
         .target(name: "CCrypto"),
         module("ModelHub", ["CCurl", "CCrypto", "StrictJSON", "SystemFiles"]),
         module("WireFormats", ["StrictJSON"]),
+        module("RequestTranslation", ["FastVLM", "WireFormats"]),
+        module(
+            "BatchAnswers",
+            [
+                "FastVLM", "RequestTranslation", "WireFormats", "MediaFetch", "StrictJSON", "SystemFiles",
+                "Tensors",
+            ]),
         // All of the server but its sockets.
         .target(
             name: "FastVLMServer",
             dependencies: [
-                "FastVLM", "WireFormats", "MediaFetch",
+                "FastVLM", "RequestTranslation", "WireFormats", "MediaFetch",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "CoreMetrics", package: "swift-metrics"),
             ],
@@ -156,7 +163,7 @@ let package = Package(
                 "FastVLM", "FastVLMEmbedded", "Benchmarking", "Plotting", "Generation", "Models",
                 "Tokenization", "StructuredOutput", "ImageInput",
                 "Checkpoints", "Tensors", "SystemFiles", "CommandInput", "CEdit",
-                "ModelHub", "FastVLMServer", "MediaFetch",
+                "ModelHub", "FastVLMServer", "MediaFetch", "BatchAnswers",
                 .target(name: "HTTPListener", condition: .when(traits: ["Server"])),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
@@ -205,6 +212,9 @@ let package = Package(
                 .product(name: "CoreMetrics", package: "swift-metrics"),
             ]),
         tests("MediaFetchTests", ["MediaFetch"]),
+        tests(
+            "BatchAnswersTests",
+            ["BatchAnswers", "FastVLM", "FastVLMEmbedded", "WireFormats", "SystemFiles"]),
         tests("CommandLineTests", []),
     ]
 )

@@ -3,7 +3,8 @@ extension LoadOptions: Codable {
         case precision, threads, imageSize, geometry, adapters, template, contextLength, appliesOrientation
         case background, usesReferenceDepth, allowsTruncatedImages, ignoresColorProfiles, maximumPixels
         case maximumSide, maximumFileBytes, maximumImageBytes, imageFormats, rememberedImages
-        case rememberedImageBytes, keyValueBytes, maximumRunning, maximumWaiting, requestBytes
+        case rememberedImageBytes, keyValueBytes, maximumRunning, prefersThroughput
+        case maximumWaiting, requestBytes
     }
 
     /// Reads what ``encode(to:)`` writes, or a part of it: missing options keep their defaults. What is not data
@@ -39,6 +40,7 @@ extension LoadOptions: Codable {
         try reader.read(.rememberedImageBytes, into: &rememberedImageBytes)
         try reader.read(.keyValueBytes, into: &keyValueBytes)
         try reader.read(.maximumRunning, into: &maximumRunning)
+        try reader.read(.prefersThroughput, into: &prefersThroughput)
         try reader.read(.maximumWaiting, into: &maximumWaiting)
         try reader.read(.requestBytes, into: &requestBytes)
     }
@@ -66,6 +68,7 @@ extension LoadOptions: Codable {
         try container.encode(rememberedImageBytes, forKey: .rememberedImageBytes)
         try container.encode(keyValueBytes, forKey: .keyValueBytes)
         try container.encode(maximumRunning, forKey: .maximumRunning)
+        try container.encode(prefersThroughput, forKey: .prefersThroughput)
         try container.encode(maximumWaiting, forKey: .maximumWaiting)
         try container.encode(requestBytes, forKey: .requestBytes)
     }

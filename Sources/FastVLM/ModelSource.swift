@@ -175,6 +175,10 @@ public struct LoadOptions: Sendable {
     public var keyValueBytes = 256 << 20
     /// Most requests that are worked on at once. More of them answer more tokens per second in total, each of them fewer.
     public var maximumRunning = 8
+    /// Whether answers that have begun halt while images of other requests are encoded and their prompts computed, so that
+    /// more of them go on together: all requests are done earlier, but the words of an answer come in bursts. For batches
+    /// that nobody watches.
+    public var prefersThroughput = false
     /// Most requests that wait beside them; further ones get an error with the code `overloaded` at once. A request that
     /// waits has not decoded its images yet; it holds what it brought, see ``requestBytes``.
     public var maximumWaiting = 256

@@ -57,11 +57,11 @@ public final class VisionLanguageModel: Sendable {
                 running: options.maximumRunning, waiting: options.maximumWaiting,
                 bytes: options.requestBytes),
             expected: loaded.prepared)
-        actor = InferenceActor(
-            engine: GenerationEngine(
-                network: loaded.network, tokenizer: loaded.tokenizer, compute: loaded.compute,
-                keyValueBytes: options.keyValueBytes),
-            images: memory, metrics: metrics)
+        let engine = GenerationEngine(
+            network: loaded.network, tokenizer: loaded.tokenizer, compute: loaded.compute,
+            keyValueBytes: options.keyValueBytes)
+        engine.prefersThroughput = options.prefersThroughput
+        actor = InferenceActor(engine: engine, images: memory, metrics: metrics)
         answering = Answering(
             actor: actor, preparation: preparation, memory: memory, network: loaded.network,
             journal: RequestJournal(options.logger, metrics))

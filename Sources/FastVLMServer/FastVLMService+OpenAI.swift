@@ -1,6 +1,7 @@
 internal import FastVLM
 internal import Foundation
 internal import Logging
+internal import RequestTranslation
 internal import WireFormats
 
 /// OpenAI's interface.

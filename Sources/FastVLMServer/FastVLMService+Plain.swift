@@ -1,5 +1,6 @@
 internal import FastVLM
 internal import Foundation
+internal import RequestTranslation
 internal import WireFormats
 
 /// What belongs to no other program's interface.

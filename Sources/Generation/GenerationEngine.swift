@@ -60,6 +60,11 @@ package final class GenerationEngine {
             network.configuration.text.vocabularySize, usableVocabulary ?? tokenizer.vocabularyCount)
     }
 
+    /// Whether answers that have begun halt for images and prompts, to go on together (``Scheduler/Limits``).
+    package var prefersThroughput: Bool {
+        get { !scheduler.limits.decodesBesideOthers }
+        set { scheduler.limits.decodesBesideOthers = !newValue }
+    }
     /// The longest sequence that the model was made for.
     package var contextLimit: Int { network.configuration.maximumSequenceLength }
     /// Requests that are not finished.

@@ -10,6 +10,9 @@ package struct Scheduler {
         package var rowsBeside = 64
         /// Steps that a prompt or image may be overtaken by shorter or more urgent ones.
         package var patience = 16
+        /// Whether sequences that decode go on while others' images and prompts are worked on. Otherwise they wait for
+        /// images, and share their steps with whole prompts: more of them decode together, so that all are done earlier.
+        package var decodesBesideOthers = true
 
         package init() {}
     }
@@ -82,10 +85,12 @@ package struct Scheduler {
             imageIsNext && (image?.waited ?? 0 >= limits.patience || prompt?.rows ?? 0 > limits.rowsBeside)
         if let prompt, image == nil || !isOvertaken {
             plan.prefilling = prompt.id
-            plan.rows = min(prompt.rows, plan.decoding.isEmpty ? limits.rowsAlone : limits.rowsBeside)
+            let isBeside = limits.decodesBesideOthers && !plan.decoding.isEmpty
+            plan.rows = min(prompt.rows, isBeside ? limits.rowsBeside : limits.rowsAlone)
             imageIsNext = true
         } else if let image {
             plan.encoding = image.id
+            if !limits.decodesBesideOthers { plan.decoding.removeAll(keepingCapacity: true) }
             imageIsNext = false
         }
     }

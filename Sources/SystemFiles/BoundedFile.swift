@@ -142,15 +142,36 @@ package enum BoundedFile {
 
     /// The names in a folder.
     package static func names(inFolder path: String) throws(ReadError) -> [String] {
+        try entries(inFolder: path).map(\.name)
+    }
+
+    /// Something in a folder.
+    package struct FolderEntry: Sendable, Hashable {
+        package var name: String
+        /// Whether it is a folder itself; a link to one is none.
+        package var isFolder: Bool
+    }
+
+    /// What is in a folder.
+    package static func entries(inFolder path: String) throws(ReadError) -> [FolderEntry] {
         guard let folder = opendir(path) else { throw ReadError(.last) }
         defer { closedir(folder) }
-        var names: [String] = []
+        var entries: [FolderEntry] = []
         while let entry = readdir(folder) {
             let name = withUnsafeBytes(of: entry.pointee.d_name) { bytes in
                 String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
             }
-            if name != ".", name != ".." { names.append(name) }
+            guard name != ".", name != ".." else { continue }
+            var isFolder = Int(entry.pointee.d_type) == Int(DT_DIR)
+            if Int(entry.pointee.d_type) == Int(DT_UNKNOWN) {
+                // Some file systems leave this to the one who asks.
+                var information = stat()
+                isFolder =
+                    lstat("\(path)/\(name)", &information) == 0
+                    && information.st_mode & S_IFMT == S_IFDIR
+            }
+            entries.append(FolderEntry(name: name, isFolder: isFolder))
         }
-        return names
+        return entries
     }
 }

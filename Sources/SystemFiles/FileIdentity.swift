@@ -37,6 +37,12 @@ package struct FileIdentity: Sendable, Hashable {
         self.init(information)
     }
 
+    /// Whether there is a regular file at a path, or nothing: then reading it does not wait for anybody.
+    package static func isRegularOrMissing(_ path: String) -> Bool {
+        var information = stat()
+        return stat(path, &information) != 0 || information.st_mode & S_IFMT == S_IFREG
+    }
+
     /// What is directly in a folder.
     package static func contents(ofFolder path: String) -> [FileIdentity] {
         let names = (try? BoundedFile.names(inFolder: path)) ?? []

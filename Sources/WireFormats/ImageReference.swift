@@ -6,11 +6,14 @@ package enum ImageReference: Sendable, Hashable {
     case data(Data)
     /// An address that would have to be fetched.
     case address(String)
+    /// The path of a file of this machine; only where whoever asks may name files.
+    case file(String)
 
     /// Reads what an `image_url` holds: a `data:` address, an address of the web, or bare base64. What type a `data:`
     /// address names does not matter: images are recognised by their content.
-    /// - Throws: `RequestError` for a path, and for damaged base64.
-    package init(url: String, parameter: String) throws(RequestError) {
+    /// - Parameter files: whether it may be a path or a `file:` address; bare base64 is then what begins as an image does
+    /// - Throws: `RequestError` for a path that may not be named, and for damaged base64.
+    package init(url: String, parameter: String, files: Bool = false) throws(RequestError) {
         if url.hasASCIIPrefix("data:") {
             guard let comma = url.utf8.firstIndex(of: UInt8(ascii: ",")),
                 url.utf8[..<comma].suffix(7).elementsEqual(";base64".utf8)
@@ -22,9 +25,37 @@ package enum ImageReference: Sendable, Hashable {
             self = try Self.base64(url[url.index(after: comma)...], parameter: parameter)
         } else if url.hasASCIIPrefix("https://") || url.hasASCIIPrefix("http://") {
             self = .address(url)
+        } else if files, !Self.isImageInBase64(url) {
+            self = .file(try Self.path(url, parameter: parameter))
         } else {
             self = try Self.base64(url[...], parameter: parameter)
         }
+    }
+
+    /// Whether a text is base64 of an image rather than a path: it begins as JPEG, PNG, GIF, WebP, BMP, TIFF, netpbm, HEIC
+    /// or AVIF do in base64, is longer than a hash, and has no dot, as names of images have.
+    private static func isImageInBase64(_ text: String) -> Bool {
+        let beginnings = ["/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR", "Qk", "SUkq", "TU0A", "UD", "AAAA"]
+        return text.utf8.count >= 90 && beginnings.contains(where: text.hasPrefix)
+            && !text.utf8.contains(UInt8(ascii: "."))
+    }
+
+    private static func path(_ text: String, parameter: String) throws(RequestError) -> String {
+        var path = text
+        if text.hasASCIIPrefix("file:") {
+            guard let url = URL(string: text), url.isFileURL,
+                ["", "localhost"].contains(url.host(percentEncoded: false) ?? "")
+            else {
+                throw RequestError(
+                    "\(parameter) is no address of a file of this machine; write file:///folder/name.jpg",
+                    parameter: parameter)
+            }
+            path = url.path(percentEncoded: false)
+        }
+        guard !path.isEmpty, !path.utf8.contains(0) else {
+            throw RequestError("\(parameter) is no path", parameter: parameter)
+        }
+        return path
     }
 
     /// Reads base64, as Ollama's clients send it; a `data:` address is taken too.

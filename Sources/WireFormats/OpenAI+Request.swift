@@ -10,15 +10,32 @@ package enum OpenAI {
     /// - Throws: `RequestError`.
     package static func chatRequest(_ body: Data) throws(RequestError) -> ChatRequest {
         var fields = try RequestFields(json: body)
-        let model = try fields.string("model")
+        return try chatRequest(&fields)
+    }
+
+    /// Reads the fields of such a body.
+    /// - Parameter files: whether images may be files of this machine
+    static func chatRequest(
+        _ fields: inout RequestFields, files: Bool = false
+    ) throws(RequestError) -> ChatRequest {
         guard let given = try fields.elements("messages"), !given.isEmpty else {
             throw RequestError("messages must be a list of at least one message", parameter: "messages")
         }
         var ignored: [String] = []
-        let messages = try messages(given, &ignored)
+        let messages = try messages(given, &ignored, files: files)
+        return try chatRequest(messages, &fields, ignored)
+    }
+
+    /// - Parameters:
+    ///   - fields: with the options
+    ///   - ignored: what was ignored of the messages
+    static func chatRequest(
+        _ messages: [ChatMessage], _ fields: inout RequestFields, _ ignored: [String] = []
+    ) throws(RequestError) -> ChatRequest {
+        var ignored = ignored
         let (turns, remarks) = try ChatConversation.turns(messages)
         var request = ChatRequest(
-            model: model, messages: turns, parameters: try parameters(&fields),
+            model: try fields.string("model"), messages: turns, parameters: try parameters(&fields),
             streams: try fields.bool("stream") ?? false)
         request.count = try fields.integer("n", in: 1...4) ?? 1
         if var options = try fields.object("stream_options").map({
@@ -107,7 +124,7 @@ package enum OpenAI {
     // MARK: - Messages
 
     private static func messages(
-        _ given: [JSONValue], _ ignored: inout [String]
+        _ given: [JSONValue], _ ignored: inout [String], files: Bool
     ) throws(RequestError) -> [ChatMessage] {
         var messages: [ChatMessage] = []
         for (index, value) in given.enumerated() {
@@ -128,7 +145,9 @@ package enum OpenAI {
             }
             // Names and ids of what was said do not reach the model.
             fields.accept("name", "tool_call_id", "refusal", "annotations", "audio", "function_call")
-            let parts = try content(&fields, &ignored)
+            // As Ollama's clients write them, and whoever writes lines of a batch by hand.
+            let images = files ? try BatchLine.images(&fields) : []
+            let parts = images.map(ChatMessage.Part.image) + (try content(&fields, &ignored, files: files))
             if parts.isEmpty, role == .user { throw fields.fault("content", "a text or a list of parts") }
             ignored += fields.ignored
             messages.append(ChatMessage(role, parts))
@@ -137,7 +156,7 @@ package enum OpenAI {
     }
 
     private static func content(
-        _ fields: inout RequestFields, _ ignored: inout [String]
+        _ fields: inout RequestFields, _ ignored: inout [String], files: Bool
     ) throws(RequestError) -> [ChatMessage.Part] {
         guard let content = fields.value("content") else { return [] }
         if let text = content.string { return [.text(text)] }
@@ -149,14 +168,15 @@ package enum OpenAI {
             if let text = element.string {
                 parts.append(.text(text))
             } else {
-                parts.append(try part(element, fields, index, &ignored))
+                parts.append(try part(element, fields, index, &ignored, files: files))
             }
         }
         return parts
     }
 
     private static func part(
-        _ element: JSONValue, _ message: RequestFields, _ index: Int, _ ignored: inout [String]
+        _ element: JSONValue, _ message: RequestFields, _ index: Int, _ ignored: inout [String],
+        files: Bool
     ) throws(RequestError) -> ChatMessage.Part {
         let name = "content[\(index)]"
         guard let object = element.object else {
@@ -179,7 +199,11 @@ package enum OpenAI {
             guard let url = value.string ?? value["url"]?.string else {
                 throw fields.fault("image_url.url", "a string")
             }
-            return .image(try ImageReference(url: url, parameter: path + ".image_url"))
+            return .image(try ImageReference(url: url, parameter: path + ".image_url", files: files))
+        case "image" where files && fields.value("image") != nil:
+            let images = try BatchLine.images(&fields)
+            guard images.count == 1 else { throw fields.fault("image", "one image") }
+            return .image(images[0])
         case "image":
             // As Anthropic's clients write it.
             let source = fields.value("source")

@@ -16,7 +16,7 @@ package struct RequestError: Error, Sendable, Equatable {
 
 /// The members of a JSON object of a request. Each is read by its name; those that nobody read are ignored, and named in
 /// ``ignored``. `null` is the same as absent.
-package struct RequestFields {
+package struct RequestFields: Sendable {
     private let object: JSONObject
     private var names: Set<String> = []
     /// What stands before the names in messages, as `messages[0].`.
@@ -27,8 +27,9 @@ package struct RequestFields {
         self.prefix = prefix
     }
 
+    /// - Parameter what: the text is called so in errors
     /// - Throws: `RequestError` for what is no JSON object.
-    package init(json body: Data) throws(RequestError) {
+    package init(json body: Data, called what: String = "the body") throws(RequestError) {
         let value: JSONValue
         do {
             // Python writes NaN as a bare word; the field that holds it is then refused by its name.
@@ -39,9 +40,9 @@ package struct RequestFields {
                         depth: 64, elements: 65536, members: 4096, values: 1 << 18, nonFiniteNumbers: true))
             }
         } catch {
-            throw RequestError("the body is not valid JSON: \(error)")
+            throw RequestError("\(what) is not valid JSON: \(error)")
         }
-        guard let object = value.object else { throw RequestError("the body is not a JSON object") }
+        guard let object = value.object else { throw RequestError("\(what) is not a JSON object") }
         self.init(object)
     }
 

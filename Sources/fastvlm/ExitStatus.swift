@@ -6,6 +6,8 @@ import SystemFiles
 
 /// What the program's exit status means: one meaning each, the numbers of sysexits.h where it has one.
 enum ExitStatus: Int32 {
+    /// Items of a batch have no answer; their records say why.
+    case items = 1
     /// Wrong usage, or a request that the model cannot fulfil.
     case usage = 64
     /// An image, or what should be on stdin, cannot be read or used.
@@ -29,7 +31,7 @@ enum ExitStatus: Int32 {
 
     /// For `fastvlm --help`.
     static let summary = """
-        Exit status: 0 success; 64 wrong usage or request; 65 an image (or stdin) cannot be read or used; 69 the \
+        Exit status: 0 success; 1 items of a batch have no answer; 64 wrong usage or request; 65 an image (or stdin) cannot be read or used; 69 the \
         model cannot be read or used; 70 the machine lacks something (memory, threads, open files, an instruction \
         set); 74 an output (file, folder or stdout) cannot be written; 130 and 143 ended by SIGINT and SIGTERM.
         """

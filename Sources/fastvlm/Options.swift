@@ -197,11 +197,14 @@ struct ModelOptions: ParsableArguments {
         }
     }
 
-    /// - Parameter images: what the first question is about; prepared while the weights load
+    /// - Parameters:
+    ///   - images: what the first question is about; prepared while the weights load
+    ///   - defaults: what no flag says
     func load(
-        _ verbosity: VerbosityOptions, expecting images: [ImageSource] = []
+        _ verbosity: VerbosityOptions, expecting images: [ImageSource] = [],
+        defaults: LoadOptions = LoadOptions()
     ) async throws -> VisionLanguageModel {
-        var options = LoadOptions()
+        var options = defaults
         options.expectedImages = images
         options.precision = precision
         options.adapters = try adapterFolders()

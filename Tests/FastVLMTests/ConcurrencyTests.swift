@@ -146,8 +146,8 @@ struct ConcurrencyTests {
         }
     }
 
-    @Test("Conversations at once go on as they would one after the other")
-    func conversations() async throws {
+    @Test("Conversations at once go on as they would one after the other", arguments: [false, true])
+    func conversations(prefersThroughput: Bool) async throws {
         let questions = ["What is this?", "And now?", "Why?"]
         func talk(_ model: VisionLanguageModel, _ number: Int) async throws -> [String] {
             let session = model.chat()
@@ -168,6 +168,7 @@ struct ConcurrencyTests {
         let model = try await load {
             $0.maximumRunning = 4
             $0.keyValueBytes = 1 << 20
+            $0.prefersThroughput = prefersThroughput
         }
         let got = try await withThrowingTaskGroup(of: (Int, [String]).self) { group in
             for number in 0..<10 { group.addTask { (number, try await talk(model, number)) } }

@@ -70,7 +70,7 @@ struct OptionCodingTests {
              "usesReferenceDepth": true, "allowsTruncatedImages": true, "ignoresColorProfiles": true,
              "maximumPixels": 1, "maximumSide": 2, "maximumFileBytes": 3, "maximumImageBytes": 4,
              "imageFormats": ["jpeg"], "rememberedImages": 5, "rememberedImageBytes": 6, "keyValueBytes": 7,
-             "maximumRunning": 8, "maximumWaiting": 9, "requestBytes": 10}
+             "maximumRunning": 8, "prefersThroughput": true, "maximumWaiting": 9, "requestBytes": 10}
             """
         let options: LoadOptions = try decoded(json)
         #expect(options.precision == .int8 && options.geometry == .crop && options.imageFormats == [.jpeg])

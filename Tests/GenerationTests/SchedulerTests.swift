@@ -76,6 +76,18 @@ struct SchedulerTests {
         #expect(Set(zip(served, served.dropFirst()).map { $0 + $1 }) == ["promptimage", "imageprompt"])
     }
 
+    @Test("For throughput, answers wait for images, and share their steps with whole prompts")
+    func throughput() {
+        var scheduler = Scheduler()
+        scheduler.limits.decodesBesideOthers = false
+        let decoding = [4, 2].map { Candidate(id: $0) }
+        let image = plan(decoding + [Candidate(id: 1, needsImage: true)], &scheduler)
+        #expect(image.encoding == 1 && image.decoding.isEmpty && image.prefilling == nil)
+        let prompt = plan(decoding + [Candidate(id: 1, rows: 300)], &scheduler)
+        #expect(prompt.prefilling == 1 && prompt.rows == 300 && prompt.decoding == [4, 2])
+        #expect(plan(decoding, &scheduler).decoding == [4, 2])
+    }
+
     /// Fake requests that arrive, are served as planned and leave.
     @Test("Whatever comes, nobody waits for ever", arguments: 0..<8)
     func fairness(seed: UInt64) {
