@@ -8,8 +8,8 @@ let package = Package(
     platforms: [.macOS(.v15)],
     products: [.library(name: "fastvlm-c", type: .dynamic, targets: ["FastVLMC"])],
     dependencies: [
-        // Without the server.
-        .package(name: "swift-fastvlm", path: "..", traits: ["GIF", "TIFF", "HEIF"])
+        // Without the server, and without libtiff: it brings five libraries along, one of them (JBIG) under the GPL.
+        .package(name: "swift-fastvlm", path: "..", traits: ["GIF", "HEIF"])
     ],
     targets: [
         // The header.

@@ -321,13 +321,14 @@ static void check_wrong_requests(fastvlm_handle model) {
         {"{\"task\": \"encode\"}", "one image"},
         {"{\"task\": \"encode\", \"images\": [{\"image\": 4}]}", "no image 4"},
         {"{\"prompt\": \"x\", \"images\": [{\"image\": -1}]}", "no image -1"},
-        {"{\"prompt\": \"x\", \"images\": [{\"image\": 1e300}]}", "image"},
+        {"{\"prompt\": \"x\", \"images\": [{\"image\": 1e300}]}", "number"},
         {"{\"prompt\": \"x\", \"images\": [{\"text\": \"y\"}]}", "belongs"},
         {"{\"prompt\": \"x\", \"images\": [{}]}", "text, image and file"},
         {"{\"prompt\": \"x\", \"promt\": \"y\"}", "promt"},
         {"{\"prompt\": \"x\", \"options\": {\"temprature\": 1}}", "temprature"},
         {"{\"prompt\": \"x\", \"options\": {\"temperature\": \"warm\"}}", "temperature"},
-        {"{\"prompt\": \"x\", \"options\": {\"maximumTokens\": 1e99}}", "maximumTokens"},
+        {"{\"prompt\": \"x\", \"options\": {\"maximumTokens\": 1e99}}", "number"},
+        {"{\"prompt\": \"x\", \"options\": {\"maximumTokens\": 1.5}}", "number"},
         {"{\"messages\": [{\"role\": \"robot\", \"content\": \"x\"}]}", "role"},
         {"{\"messages\": [{\"role\": \"user\"}]}", "content"},
         {"{\"messages\": [{\"role\": \"user\", \"content\": [{\"text\": \"x\", \"file\": \"y\"}]}]}", "text, image and file"},
@@ -432,8 +433,8 @@ static fastvlm_handle submit_long(fastvlm_handle model) {
     fastvlm_image image = {.bytes = anymap, .length = anymap_length};
     return submit(
         model,
-        "{\"prompt\": \"Describe this.\", \"options\": {\"maximumTokens\": 100, \"format\":"
-        " {\"regularExpression\": \"[a-z ]{4000}\"}}}",
+        "{\"prompt\": \"Describe this.\", \"options\": {\"maximumTokens\": 1950, \"format\":"
+        " {\"regularExpression\": \"[0-9]{1900}\"}}}",
         &image, 1, NULL);
 }
 

@@ -18,13 +18,24 @@ func decoded<Value: Decodable>(
     guard (0...mostText).contains(length) else {
         throw .invalidArgument("\(name) has \(UInt(bitPattern: length)) bytes, at most \(mostText) are read")
     }
+    let data = Data(bytes: text, count: length)
     do {
-        return try JSONDecoder().decode(type, from: Data(bytes: text, count: length))
+        return try JSONDecoder().decode(type, from: data)
     } catch let error as DecodingError {
+        if case .dataCorrupted(let context) = error, context.codingPath.isEmpty, isJSON(data) {
+            throw .invalidArgument(
+                "\(name): a number is out of range, or a fraction where a whole number belongs")
+        }
         throw Failure(error).prefixed(name)
     } catch {
-        throw Failure(error)
+        throw Failure(error).prefixed(name)
     }
+}
+
+/// Whether JSON is well formed: the decoder says that it is not also where a number does not fit its type.
+private func isJSON(_ data: Data) -> Bool {
+    struct Anything: Decodable { init(from decoder: any Decoder) {} }
+    return (try? JSONDecoder().decode(Anything.self, from: data)) != nil
 }
 
 /// Copies of the images that a caller gives.

@@ -65,7 +65,8 @@ extension DecodingError {
         }
     }
 
-    private static func place(_ path: [any CodingKey]) -> String {
+    /// Where in the JSON something is, as a beginning of a sentence.
+    static func place(_ path: [any CodingKey]) -> String {
         guard !path.isEmpty else { return "" }
         return path.map { $0.intValue.map(String.init) ?? $0.stringValue }.joined(separator: ".") + ": "
     }

@@ -157,16 +157,15 @@ private struct Picture: Decodable {
 }
 
 /// Who writes `temprature` would otherwise get other answers without a word.
-/// - Throws: `DecodingError` that names the unknown keys and those that there are.
+/// - Throws: `Failure` that names the unknown keys and those that there are.
 func refuseUnknownKeys<Key: CodingKey & CaseIterable>(_ decoder: any Decoder, _: Key.Type) throws {
     let unknown = try decoder.container(keyedBy: AnyKey.self).allKeys.map(\.stringValue)
         .filter { Key(stringValue: $0) == nil }.sorted()
     guard unknown.isEmpty else {
-        throw DecodingError.dataCorrupted(
-            DecodingError.Context(
-                codingPath: decoder.codingPath,
-                debugDescription: "unknown: \(unknown.joined(separator: ", ")); the keys are "
-                    + Key.allCases.map(\.stringValue).joined(separator: ", ")))
+        throw Failure.invalidArgument(
+            DecodingError.place(decoder.codingPath)
+                + "unknown: \(unknown.joined(separator: ", ")); the keys are "
+                + Key.allCases.map(\.stringValue).joined(separator: ", "))
     }
 }
 
