@@ -8,7 +8,7 @@ FIXED = env -u FASTVLM_TEST_SEED SWIFT_DETERMINISTIC_HASHING=1
 PYTHON_ENVIRONMENT = .venv
 PYTHON = $(PYTHON_ENVIRONMENT)/bin/python
 
-.PHONY: demo test test-random test-pull test-serve soak test-training suite build setup format lint fixtures bench bench-library peers peer-models verify-full \
+.PHONY: demo test test-random test-pull test-serve c-interface test-c-interface wheel test-python soak test-training suite build setup format lint fixtures bench bench-library peers peer-models verify-full \
     verify-real verify-avx512 verify-neon sanitize docs clean
 
 demo: build ## Build, then answer questions about the sample images with the embedded model
@@ -33,11 +33,11 @@ setup: ## Install missing Debian packages
 	@Tools/setup.sh
 
 format: ## Rewrite sources in the project's format
-	swift format -i -p -r --configuration .swift-format Package.swift Sources Tests
+	swift format -i -p -r --configuration .swift-format Package.swift Sources Tests CInterface/Package.swift CInterface/Sources
 
 # The compiler's own check of imports (--explicit-target-dependency-import-check) accepts what a dependency depends on.
 lint: ## Fail on another format, on undeclared imports, and on tests with random numbers that no seed repeats
-	swift format lint -s -p -r --configuration .swift-format Package.swift Sources Tests
+	swift format lint -s -p -r --configuration .swift-format Package.swift Sources Tests CInterface/Package.swift CInterface/Sources
 	Tools/imports.py
 	Tools/unseeded.sh
 
@@ -88,6 +88,27 @@ test-serve: build $(PULL_PYTHON) ## Test the server with official clients and tw
 
 test-pull: build $(PULL_PYTHON) ## Test downloads beside the hub's own Python client, against a hub on this machine
 	$(PULL_PYTHON) -m pytest -q -p no:cacheprovider Tests/Serve/test_pull.py
+
+c-interface: setup ## Build libfastvlm.so, the library for other languages, which needs no Swift to run
+	CInterface/build.sh
+
+test-c-interface: c-interface ## Use the C interface from C, and misuse it
+	CInterface/Tests/run.sh
+
+WHEEL_ENVIRONMENT = .venv-python
+WHEEL_PYTHON = $(WHEEL_ENVIRONMENT)/bin/python
+
+$(WHEEL_PYTHON): Python/requirements.txt
+	python3 -m venv $(WHEEL_ENVIRONMENT)
+	$@ -m pip install -q -r Python/requirements.txt
+	touch $@
+
+wheel: c-interface $(WHEEL_PYTHON) ## Make Python/dist/fastvlm-….whl, and ask it a question where nothing else is installed
+	Python/wheel.sh $(WHEEL_PYTHON)
+
+test-python: wheel ## Test the Python package as its wheel installs it
+	$(WHEEL_PYTHON) -m pip install -q --force-reinstall --no-index --no-deps Python/dist/*.whl
+	cd Python && $(abspath $(WHEEL_PYTHON)) -m mypy src && $(abspath $(WHEEL_PYTHON)) -m pytest
 
 suite: $(TRAINING_PYTHON) ## Draw the held-out suites of the embedded model, of 256 and 512 pixels, and check their checksums
 	cd Training && $(abspath $(TRAINING_PYTHON)) -m synth.suite --out data/suite-256 --side 256
@@ -153,4 +174,4 @@ docs: setup ## Compile the examples of the documentation, then build it; a warni
 	FASTVLM_DOCS=1 swift package --scratch-path .build-docs generate-documentation --target FastVLM --warnings-as-errors
 
 clean:
-	rm -rf .build .build-test .build-sanitize .build-docs
+	rm -rf .build .build-test .build-sanitize .build-docs CInterface/.build Python/dist

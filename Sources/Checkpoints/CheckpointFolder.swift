@@ -1,6 +1,11 @@
 internal import CheckpointFiles
-package import Foundation
 internal import SystemFiles
+
+#if canImport(FoundationEssentials)
+    package import FoundationEssentials
+#else
+    package import Foundation
+#endif
 
 /// Finds the folder of a model, or of an adapter, in what a person names: the folder itself, or one of a Hugging Face
 /// cache.
@@ -126,15 +131,15 @@ package enum CheckpointFolder {
         } catch {
             throw .unreadableFile(path: reference.path, reason: error.reason)
         }
-        let commit = text.trimmingCharacters(in: .whitespacesAndNewlines)
-        guard !commit.isEmpty, commit.count <= 128,
+        let words = text.split(whereSeparator: \.isWhitespace)
+        guard words.count == 1, let commit = words.first, commit.count <= 128,
             commit.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber) })
         else {
             throw .notACheckpoint(
                 path: reference.path, reason: "expected the name of a commit, found other text",
                 advice: "download the model again, or name a folder in snapshots")
         }
-        return commit
+        return String(commit)
     }
 
     // MARK: Folders without config.json

@@ -1,6 +1,11 @@
 public import Checkpoints
-internal import Foundation
 public import Tensors
+
+#if canImport(FoundationEssentials)
+    internal import FoundationEssentials
+#else
+    internal import Foundation
+#endif
 
 /// What a checkpoint folder holds. Making one checks configuration, headers, names and shapes as loading does. It does
 /// not read the tokenizer's files, and of the weights only an output matrix that is stored beside the embedding, to see
@@ -188,7 +193,7 @@ public struct CheckpointReport: Sendable, Hashable, Codable, CustomStringConvert
             "parameters   \(Self.millions(parts.reduce(0) { $0 + $1.parameters })) in all",
         ]
         lines += parts.map { part in
-            "  \(part.name.padding(toLength: 18, withPad: " ", startingAt: 0)) "
+            "  \(part.name)\(String(repeating: " ", count: max(19 - part.name.count, 1)))"
                 + "\(Self.millions(part.parameters)), \(Self.size(part.bytes)) stored"
         }
         lines.append(
@@ -224,13 +229,15 @@ public struct CheckpointReport: Sendable, Hashable, Codable, CustomStringConvert
     private static func size(_ bytes: Int) -> String {
         switch bytes {
         case ..<10_000: "\(bytes) bytes"
-        case ..<10_000_000: String(format: "%.1f kB", Double(bytes) / 1e3)
-        case ..<10_000_000_000: String(format: "%.1f MB", Double(bytes) / 1e6)
-        default: String(format: "%.1f GB", Double(bytes) / 1e9)
+        case ..<10_000_000: "\((Double(bytes) / 1e3).written(decimals: 1)) kB"
+        case ..<10_000_000_000: "\((Double(bytes) / 1e6).written(decimals: 1)) MB"
+        default: "\((Double(bytes) / 1e9).written(decimals: 1)) GB"
         }
     }
 
-    private static func millions(_ count: Int) -> String { String(format: "%.2f M", Double(count) / 1e6) }
+    private static func millions(_ count: Int) -> String {
+        "\((Double(count) / 1e6).written(decimals: 2)) M"
+    }
 
     private static func list(_ numbers: [Int]) -> String { numbers.map(String.init).joined(separator: "/") }
 }

@@ -1,8 +1,13 @@
 internal import Checkpoints
-public import Foundation
 internal import Generation
 package import SystemFiles
 internal import Tensors
+
+#if canImport(FoundationEssentials)
+    public import FoundationEssentials
+#else
+    public import Foundation
+#endif
 
 /// What the encoder saw in one image: its visual tokens before and after the projector.
 ///
@@ -51,6 +56,30 @@ public struct ImageFeatures: Sendable {
     public var features: [Float] { featureTensor.floats() }
     /// The projector's output, [tokens, hiddenSize] row-major: what the decoder reads in place of text embeddings.
     public var projected: [Float] { projectedTensor.floats() }
+
+    /// The numbers of ``features`` where they stand: nothing is copied.
+    ///
+    /// ```swift
+    /// let largest = encoded.withFeatures { $0.max() }
+    /// ```
+    /// - Parameter body: receives [tokens, featureChannels] row-major, which stay there as long as a copy of this value
+    ///   lives
+    public func withFeatures<Result>(_ body: (UnsafeBufferPointer<Float>) throws -> Result) rethrows -> Result
+    {
+        try body(featureTensor.bytes.assumingMemoryBound(to: Float.self))
+    }
+
+    /// The numbers of ``projected`` where they stand: nothing is copied.
+    ///
+    /// ```swift
+    /// let first = encoded.withProjected { Array($0.prefix(encoded.hiddenSize)) }
+    /// ```
+    /// - Parameter body: receives [tokens, hiddenSize] row-major, which stay there as long as a copy of this value lives
+    public func withProjected<Result>(_ body: (UnsafeBufferPointer<Float>) throws -> Result) rethrows
+        -> Result
+    {
+        try body(projectedTensor.bytes.assumingMemoryBound(to: Float.self))
+    }
 
     /// Writes `features` and `projected` as a safetensors file, float32. A file that is there is replaced at once, when
     /// the new one is complete; a symbolic link is followed; a device, pipe or folder is refused.

@@ -1,8 +1,13 @@
-internal import Foundation
 internal import ImageInput
 internal import Models
 internal import Synchronization
 internal import Tensors
+
+#if canImport(FoundationEssentials)
+    internal import FoundationEssentials
+#else
+    internal import Foundation
+#endif
 
 /// Visual tokens of the images encoded last, so that another question about one of them needs no encoder.
 ///

@@ -1,7 +1,12 @@
 internal import Checkpoints
-internal import Foundation
 internal import ImageInput
 internal import Tensors
+
+#if canImport(FoundationEssentials)
+    internal import FoundationEssentials
+#else
+    internal import Foundation
+#endif
 
 /// Image files to pixels at the model's resolution, with the checkpoint's geometry and the caller's limits.
 struct ImagePreparation: Sendable {

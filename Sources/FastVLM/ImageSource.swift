@@ -1,4 +1,8 @@
-public import Foundation
+#if canImport(FoundationEssentials)
+    public import FoundationEssentials
+#else
+    public import Foundation
+#endif
 
 /// An image to look at. The format of a file is recognised by content; ``LoadOptions/imageFormats`` says which are
 /// accepted.

@@ -1,7 +1,12 @@
 public import Checkpoints
-public import Foundation
 internal import Generation
 public import Tensors
+
+#if canImport(FoundationEssentials)
+    public import FoundationEssentials
+#else
+    public import Foundation
+#endif
 
 /// What was loaded, for people and for logs.
 ///

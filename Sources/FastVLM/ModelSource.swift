@@ -1,9 +1,14 @@
 public import Checkpoints
-public import Foundation
 internal import Generation
 public import Logging
 public import Metrics
 public import Tensors
+
+#if canImport(FoundationEssentials)
+    public import FoundationEssentials
+#else
+    public import Foundation
+#endif
 
 /// Where a model comes from.
 ///
@@ -91,23 +96,31 @@ public struct ModelSource: Sendable, Hashable {
 enum ResourceFolder {
     static func find(_ name: String, bundle: String) throws -> URL {
         let bundle = bundle + ".resources"
-        let program = URL(filePath: CommandLine.arguments.first ?? "")
-        let candidates = [
-            Bundle.main.bundleURL.appending(path: bundle),
-            Bundle.main.executableURL?.resolvingSymlinksInPath().deletingLastPathComponent()
-                .appending(path: bundle),
-            program.resolvingSymlinksInPath().deletingLastPathComponent().appending(path: bundle),
-            // An installed program: <prefix>/bin/fastvlm with <prefix>/share/fastvlm beside it.
-            Bundle.main.bundleURL.deletingLastPathComponent().appending(path: "share/fastvlm"),
-        ].compactMap { $0?.appending(path: name) }
-        for candidate in candidates
+        let named = URL(filePath: CommandLine.arguments.first ?? "").resolvingSymlinksInPath()
+        let folders = [program, named].compactMap { $0?.deletingLastPathComponent() }
+        var candidates = folders.map { $0.appending(path: bundle) }
+        // An installed program: <prefix>/bin/fastvlm with <prefix>/share/fastvlm beside it.
+        if let folder = folders.first {
+            candidates.append(folder.deletingLastPathComponent().appending(path: "share/fastvlm"))
+        }
+        for candidate in candidates.map({ $0.appending(path: name) })
         where FileManager.default.fileExists(atPath: candidate.appending(path: "config.json").path) {
             return candidate
         }
         throw FastVLMError(
             .checkpoint,
             "the model \(name) is not beside the program (looked for \(bundle)/\(name) in "
-                + "\(Bundle.main.bundleURL.path)); copy that folder there or choose another with --model")
+                + "\(folders.first?.path ?? "")); copy that folder there or choose another with --model")
+    }
+
+    /// The file that this process runs, links resolved; nil where the system does not say.
+    private static var program: URL? {
+        #if canImport(FoundationEssentials)
+            (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe"))
+                .map { URL(filePath: $0) }
+        #else
+            Bundle.main.executableURL?.resolvingSymlinksInPath()
+        #endif
     }
 }
 

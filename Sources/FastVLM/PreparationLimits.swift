@@ -1,5 +1,10 @@
-internal import Foundation
 internal import Synchronization
+
+#if canImport(FoundationEssentials)
+    internal import FoundationEssentials
+#else
+    internal import Foundation
+#endif
 
 /// What requests that are not finished may have at once. Each is waited for once per request, in the order of the
 /// declarations, so that no two requests can wait for each other.

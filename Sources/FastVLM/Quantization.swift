@@ -1,7 +1,12 @@
 internal import Checkpoints
-public import Foundation
 internal import Models
 public import Tensors
+
+#if canImport(FoundationEssentials)
+    public import FoundationEssentials
+#else
+    public import Foundation
+#endif
 
 extension VisionLanguageModel {
     /// Quantises a checkpoint once and for all: writes one whose integer weights are used where they stand in the
@@ -147,7 +152,7 @@ public struct QuantizationError: Sendable, Hashable, Codable {
     package static func summary(_ errors: [QuantizationError]) -> String? {
         guard let largest = errors.first else { return nil }
         func percent(_ error: QuantizationError) -> String {
-            String(format: "%.1f %%", 100 * error.relativeError)
+            "\((100 * error.relativeError).written(decimals: 1)) %"
         }
         return
             "the results of \(errors.count) matrices of the decoder by \(percent(errors[errors.count / 2])) (median), "

@@ -1,5 +1,10 @@
-internal import Foundation
 internal import Tensors
+
+#if canImport(FoundationEssentials)
+    internal import FoundationEssentials
+#else
+    internal import Foundation
+#endif
 
 /// What the kernels found on this machine.
 ///

@@ -1,7 +1,12 @@
 internal import Checkpoints
-internal import Foundation
 internal import Generation
 internal import Tokenization
+
+#if canImport(FoundationEssentials)
+    internal import FoundationEssentials
+#else
+    internal import Foundation
+#endif
 
 /// Which conversation template a checkpoint is asked with, and why that is worth a remark.
 struct TemplateChoice {

@@ -1,9 +1,14 @@
 internal import Checkpoints
-internal import Foundation
 internal import Generation
 internal import ImageInput
 internal import Synchronization
 internal import Tensors
+
+#if canImport(FoundationEssentials)
+    internal import FoundationEssentials
+#else
+    internal import Foundation
+#endif
 
 /// Images of a turn: found among those that are known, read, decoded.
 extension TurnPreparation {

@@ -1,5 +1,4 @@
 internal import Checkpoints
-internal import Foundation
 internal import Generation
 internal import ImageInput
 internal import Models
@@ -7,6 +6,12 @@ internal import StructuredOutput
 internal import Synchronization
 internal import Tensors
 internal import Tokenization
+
+#if canImport(FoundationEssentials)
+    internal import FoundationEssentials
+#else
+    internal import Foundation
+#endif
 
 /// Prepares turns beside the engine: many at once, within limits. Cancelling the calling task ends it, also while it
 /// waits for a pipe or a slow file system.

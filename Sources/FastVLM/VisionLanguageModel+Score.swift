@@ -38,7 +38,7 @@ extension VisionLanguageModel {
     public func score(
         messages: [Message], options: GenerationOptions = GenerationOptions()
     ) async throws -> TextScore {
-        try await scored { [actor, preparation] cancellation in
+        try await scored { [actor, preparation, memory = answering.memory] cancellation in
             let given = messages.reduce(options.system?.utf8.count ?? 0) { $0 + $1.bytes }
             let admission = try preparation.limits.admit(bytes: given)
             defer { admission.leave() }
@@ -50,7 +50,13 @@ extension VisionLanguageModel {
                 switch image.content.content {
                 case .encoded(let tokens): images.append(tokens)
                 case .pixels(let pixels):
-                    images.append(try await actor.encode(pixels, cancellation: cancellation).projected)
+                    let tokens = try await actor.encode(pixels, cancellation: cancellation).projected
+                    images.append(tokens)
+                    // The next answer that is scored may be to the same question.
+                    guard let identity = image.content.identity else { break }
+                    memory.keep(
+                        tokens, of: image.name, identity: identity, remarks: image.remarks,
+                        multiImagePixels: image.multiImagePixels)
                 }
             }
             return try await actor.score(

@@ -1,11 +1,16 @@
 internal import Checkpoints
-internal import Foundation
 internal import Generation
 internal import ImageInput
 internal import Logging
 internal import Models
 internal import Tensors
 internal import Tokenization
+
+#if canImport(FoundationEssentials)
+    internal import FoundationEssentials
+#else
+    internal import Foundation
+#endif
 
 /// A loaded FastVLM checkpoint that answers questions about images.
 ///

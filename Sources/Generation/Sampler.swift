@@ -1,5 +1,12 @@
-internal import Foundation
 package import Tensors
+
+#if canImport(Glibc)
+    internal import Glibc
+#elseif canImport(Musl)
+    internal import Musl
+#elseif canImport(Darwin)
+    internal import Darwin
+#endif
 
 /// How the next token is chosen from the scores.
 ///

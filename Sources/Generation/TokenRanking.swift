@@ -1,5 +1,12 @@
-internal import Foundation
 internal import Tensors
+
+#if canImport(Glibc)
+    internal import Glibc
+#elseif canImport(Musl)
+    internal import Musl
+#elseif canImport(Darwin)
+    internal import Darwin
+#endif
 
 /// The tokens of a vocabulary in the order of their scores, best first and equal ones by id, as a distribution that
 /// can be asked without sorting it.

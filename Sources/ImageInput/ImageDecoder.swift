@@ -1,4 +1,8 @@
-package import Foundation
+#if canImport(FoundationEssentials)
+    package import FoundationEssentials
+#else
+    package import Foundation
+#endif
 
 /// Bytes of an image file to a whole picture in RGB. The model's preparation reads rows instead
 /// (``PictureReader``); both give the same pixels.

@@ -1,6 +1,19 @@
-package import Foundation
 internal import SystemFiles
 package import Tensors
+
+#if canImport(FoundationEssentials)
+    package import FoundationEssentials
+#else
+    package import Foundation
+#endif
+
+#if canImport(Glibc)
+    internal import Glibc
+#elseif canImport(Musl)
+    internal import Musl
+#elseif canImport(Darwin)
+    internal import Darwin
+#endif
 
 /// A file, a pipe or a device that an image is read from.
 package struct ImageFile: Sendable {
@@ -41,7 +54,7 @@ package struct ImageFile: Sendable {
         while !cancellation.isCancelled {
             var waiting = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
             guard poll(&waiting, 1, 100) != 0 else { continue }
-            let count = Foundation.read(descriptor, part.baseAddress, part.count)
+            let count = readSome(descriptor, part)
             guard count >= 0 else {
                 if errno == EAGAIN || errno == EINTR { continue }
                 throw unreadable()
@@ -58,4 +71,9 @@ package struct ImageFile: Sendable {
 
     /// What the system last refused.
     private func unreadable() -> ImageInputError { .unreadable(path: path, reason: .last) }
+}
+
+/// The system's `read`, whose name means something else inside of ``ImageFile``.
+private func readSome(_ descriptor: Int32, _ part: UnsafeMutableRawBufferPointer) -> Int {
+    read(descriptor, part.baseAddress, part.count)
 }

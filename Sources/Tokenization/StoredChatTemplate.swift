@@ -1,7 +1,12 @@
 import CheckpointFiles
-package import Foundation
 import StrictJSON
 import SystemFiles
+
+#if canImport(FoundationEssentials)
+    package import FoundationEssentials
+#else
+    package import Foundation
+#endif
 
 /// The chat template that a checkpoint folder brings along, in Jinja.
 package struct StoredChatTemplate: Sendable, Equatable {

@@ -1,4 +1,8 @@
-package import Foundation
+#if canImport(FoundationEssentials)
+    package import FoundationEssentials
+#else
+    package import Foundation
+#endif
 
 /// Whether special tokens written out in a text become special tokens.
 package enum SpecialTokenPolicy: Sendable {

@@ -1,7 +1,12 @@
 import CheckpointFiles
-import Foundation
 import StrictJSON
 import SystemFiles
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
 
 /// The tokenizer's files in a checkpoint folder.
 struct TokenizerFolder {

@@ -1,5 +1,10 @@
-import Foundation
 import StrictJSON
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
 
 /// Special tokens that files beside the vocabulary name: tokenizer_config.json, added_tokens.json,
 /// special_tokens_map.json.

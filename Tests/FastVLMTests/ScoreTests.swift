@@ -27,6 +27,15 @@ struct ScoreTests {
         #expect(score.perplexity >= 1)
     }
 
+    @Test("An image whose answer was scored is not encoded again")
+    func encodedOnce() async throws {
+        let model = try await VisionLanguageModel(contentsOf: .embedded)
+        let question = Message.user("What is this?", images: [sample])
+        let first = try await model.score(messages: [question, .assistant("A banana.")])
+        #expect(try await model.answer(messages: [question]).timings.encode == 0)
+        #expect(try await model.score(messages: [question, .assistant("A banana.")]) == first)
+    }
+
     @Test("Windows cover every token once; a text within one window is scored as a whole")
     func windows() async throws {
         let model = try await VisionLanguageModel(contentsOf: .embedded)

@@ -193,6 +193,11 @@ struct VisionLanguageModelTests {
         let encoded = try await model.encode(Self.image)
         #expect(encoded.tokens == 9 && encoded.featureChannels == 128 && encoded.hiddenSize == 64)
         #expect(encoded.features.count == 9 * 128 && encoded.projected.count == 9 * 64)
+        #expect(encoded.withFeatures { Array($0) } == encoded.features)
+        #expect(encoded.withProjected { Array($0) } == encoded.projected)
+        let place = encoded.withFeatures { $0.baseAddress }
+        let copy = encoded
+        #expect(copy.withFeatures { $0.baseAddress } == place)
         let file = FileManager.default.temporaryDirectory.appending(path: "\(UUID()).safetensors")
         defer { try? FileManager.default.removeItem(at: file) }
         try encoded.write(to: file)

@@ -1,7 +1,12 @@
 internal import CheckpointFiles
-internal import Foundation
 internal import StrictJSON
 internal import Tensors
+
+#if canImport(FoundationEssentials)
+    internal import FoundationEssentials
+#else
+    internal import Foundation
+#endif
 
 /// A LoRA adapter as PEFT stores it: adapter_config.json and adapter_model.safetensors.
 ///

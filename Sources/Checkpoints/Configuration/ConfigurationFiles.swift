@@ -1,5 +1,10 @@
-internal import Foundation
 internal import StrictJSON
+
+#if canImport(FoundationEssentials)
+    internal import FoundationEssentials
+#else
+    internal import Foundation
+#endif
 
 /// The small files beside the weights that say how to use them.
 struct ConfigurationFiles {

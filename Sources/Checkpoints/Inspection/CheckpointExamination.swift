@@ -1,5 +1,10 @@
 internal import CheckpointFiles
-package import Foundation
+
+#if canImport(FoundationEssentials)
+    package import FoundationEssentials
+#else
+    package import Foundation
+#endif
 
 /// Everything that is wrong with a checkpoint folder, and not only what a reader meets first.
 ///

@@ -1,5 +1,10 @@
-internal import Foundation
 internal import Tensors
+
+#if canImport(FoundationEssentials)
+    internal import FoundationEssentials
+#else
+    internal import Foundation
+#endif
 
 /// The stored tensors of a checkpoint under their source names, and what the names and shapes tell about
 /// layout.

@@ -1,4 +1,8 @@
-internal import Foundation
+#if canImport(FoundationEssentials)
+    internal import FoundationEssentials
+#else
+    internal import Foundation
+#endif
 
 /// A vision tower in a folder of its own, for checkpoints of LLaVA's original programs: LLaVA-1.5's files leave it out and
 /// name the CLIP model that it comes from.

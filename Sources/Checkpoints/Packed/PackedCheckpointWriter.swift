@@ -1,6 +1,11 @@
-package import Foundation
 package import SystemFiles
 package import Tensors
+
+#if canImport(FoundationEssentials)
+    package import FoundationEssentials
+#else
+    package import Foundation
+#endif
 
 /// Writes a checkpoint whose integer weights need no conversion when they are loaded (``PackedCheckpointMetadata``).
 package struct PackedCheckpointWriter {

@@ -1,8 +1,13 @@
 internal import CheckpointFiles
-internal import Foundation
 internal import StrictJSON
 internal import SystemFiles
 internal import Tensors
+
+#if canImport(FoundationEssentials)
+    internal import FoundationEssentials
+#else
+    internal import Foundation
+#endif
 
 /// Files of a checkpoint folder: regular ones only, with a limit where they are read whole.
 enum FileAccess {
@@ -22,7 +27,7 @@ enum FileAccess {
         }
         let path = url.resolvingSymlinksInPath().path
         // An empty file cannot be mapped.
-        if (try? FileManager.default.attributesOfItem(atPath: path))?[.size] as? Int == 0 {
+        if (try? FileManager.default.attributesOfItem(atPath: path))?[.size] as? UInt == 0 {
             throw foreign(.empty, url)
         }
         let storage: Storage

@@ -1,7 +1,12 @@
 internal import CheckpointFiles
-package import Foundation
 internal import StrictJSON
 package import Tensors
+
+#if canImport(FoundationEssentials)
+    package import FoundationEssentials
+#else
+    package import Foundation
+#endif
 
 /// One memory-mapped safetensors file whose header has been checked against every rule of the format.
 ///

@@ -1,6 +1,11 @@
 internal import CheckpointFiles
-internal import Foundation
 internal import StrictJSON
+
+#if canImport(FoundationEssentials)
+    internal import FoundationEssentials
+#else
+    internal import Foundation
+#endif
 
 /// Which safetensors files of a folder are the model's: the shards named by `*.safetensors.index.json` where there is
 /// one, else the only safetensors file, else a complete set named `…-00001-of-00004.safetensors`, else

@@ -1,5 +1,12 @@
-internal import Foundation
 internal import Tensors
+
+#if canImport(Glibc)
+    internal import Glibc
+#elseif canImport(Musl)
+    internal import Musl
+#elseif canImport(Darwin)
+    internal import Darwin
+#endif
 
 extension TensorCatalog {
     /// Whether there is no output projection, or one that repeats the embedding table byte for byte.

@@ -1,5 +1,10 @@
-package import Foundation
 package import Tensors
+
+#if canImport(FoundationEssentials)
+    package import FoundationEssentials
+#else
+    package import Foundation
+#endif
 
 /// Every tensor of a checkpoint, from one file or many, by stored name. Headers only.
 package struct TensorCatalog: Sendable {

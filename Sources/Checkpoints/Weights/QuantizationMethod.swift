@@ -1,5 +1,10 @@
-internal import Foundation
 internal import StrictJSON
+
+#if canImport(FoundationEssentials)
+    internal import FoundationEssentials
+#else
+    internal import Foundation
+#endif
 
 /// Recognises quantisation by other programs than MLX and this one, before any tensor is looked at: their tensors have
 /// names and types that would only be reported as unknown tensors.

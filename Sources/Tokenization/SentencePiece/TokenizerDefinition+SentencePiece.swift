@@ -1,5 +1,10 @@
 import CheckpointFiles
-import Foundation
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
 
 /// Reading of tokenizer.model where there is no tokenizer.json: byte pairs of SentencePiece, as Llama and Vicuna have them.
 extension TokenizerDefinition {
