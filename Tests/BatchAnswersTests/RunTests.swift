@@ -11,23 +11,44 @@ struct RunTests {
         (0..<count).map { "{\"id\":\($0),\"question\":\"\($0)\(extra)\"}\n" }.joined()
     }
 
-    /// Runs a batch whose items take the time that `delay` says, in milliseconds.
+    /// Runs a batch whose items take as long as `work` does, which gets their lines.
     private func run(
         _ run: BatchRun, _ lines: String, inFlight: Peak = Peak(),
-        delay: @escaping @Sendable (Int) -> Int = { _ in 0 }
+        work: @escaping @Sendable (Int) async throws -> Void = { _ in }, written: (Int) -> Void = { _ in }
     ) async throws -> (names: [String], counts: BatchCounts) {
         try await withSource(lines) { source in
             var names: [String] = []
             let counts = try await run.run(source) { item in
                 inFlight.enter()
                 defer { inFlight.leave() }
-                try await Task.sleep(for: .milliseconds(delay(item.line)))
+                try await work(item.line)
                 return try .made(item)
             } write: { record, counts in
                 names.append("\(record.object["id"] ?? "")")
                 #expect(counts.written == names.count)
+                written(names.count)
             }
             return (names, counts)
+        }
+    }
+
+    /// Holds all who come until there are `count` of them.
+    private final class Meeting: Sendable {
+        private let state: Mutex<(missing: Int, waiting: [CheckedContinuation<Void, Never>])>
+
+        init(of count: Int) { state = Mutex((count, [])) }
+
+        func join() async {
+            await withCheckedContinuation { one in
+                let complete = state.withLock { state in
+                    state.missing -= 1
+                    state.waiting.append(one)
+                    guard state.missing <= 0 else { return [CheckedContinuation<Void, Never>]() }
+                    defer { state.waiting = [] }
+                    return state.waiting
+                }
+                for waiting in complete { waiting.resume() }
+            }
         }
     }
 
@@ -54,33 +75,46 @@ struct RunTests {
         var most: Int { state.withLock { $0.most } }
     }
 
-    @Test("In order, however long each takes; no more at once than the window", arguments: [1, 3, 8])
+    @Test(
+        "In order, however long each takes; as many at once as the window, no more", .timeLimit(.minutes(10)),
+        arguments: [1, 3, 8])
     func ordered(_ window: Int) async throws {
-        let peak = Peak()
+        let peak = Peak(), meeting = Meeting(of: window)
         var run = BatchRun()
         run.window = window
-        let result = try await self.run(run, lines(40), inFlight: peak) { $0 * 7 % 5 }
+        let result = try await self.run(run, lines(40), inFlight: peak) { line in
+            if line <= window { await meeting.join() }
+            try await Task.sleep(for: .milliseconds(line * 7 % 5))
+        }
         #expect(result.names == (0..<40).map(String.init))
         #expect(result.counts.written == 40 && result.counts.tokens == 80 && result.counts.failed == 0)
-        #expect(peak.most <= window && peak.most > window / 2)
+        #expect(peak.most == window)
     }
 
-    @Test("Or as they finish")
+    @Test("Or as they finish", .timeLimit(.minutes(10)))
     func unordered() async throws {
+        // The first item and the 19th record that is written.
+        let meeting = Meeting(of: 2)
         var run = BatchRun()
         run.isOrdered = false
         run.window = 4
-        let result = try await self.run(run, lines(20)) { $0 == 1 ? 400 : 1 }
+        let result = try await self.run(run, lines(20)) { line in
+            if line == 1 { await meeting.join() }
+        } written: { count in
+            if count == 19 { Task { await meeting.join() } }
+        }
         #expect(result.names.last == "0" && Set(result.names).count == 20)
     }
 
-    @Test("Lines beyond the memory wait, one at least goes on")
+    @Test("Lines beyond the memory wait, one at least goes on", .timeLimit(.minutes(10)))
     func memory() async throws {
-        let peak = Peak()
+        let peak = Peak(), meeting = Meeting(of: 2)
         var run = BatchRun()
         run.memory = 1000
         let extra = String(repeating: "x", count: 600)
-        let result = try await self.run(run, lines(12, extra: extra), inFlight: peak) { _ in 5 }
+        let result = try await self.run(run, lines(12, extra: extra), inFlight: peak) { line in
+            if line <= 2 { await meeting.join() }
+        }
         #expect(result.names.count == 12 && peak.most == 2)
         run.memory = 1
         let alone = Peak()
