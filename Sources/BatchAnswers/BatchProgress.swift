@@ -3,8 +3,6 @@ package struct BatchProgress: Sendable {
     package var counts = BatchCounts()
     /// As of ``BatchSource/size``.
     package var size: Int?
-    /// Of this run.
-    package var seconds = 0.0
 
     package init(size: Int?) { self.size = size }
 
@@ -15,15 +13,16 @@ package struct BatchProgress: Sendable {
     }
 
     /// Records per second.
-    package var rate: Double { seconds > 0 ? Double(counts.written) / seconds : 0 }
+    package var rate: Double { counts.seconds > 0 ? Double(counts.written) / counts.seconds : 0 }
 
     /// Seconds that the rest will take if it goes on like this.
     package var secondsLeft: Double? {
-        guard let size, counts.written > 0, seconds > 0 else { return nil }
-        let done = counts.position - (counts.start ?? 0)
+        guard let size, let start = counts.start, counts.written > 1, counts.position > start else {
+            return nil
+        }
         // From the end of the first item on: what lies before it may have been skipped.
-        guard done > 0, counts.written > 1 else { return nil }
-        let each = seconds * Double(counts.written - 1) / Double(counts.written) / Double(done)
+        let seconds = counts.seconds * Double(counts.written - 1) / Double(counts.written)
+        let each = seconds / Double(counts.position - start)
         return Double(max(size - counts.position, 0)) * each
     }
 

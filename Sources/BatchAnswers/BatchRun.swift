@@ -11,8 +11,10 @@ package struct BatchCounts: Sendable, Equatable {
     package var tokens = 0
     /// How much of the input is done, in the unit of ``BatchSource/size``.
     package var position = 0
-    /// The same when the first record was begun; what lies before was skipped.
+    /// The same when the first item was begun; what lies before was skipped.
     package var start: Int?
+    /// From then to the last record.
+    package var seconds = 0.0
 
     package init() {}
 }
@@ -98,6 +100,7 @@ private struct RecordQueue {
     var counts = BatchCounts()
     /// Items that were read and not written yet.
     private(set) var unwritten = 0
+    private var began: ContinuousClock.Instant?
     private var entered = 0
     private var next = 0
     /// Records that wait for earlier ones, by place.
@@ -107,7 +110,7 @@ private struct RecordQueue {
 
     /// - Returns: the item's place.
     mutating func enter(_ item: BatchItem) -> Int {
-        if counts.start == nil { counts.start = item.end }
+        if began == nil { (began, counts.start) = (.now, item.end) }
         unwritten += 1
         defer { entered += 1 }
         return entered
@@ -127,6 +130,7 @@ private struct RecordQueue {
             counts.failed += record.hasFailed ? 1 : 0
             counts.tokens += record.completionTokens
             counts.position = max(counts.position, end)
+            if let began { counts.seconds = (ContinuousClock.now - began) / .seconds(1) }
             try write(record, counts)
         }
     }

@@ -121,7 +121,6 @@ final class BatchDisplay {
     private let isQuiet: Bool
     private let showsBar: Bool
     private let canResume: Bool
-    private let start = ContinuousClock.now
     private var shown: ContinuousClock.Instant?
     private var isVisible = false
     private var ignored: Set<String> = []
@@ -136,11 +135,8 @@ final class BatchDisplay {
         showsBar = !verbosity.quiet && Terminal.errorIsTerminal && !output.isTerminal
     }
 
-    private var seconds: Double { (ContinuousClock.now - start) / .seconds(1) }
-
     func update(_ record: BatchRecord, _ counts: BatchCounts) {
         progress.counts = counts
-        progress.seconds = seconds
         if !isQuiet { note(record.ignored) }
         guard showsBar else { return }
         let now = ContinuousClock.now
@@ -167,7 +163,6 @@ final class BatchDisplay {
         erase()
         guard !isQuiet else { return }
         progress.counts = counts
-        progress.seconds = seconds
         Terminal.note(summary)
     }
 
@@ -183,7 +178,7 @@ final class BatchDisplay {
         if counts.failed > 0 { words.append("\(counts.failed) failed") }
         if counts.skipped > 0 { words.append("\(counts.skipped) there already") }
         return words.joined(separator: ", ")
-            + " in \(BatchProgress.text(seconds: progress.seconds)): \(BatchProgress.text(rate: progress.rate)), "
+            + " in \(BatchProgress.text(seconds: counts.seconds)): \(BatchProgress.text(rate: progress.rate)), "
             + "\(counts.tokens) tokens"
     }
 }

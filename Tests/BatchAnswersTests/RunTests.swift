@@ -226,7 +226,7 @@ struct ProgressTests {
         progress.counts.skipped = 40
         progress.counts.start = 400
         progress.counts.position = 500
-        progress.seconds = 22
+        progress.counts.seconds = 22
         let line = progress.line(columns: 120)
         #expect(
             line.hasPrefix("[###############---------------] 50 % · 11 done · 40 there already · 1 failed · ")
