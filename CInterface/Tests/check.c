@@ -333,6 +333,7 @@ static void check_wrong_requests(fastvlm_handle model) {
         {"{\"messages\": [{\"role\": \"user\"}]}", "content"},
         {"{\"messages\": [{\"role\": \"user\", \"content\": [{\"text\": \"x\", \"file\": \"y\"}]}]}", "text, image and file"},
         {"{\"prompt\": \"\xc3\x28\"}", "request"},
+        {"{\"prompt\": \"\\ud800\"}", "surrogate"},
     };
     char *error = NULL, *event = NULL;
     for (size_t index = 0; index < sizeof wrong / sizeof *wrong; index++) {
@@ -354,6 +355,9 @@ static void check_wrong_requests(fastvlm_handle model) {
         {"{\"prompt\": \"\"}", "emptyPrompt"},
         {"{\"prompt\": \"x\", \"options\": {\"temperature\": -1}}", "invalidOption"},
         {"{\"prompt\": \"x\", \"images\": [{\"file\": \"/nowhere.jpg\"}]}", "unreadableImage"},
+        {"{\"prompt\": \"x\", \"images\": [{\"file\": \"\"}]}", "unreadableImage"},
+        {"{\"prompt\": \"x\", \"images\": [{\"file\": \"/\\u0000.jpg\"}]}", "unreadableImage"},
+        {"{\"prompt\": \"x\", \"images\": [{\"file\": \"/dev/zero\"}]}", "imageTooLarge"},
         {"{\"prompt\": \"x\", \"options\": {\"format\": {\"regularExpression\": \"(\"}}}", "invalidOption"},
     };
     for (size_t index = 0; index < sizeof late / sizeof *late; index++) {

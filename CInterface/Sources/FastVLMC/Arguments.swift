@@ -24,7 +24,8 @@ func decoded<Value: Decodable>(
     } catch let error as DecodingError {
         if case .dataCorrupted(let context) = error, context.codingPath.isEmpty, isJSON(data) {
             throw .invalidArgument(
-                "\(name): a number is out of range, or a fraction where a whole number belongs")
+                "\(name): a number is out of range, a fraction stands where a whole number belongs, or a text has half "
+                    + "of a surrogate pair")
         }
         throw Failure(error).prefixed(name)
     } catch {
@@ -32,7 +33,7 @@ func decoded<Value: Decodable>(
     }
 }
 
-/// Whether JSON is well formed: the decoder says that it is not also where a number does not fit its type.
+/// Whether JSON is well formed: the decoder says that it is not also where a value does not fit its type.
 private func isJSON(_ data: Data) -> Bool {
     struct Anything: Decodable { init(from decoder: any Decoder) {} }
     return (try? JSONDecoder().decode(Anything.self, from: data)) != nil
