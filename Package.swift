@@ -115,7 +115,9 @@ let package = Package(
         module("CommandInput", ["SystemFiles", "CCurl"]),
         // On Linux libcrypto is opened when the first hash is made.
         .target(name: "CCrypto"),
-        module("ModelHub", ["CCurl", "CCrypto", "StrictJSON", "SystemFiles"]),
+        // On Linux libarchive is opened when the first archive is.
+        .target(name: "CArchive"),
+        module("ModelHub", ["CCurl", "CCrypto", "CArchive", "StrictJSON", "SystemFiles"]),
         module("WireFormats", ["StrictJSON"]),
         module("RequestTranslation", ["FastVLM", "WireFormats"]),
         module(

@@ -28,6 +28,7 @@ need dav1d/dav1d.h libdav1d-dev
 need histedit.h libedit-dev
 need curl/curl.h libcurl4-openssl-dev
 need openssl/evp.h libssl-dev
+need archive.h libarchive-dev
 command -v pkg-config >/dev/null || missing+=(pkg-config)
 
-"$(dirname "$0")/install.sh" "the development files of libjpeg, libpng, libwebp, Little CMS, zlib, giflib, libtiff, libheif, libde265, dav1d, libedit, libcurl and OpenSSL, and pkg-config" "${missing[@]}"
+"$(dirname "$0")/install.sh" "the development files of libjpeg, libpng, libwebp, Little CMS, zlib, giflib, libtiff, libheif, libde265, dav1d, libedit, libcurl, OpenSSL and libarchive, and pkg-config" "${missing[@]}"

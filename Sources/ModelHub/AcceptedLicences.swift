@@ -5,25 +5,25 @@ package struct AcceptedLicences: Sendable {
     private let path: String
     private static let limit = 1 << 20
 
-    package init(_ settings: HubSettings) { path = "\(settings.stateFolder)/accepted-licences" }
+    package init(_ settings: HubSettings) { path = "\(settings.folders.state)/accepted-licences" }
 
-    /// A licence by its repository, name and text: when one of them changes, it is another.
-    private func line(_ repository: RepositoryName, _ plan: ModelPull.Plan) throws(HubError) -> String {
-        let text = plan.licenceText ?? []
+    /// A licence by its model, name and text: when one of them changes, it is another.
+    private func line(_ terms: Terms) throws(HubError) -> String {
+        let text = terms.text ?? []
         let hasher = try ContentHasher(.sha256(""), size: text.count)
         text.withUnsafeBytes { hasher.add($0) }
-        let name = plan.licence.name?.split(whereSeparator: \.isWhitespace).joined(separator: "-") ?? "none"
-        return "\(repository) \(name) \(hasher.finish().digits)"
+        let name = terms.licence.name?.split(whereSeparator: \.isWhitespace).joined(separator: "-") ?? "none"
+        return "\(terms.subject) \(name) \(hasher.finish().digits)"
     }
 
-    package func contains(_ repository: RepositoryName, _ plan: ModelPull.Plan) throws -> Bool {
-        let line = try line(repository, plan)
+    package func contains(_ terms: Terms) throws -> Bool {
+        let line = try line(terms)
         return System.text(path, limit: Self.limit)?.split(separator: "\n").contains { $0 == line } ?? false
     }
 
-    package func add(_ repository: RepositoryName, _ plan: ModelPull.Plan) throws {
-        guard try !contains(repository, plan) else { return }
-        let line = try line(repository, plan)
+    package func add(_ terms: Terms) throws {
+        guard try !contains(terms) else { return }
+        let line = try line(terms)
         let known = System.text(path, limit: Self.limit)
         // What cannot be read is not replaced.
         guard known != nil || System.information(path, followsLinks: false) == nil else { return }

@@ -1,13 +1,5 @@
 internal import SystemFiles
 
-#if canImport(Glibc)
-    internal import Glibc
-#elseif canImport(Musl)
-    internal import Musl
-#elseif canImport(Darwin)
-    internal import Darwin
-#endif
-
 /// A model in the hub's cache.
 package struct CachedModel: Sendable {
     package let repository: RepositoryName
@@ -86,24 +78,6 @@ extension HubCache {
             throw HubError(
                 .storage, "\(repository) is being downloaded by another process; wait for it, or stop it")
         }
-        // Renamed first: nobody finds half a model, and whoever downloads it just now makes a new one.
-        let doomed = "\(root)/.fastvlm-removed-\(getpid())"
-        try System.rename(folder, to: doomed)
-        try removeTree(doomed, depth: 0)
-    }
-
-    private func removeTree(_ path: String, depth: Int) throws(HubError) {
-        guard depth < 32 else {
-            throw HubError(.storage, "'\(path)' is nested too deeply; remove it by hand")
-        }
-        for name in try names(path) {
-            let inner = "\(path)/\(name)"
-            if System.information(inner, followsLinks: false)?.isFolder == true {
-                try removeTree(inner, depth: depth + 1)
-            } else if unlink(inner) != 0, errno != ENOENT {
-                throw System.fault("cannot remove '\(inner)'")
-            }
-        }
-        guard rmdir(path) == 0 || errno == ENOENT else { throw System.fault("cannot remove '\(path)'") }
+        try System.remove(folder: folder, in: root)
     }
 }

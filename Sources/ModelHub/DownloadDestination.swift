@@ -6,7 +6,8 @@ protocol DownloadDestination: Sendable {
     var root: String { get }
     /// The complete file.
     func path(_ file: RepositoryFile) -> String
-    func partial(_ file: RepositoryFile) -> String
+    /// Where a file is until it is complete, without the end of that name.
+    func unfinished(_ file: RepositoryFile) -> String
     func lock(_ file: RepositoryFile) -> String
     func prepare(_ commit: String) throws(HubError)
     /// Refuses to replace what is not a download.
@@ -25,9 +26,16 @@ extension DownloadDestination {
         System.information(path(file)).map { $0.isFile && $0.size == file.size } ?? false
     }
 
+    /// Its first bytes; the Python client's name for them.
+    func partial(_ file: RepositoryFile) -> String { unfinished(file) + ".incomplete" }
+    /// Its parts, where several come at once.
+    func parts(_ file: RepositoryFile) -> String { unfinished(file) + ".parts.incomplete" }
+
     /// Bytes that need not be downloaded, if they are right.
     func bytes(of file: RepositoryFile) -> Int {
-        holds(file) ? file.size : System.information(partial(file), followsLinks: false)?.size ?? 0
+        if holds(file) { return file.size }
+        return FileInParts.bytesThere(parts(file), size: file.size)
+            ?? System.information(partial(file), followsLinks: false)?.size ?? 0
     }
 }
 
@@ -58,7 +66,7 @@ struct CacheDestination: DownloadDestination {
 
     var root: String { cache.root }
     func path(_ file: RepositoryFile) -> String { cache.blob(repository, file.hash) }
-    func partial(_ file: RepositoryFile) -> String { cache.blob(repository, file.hash) + ".incomplete" }
+    func unfinished(_ file: RepositoryFile) -> String { cache.blob(repository, file.hash) }
     func lock(_ file: RepositoryFile) -> String { cache.lock(repository, file.hash) }
     func prepare(_ commit: String) throws(HubError) { try cache.prepare(repository, commit) }
     /// A content under its own hash may always be replaced by a right one.
@@ -85,7 +93,7 @@ struct FolderDestination: DownloadDestination {
     }
 
     func path(_ file: RepositoryFile) -> String { "\(root)/\(file.path)" }
-    func partial(_ file: RepositoryFile) -> String { "\(cache)/download/\(file.hash.digits).incomplete" }
+    func unfinished(_ file: RepositoryFile) -> String { "\(cache)/download/\(file.hash.digits)" }
     private func metadata(_ file: RepositoryFile) -> String { "\(cache)/download/\(file.path).metadata" }
     func lock(_ file: RepositoryFile) -> String { "\(cache)/download/\(file.path).lock" }
 

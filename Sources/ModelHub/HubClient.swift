@@ -11,7 +11,9 @@ final class HubClient {
     private static let pageLimit = 16 << 20
     private static let mostFiles = 20_000
 
-    init(_ settings: HubSettings, _ cancellation: Cancellation) {
+    /// - Throws: for a token that cannot be sent.
+    init(_ settings: HubSettings, _ cancellation: Cancellation) throws(HubError) {
+        try settings.checkToken()
         self.settings = settings
         self.cancellation = cancellation
         connection = WebConnection(cancellation)
@@ -125,22 +127,73 @@ final class HubClient {
             asking: RequestContext(repository: repository, revision: commit, path: file.path))
         let hasher = try ContentHasher(file.hash, size: file.size)
         bytes.withUnsafeBytes { hasher.add($0) }
-        guard hasher.finish() == file.hash else { throw Self.damaged(file, repository) }
+        guard hasher.finish() == file.hash else {
+            throw Self.damaged(RemoteFile(file, at: location, of: repository, commit: commit))
+        }
         return bytes
     }
 
-    static func damaged(_ file: RepositoryFile, _ repository: RepositoryName) -> HubError {
+    /// The first bytes of a file, as many as it takes; not compared with a hash.
+    func beginning(
+        of file: RepositoryFile, of repository: RepositoryName, commit: String,
+        isEnough: ([UInt8]) -> Bool
+    ) throws -> [UInt8] {
+        let location = try location(repository, commit: commit, path: file.path)
+        var bytes: [UInt8] = []
+        do {
+            _ = try get(location) { _, part in
+                bytes += part.prefix(file.size - bytes.count)
+                return !isEnough(bytes) && bytes.count < Self.longestBeginning
+            }
+        } catch .refused {
+            // It has come.
+        } catch {
+            throw failure(error, location)
+        }
+        return bytes
+    }
+
+    static let longestBeginning = 128 << 20
+
+    static func damaged(_ file: RemoteFile) -> HubError {
         HubError(
             .damaged,
-            "\(repository): what came as '\(file.path)' is not what the hub lists (its hash differs) and was thrown away; "
+            "\(file.name) is not what the hub lists (its hash differs) and was thrown away; "
                 + "try again, and if it stays so, a proxy or the hub is at fault")
     }
 
+    /// What an address says before its first byte; the head of a part where the server gives parts.
+    func head(of location: WebLocation) throws -> WebConnection.Head {
+        var attempt = 1
+        while true {
+            var head: WebConnection.Head?
+            do {
+                let answer = try get(location, part: (0, 1)) { given, _ in
+                    head = given
+                    // It may be the beginning of everything.
+                    return given.status == 206
+                }
+                if let head { return head }
+                guard Self.isTransient(answer.head.status), attempt < settings.attempts else {
+                    throw Self.refusal(answer.head, at: location)
+                }
+                try wait(attempt, answer.head)
+            } catch let failure as WebConnection.Failure {
+                if let head { return head }
+                guard case .cut = failure, attempt < settings.attempts else {
+                    throw self.failure(failure, location)
+                }
+                try wait(attempt, nil)
+            }
+            attempt += 1
+        }
+    }
+
     /// One request with its redirects: the token goes to the hub's own origin only.
-    /// - Parameter first: the first byte that is wanted
+    /// - Parameter part: the bytes that are wanted; nil for all, an end of nil for the rest
     /// - Returns: the head, the body of an error, and where the answer came from.
     func get(
-        _ start: WebLocation, first: Int = 0,
+        _ start: WebLocation, part: (first: Int, end: Int?)? = nil,
         receive: (WebConnection.Head, UnsafeRawBufferPointer) -> Bool
     ) throws(WebConnection.Failure) -> (head: WebConnection.Head, words: [UInt8], from: WebLocation) {
         var location = start
@@ -150,7 +203,7 @@ final class HubClient {
             sendsToken = sendsToken && location.origin == settings.location.origin
             var request = WebConnection.Request(location: location)
             request.token = sendsToken ? settings.token : nil
-            request.first = first
+            request.part = part
             request.stallSeconds = settings.stallSeconds
             let (head, words) = try connection.send(request, receive: receive)
             guard head.isRedirect, head.hasTarget else { return (head, words, location) }
@@ -268,6 +321,16 @@ final class HubClient {
                 .hub,
                 "\(host) answered \(head.status)" + (reason.isEmpty ? "" : " (\(printable(reason)))")
                     + "; try again later")
+        }
+    }
+
+    /// Why an address that belongs to no hub gives nothing.
+    static func refusal(_ head: WebConnection.Head, at location: WebLocation) -> HubError {
+        let host = location.origin.host
+        return switch head.status {
+        case 401, 403: HubError(.access, "\(host) does not show '\(location.shown)'; check the address")
+        case 404, 410: HubError(.access, "there is nothing at '\(location.shown)'; check the address")
+        default: HubError(.hub, "\(host) answered \(head.status); try again later")
         }
     }
 

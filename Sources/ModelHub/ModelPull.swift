@@ -1,5 +1,3 @@
-internal import StrictJSON
-
 /// Downloads a model of a hub: first a plan, which costs some kilobytes and which somebody may look at, then the files.
 package struct ModelPull: Sendable {
     package let settings: HubSettings
@@ -23,11 +21,7 @@ package struct ModelPull: Sendable {
     /// What is going to be downloaded.
     package struct Plan: Sendable {
         package let commit: String
-        package let licence: Licence
-        /// The licence's text in the repository, if there is one.
-        package let licenceText: [UInt8]?
-        /// Where a browser shows that text.
-        package let licencePage: String?
+        package let terms: Terms
         package let files: [RepositoryFile]
         /// Bytes of all files.
         package let bytes: Int
@@ -48,11 +42,13 @@ package struct ModelPull: Sendable {
         case waiting(String)
         /// Bytes that are there, of all.
         case progress(Int, of: Int)
+        /// A file of an archive.
+        case unpacking(String)
     }
 
     private var destination: any DownloadDestination {
         if let localFolder { return FolderDestination(localFolder, repository: repository) }
-        return CacheDestination(cache: HubCache(settings.cache), repository: repository)
+        return CacheDestination(cache: HubCache(settings.folders.cache), repository: repository)
     }
 
     // MARK: The plan
@@ -68,13 +64,16 @@ package struct ModelPull: Sendable {
                 "HF_HUB_OFFLINE is set, so \(repository) is not asked for; unset it, or use what 'fastvlm list' shows"
             )
         }
-        let client = HubClient(settings, cancellation)
+        let client = try HubClient(settings, cancellation)
         let details = try client.details(repository, revision: revision)
         let all = try client.files(repository, commit: details.commit)
         var files = FileSelection.matching(all, include)
         if include.isEmpty {
-            if let refusal = FileSelection.refusal(all, of: repository) { throw refusal }
+            if let (reason, advice) = FileSelection.refusal(all.map(\.path)) {
+                throw HubError(.unusable, "\(repository) \(reason); nothing was downloaded. \(advice)")
+            }
             try checkConfiguration(files, client, details.commit)
+            try checkTower(all, files, client, details.commit)
             files = try withoutStrayWeights(files, client, details.commit)
         } else if files.isEmpty {
             throw HubError(
@@ -86,10 +85,12 @@ package struct ModelPull: Sendable {
         files.sort { ($0.size, $0.path) < ($1.size, $1.path) }
         let (destination, bytes) = (destination, files.reduce(0) { $0 + $1.size })
         return Plan(
-            commit: details.commit, licence: details.licence, licenceText: licenceText,
-            licencePage: licence.map {
-                "\(settings.endpoint)/\(repository)/blob/\(details.commit)/\(WebLocation.escaped($0.path))"
-            }, files: files,
+            commit: details.commit,
+            terms: Terms(
+                subject: "\(repository)", licence: details.licence, text: licenceText,
+                page: licence.map {
+                    "\(settings.endpoint)/\(repository)/blob/\(details.commit)/\(WebLocation.escaped($0.path))"
+                }), files: files,
             bytes: bytes, missing: bytes - files.reduce(0) { $0 + min(destination.bytes(of: $1), $1.size) })
     }
 
@@ -101,8 +102,31 @@ package struct ModelPull: Sendable {
         if let reason = examine(bytes) {
             throw HubError(
                 .unusable,
-                "\(repository) cannot be run: \(reason); nothing was downloaded. What works: a FastVLM repository such as "
-                    + ShortNames.example)
+                "\(repository) cannot be run: \(reason); nothing was downloaded. \(FileSelection.advice)")
+        }
+    }
+
+    /// Exports for Apple's devices have their vision tower for Core ML, and only the decoder in safetensors.
+    private func checkTower(
+        _ all: [RepositoryFile], _ files: [RepositoryFile], _ client: HubClient, _ commit: String
+    ) throws {
+        guard let tower = FileSelection.coreMLModel(all.map(\.path)) else { return }
+        let names: Set<String>?
+        if let index = files.first(where: { $0.path == FileSelection.index }) {
+            names = FileSelection.tensors(inIndex: try client.content(index, of: repository, commit: commit))
+        } else if let weights = files.first(where: { $0.path.hasSuffix(".safetensors") }) {
+            let beginning = try client.beginning(of: weights, of: repository, commit: commit) { bytes in
+                bytes.count >= 8 && bytes.count >= FileSelection.headerBytes(ofWeights: bytes) ?? 0
+            }
+            names = FileSelection.tensors(inWeights: beginning)
+        } else {
+            names = nil
+        }
+        if let names, !FileSelection.hasVisionTower(names) {
+            throw HubError(
+                .unusable,
+                "\(repository) \(FileSelection.towerReason(tower)); nothing was downloaded. \(FileSelection.advice)"
+            )
         }
     }
 
@@ -115,12 +139,8 @@ package struct ModelPull: Sendable {
             return files
         }
         let bytes = try client.content(file, of: repository, commit: commit)
-        let document = bytes.withUnsafeBytes {
-            try? JSONParser.parse($0, limits: JSONLimits(depth: 8, elements: 10_000, members: 200_000))
-        }
         // What is wrong with an index is said when the model is loaded.
-        guard let members = document?["weight_map"]?.object?.members else { return files }
-        let names = Set(members.compactMap(\.value.string))
+        guard let names = FileSelection.files(inIndex: bytes) else { return files }
         let missing = names.subtracting(weights.map(\.path))
         guard missing.isEmpty else {
             throw HubError(
@@ -140,7 +160,8 @@ package struct ModelPull: Sendable {
         try await Cancellation.onThread { try run(plan, $0, event) }
     }
 
-    func run(_ plan: Plan, _ cancellation: Cancellation, _ event: (Event) -> Void) throws -> Outcome {
+    func run(_ plan: Plan, _ cancellation: Cancellation, _ event: @escaping (Event) -> Void) throws -> Outcome
+    {
         let destination = destination
         if let available = System.availableBytes(destination.root),
             available < plan.missing + Self.reservedBytes
@@ -151,8 +172,7 @@ package struct ModelPull: Sendable {
                     + "remove something, or choose another destination with HF_HUB_CACHE or --local-dir")
         }
         try destination.prepare(plan.commit)
-        let client = HubClient(settings, cancellation)
-        let transfer = FileTransfer(client: client, repository: repository, commit: plan.commit)
+        let client = try HubClient(settings, cancellation)
         var (done, downloaded) = (0, 0)
         for file in plan.files {
             try cancellation.check()
@@ -162,12 +182,21 @@ package struct ModelPull: Sendable {
                 done += file.size
             } else {
                 try destination.checkReplacing(file, cancellation)
-                let partial = try PartialFile(destination.partial(file), file, cancellation)
-                done += partial.count
-                event(.progress(done, of: plan.bytes))
-                try transfer.run(file, into: partial, name: destination.path(file)) { count in
+                var transfer = FileTransfer(client: client)
+                transfer.checking = { event(.checking(file.path)) }
+                transfer.received = { count in
                     done += count
                     downloaded += max(count, 0)
+                    event(.progress(done, of: plan.bytes))
+                }
+                let start = try client.location(repository, commit: plan.commit, path: file.path)
+                try transfer.run(
+                    RemoteFile(file, at: start, of: repository, commit: plan.commit),
+                    FileTransfer.Places(
+                        partial: destination.partial(file), parts: destination.parts(file),
+                        complete: destination.path(file))
+                ) { count in
+                    done += count
                     event(.progress(done, of: plan.bytes))
                 }
             }
@@ -179,7 +208,7 @@ package struct ModelPull: Sendable {
     }
 
     /// Kept free on the disk.
-    private static let reservedBytes = 16 << 20
+    static let reservedBytes = 16 << 20
 
     /// Whether a file that is there has the right bytes. The Python client looks at sizes only.
     private func isWhole(

@@ -10,43 +10,31 @@ internal import SystemFiles
 
 /// The beginning of a file that is being downloaded, hashed while it grows. What a process leaves is the next one's
 /// beginning: it holds the first bytes of the file, never others.
-final class PartialFile {
+final class PartialFile: TransferTarget {
     let path: String
-    private let file: RepositoryFile
+    private let size: Int
+    private let hash: ContentHash?
     private let descriptor: Int32
-    private var hasher: ContentHasher
-    /// Bytes that are there.
+    private var hasher: ContentHasher?
     private(set) var count = 0
     /// How many of them an earlier process left.
     private(set) var resumedBytes = 0
     private(set) var fault: HubError?
 
     /// Opens what is there, and hashes it.
-    init(_ path: String, _ file: RepositoryFile, _ cancellation: Cancellation) throws {
+    /// - Parameter hash: of the whole file; nil where nobody knows it
+    init(_ path: String, size: Int, hash: ContentHash?, _ cancellation: Cancellation) throws {
         self.path = path
-        self.file = file
-        try System.makeFolders(parent(of: path))
-        hasher = try ContentHasher(file.hash, size: file.size)
-        let flags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW
-        #if canImport(Darwin)
-            descriptor = Darwin.open(path, flags, 0o666)
-        #elseif canImport(Musl)
-            descriptor = Musl.open(path, flags, 0o666)
-        #else
-            descriptor = Glibc.open(path, flags, 0o666)
-        #endif
-        guard descriptor >= 0 else { throw System.fault("cannot write '\(path)'") }
-        var status = stat()
-        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
-            throw HubError(.storage, "'\(path)' is not a regular file; remove it and try again")
-        }
-        if Int(status.st_size) > file.size { try restart() }
+        (self.size, self.hash) = (size, hash)
+        hasher = try hash.map { hash throws(HubError) in try ContentHasher(hash, size: size) }
+        descriptor = try System.openForWriting(path)
+        if try System.size(descriptor, path) > size { try restart() }
         try readWhatIsThere(cancellation)
     }
 
     deinit { close(descriptor) }
 
-    var isComplete: Bool { count == file.size }
+    var range: Range<Int> { 0..<size }
 
     private func readWhatIsThere(_ cancellation: Cancellation) throws {
         while true {
@@ -56,7 +44,7 @@ final class PartialFile {
                 throw HubError(.storage, "cannot read '\(path)': \(error.reason); remove it and try again")
             }
             if part.isEmpty { break }
-            part.withUnsafeBytes { hasher.add($0) }
+            part.withUnsafeBytes { hasher?.add($0) }
             count += part.count
         }
         resumedBytes = count
@@ -68,12 +56,11 @@ final class PartialFile {
             throw System.fault("cannot write '\(path)'")
         }
         (count, resumedBytes) = (0, 0)
-        hasher = try ContentHasher(file.hash, size: file.size)
+        hasher = try hash.map { hash throws(HubError) in try ContentHasher(hash, size: size) }
     }
 
-    /// - Returns: whether more may come; if not, ``fault`` or too many bytes are why.
     func append(_ bytes: UnsafeRawBufferPointer) -> Bool {
-        guard bytes.count <= file.size - count else { return false }
+        guard bytes.count <= size - count else { return false }
         var rest = bytes
         while let base = rest.baseAddress, !rest.isEmpty {
             let written = write(descriptor, base, rest.count)
@@ -82,7 +69,7 @@ final class PartialFile {
                 fault = System.fault("cannot write '\(path)'")
                 return false
             }
-            hasher.add(UnsafeRawBufferPointer(rebasing: rest[..<written]))
+            hasher?.add(UnsafeRawBufferPointer(rebasing: rest[..<written]))
             count += written
             rest = UnsafeRawBufferPointer(rebasing: rest[written...])
         }
@@ -92,13 +79,11 @@ final class PartialFile {
     /// Gives the complete file its name.
     /// - Returns: false for wrong bytes, which are thrown away.
     func finish(as name: String) throws -> Bool {
-        guard hasher.finish() == file.hash else {
+        guard hasher?.finish() == hash else {
             try restart()
             return false
         }
-        guard fsync(descriptor) == 0 || [EINVAL, EROFS, ENOTSUP].contains(errno) else {
-            throw System.fault("cannot write '\(path)'")
-        }
+        try System.synchronize(descriptor, path)
         try System.rename(path, to: name)
         return true
     }

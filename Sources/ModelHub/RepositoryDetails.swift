@@ -35,10 +35,21 @@ package struct Licence: Sendable, Hashable {
     /// What everybody should know before the download.
     package var summary: String {
         switch name?.lowercased() {
-        case nil: "the card names no licence; ask its authors before you use it"
+        case nil: "none is named; ask its authors before you use it"
         case "apple-amlr"?, "apple-ascl"?:
             "\(name ?? ""): Apple's licence for machine learning research; for research purposes only, no product, no service"
         case let name?: isOpen ? "\(name)" : "\(name): read it before you use the model"
         }
     }
+}
+
+/// Under which terms somebody gets a model.
+package struct Terms: Sendable {
+    /// The model: its repository's name, or an archive's address.
+    package let subject: String
+    package let licence: Licence
+    /// The licence's text, where it comes along.
+    package let text: [UInt8]?
+    /// Where a browser shows that text.
+    package let page: String?
 }

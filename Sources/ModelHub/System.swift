@@ -108,6 +108,147 @@ enum System {
         return overflow ? nil : bytes
     }
 
+    // MARK: Removing
+
+    /// Removes a folder with all that is in it, links themselves and never what they lead to. Nothing happens where there is
+    /// none.
+    /// - Parameter root: a folder of the same file system, where what is being removed waits for it
+    static func remove(folder: String, in root: String) throws(HubError) {
+        if information(folder, followsLinks: false)?.isFolder == true {
+            // Renamed first: nobody finds half a model, and whoever downloads it just now makes a new one.
+            let number = UInt32.random(in: 0...UInt32.max)
+            try rename(folder, to: "\(root)/\(removedPrefix)\(getpid())-\(number)")
+        }
+        // Those included that a process left which was killed. Another one that removes them too is no obstacle.
+        for name in (try? BoundedFile.names(inFolder: root)) ?? [] where name.hasPrefix(removedPrefix) {
+            try removeTree("\(root)/\(name)", depth: 0)
+        }
+    }
+
+    private static let removedPrefix = ".fastvlm-removed-"
+
+    private static func removeTree(_ path: String, depth: Int) throws(HubError) {
+        guard depth < 32 else {
+            throw HubError(.storage, "'\(path)' is nested too deeply; remove it by hand")
+        }
+        for name in (try? BoundedFile.names(inFolder: path)) ?? [] {
+            let inner = "\(path)/\(name)"
+            if information(inner, followsLinks: false)?.isFolder == true {
+                try removeTree(inner, depth: depth + 1)
+            } else {
+                try remove(file: inner)
+            }
+        }
+        guard rmdir(path) == 0 || errno == ENOENT else { throw fault("cannot remove '\(path)'") }
+    }
+
+    /// Nothing happens where there is no such file.
+    static func remove(file: String) throws(HubError) {
+        guard unlink(file) == 0 || errno == ENOENT else { throw fault("cannot remove '\(file)'") }
+    }
+
+    // MARK: Open files
+
+    static func close(_ descriptor: Int32) {
+        #if canImport(Darwin)
+            _ = Darwin.close(descriptor)
+        #elseif canImport(Musl)
+            _ = Musl.close(descriptor)
+        #else
+            _ = Glibc.close(descriptor)
+        #endif
+    }
+
+    /// Opens a regular file that is there, or makes one, and the folders that it is in.
+    /// - Parameter exclusively: whether it must not be there
+    static func openForWriting(_ path: String, exclusively: Bool = false) throws(HubError) -> Int32 {
+        try makeFolders(parent(of: path))
+        let flags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | (exclusively ? O_EXCL : 0)
+        #if canImport(Darwin)
+            let descriptor = Darwin.open(path, flags, 0o666)
+        #elseif canImport(Musl)
+            let descriptor = Musl.open(path, flags, 0o666)
+        #else
+            let descriptor = Glibc.open(path, flags, 0o666)
+        #endif
+        guard descriptor >= 0 else { throw fault("cannot write '\(path)'") }
+        return descriptor
+    }
+
+    /// - Throws: for what is no regular file.
+    static func size(_ descriptor: Int32, _ path: String) throws(HubError) -> Int {
+        var status = stat()
+        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+            throw HubError(.storage, "'\(path)' is not a regular file; remove it and try again")
+        }
+        return Int(status.st_size)
+    }
+
+    /// Writes all bytes at a place of a file.
+    static func write(
+        _ bytes: UnsafeRawBufferPointer, at place: Int, _ descriptor: Int32, _ path: String
+    ) throws(HubError) {
+        var written = 0
+        while written < bytes.count {
+            let count = pwrite(
+                descriptor, bytes.baseAddress?.advanced(by: written), bytes.count - written,
+                off_t(place + written))
+            guard count > 0 || errno == EINTR else { throw fault("cannot write '\(path)'") }
+            written += max(count, 0)
+        }
+    }
+
+    /// Writes numbers of 64 bits, little-endian, at a place of a file.
+    static func write(
+        _ numbers: [Int], at place: Int, _ descriptor: Int32, _ path: String
+    ) throws(HubError) {
+        let result = numbers.map(\.littleEndian).withUnsafeBytes { bytes in
+            Result { () throws(HubError) in try write(bytes, at: place, descriptor, path) }
+        }
+        try result.get()
+    }
+
+    /// Bytes at a place of a file; nil where there are fewer.
+    static func bytes(_ count: Int, at place: Int, _ descriptor: Int32) -> [UInt8]? {
+        var isThere = true
+        let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
+            while filled < count, isThere {
+                let part = pread(
+                    descriptor, buffer.baseAddress?.advanced(by: filled), count - filled,
+                    off_t(place + filled))
+                isThere = part > 0 || part < 0 && errno == EINTR
+                filled += max(part, 0)
+            }
+        }
+        return isThere ? bytes : nil
+    }
+
+    /// Numbers of 64 bits, little-endian, at a place of a file; nil where there are fewer.
+    static func numbers(_ count: Int, at place: Int, _ descriptor: Int32) -> [Int]? {
+        bytes(8 * count, at: place, descriptor)?.withUnsafeBytes { bytes in
+            (0..<count).map { Int(littleEndian: bytes.loadUnaligned(fromByteOffset: 8 * $0, as: Int.self)) }
+        }
+    }
+
+    /// - Returns: nil when it cannot be opened.
+    static func openForReading(_ path: String) -> Int32? {
+        #if canImport(Darwin)
+            let descriptor = Darwin.open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
+        #elseif canImport(Musl)
+            let descriptor = Musl.open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
+        #else
+            let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
+        #endif
+        return descriptor >= 0 ? descriptor : nil
+    }
+
+    /// Brings a file to the disk, where its file system does so.
+    static func synchronize(_ descriptor: Int32, _ path: String) throws(HubError) {
+        guard fsync(descriptor) == 0 || [EINVAL, EROFS, ENOTSUP].contains(errno) else {
+            throw fault("cannot write '\(path)'")
+        }
+    }
+
     /// - Parameter what: the beginning of a sentence whose end is the system's reason.
     static func fault(_ what: String) -> HubError {
         let reason = SystemReason.last

@@ -6,8 +6,8 @@ final class WebConnection {
         var location: WebLocation
         /// Sent as `Authorization: Bearer`.
         var token: String?
-        /// The first byte that is wanted.
-        var first = 0
+        /// The bytes that are wanted; nil for all, an end of nil for the rest.
+        var part: (first: Int, end: Int?)?
         /// Longest time without a byte.
         var stallSeconds = 10
     }
@@ -103,7 +103,9 @@ final class WebConnection {
         var headers = "Accept-Encoding: identity"
         // Checked to be one line where it came in (HubSettings).
         if let token = request.token { headers += "\nAuthorization: Bearer \(token)" }
-        if request.first > 0 { headers += "\nRange: bytes=\(request.first)-" }
+        if let (first, end) = request.part {
+            headers += "\nRange: bytes=\(first)-" + (end.map { "\($0 - 1)" } ?? "")
+        }
         request.location.text.withCString { address in
             headers.withCString { headers in
                 var settings = ccurl_request()

@@ -107,6 +107,7 @@ struct Bench: AsyncParsableCommand {
     func run() async throws {
         if roundsFromStdin { return try await running { try Rounds(options: round, bench: self).run() } }
         try await running {
+            try await from.fetchIfMissing()
             try await offTaskThreads { cancellation in try measure(cancellation) }
         }
     }

@@ -5,9 +5,22 @@ import Foundation
 import ModelHub
 import SystemFiles
 
-/// The cache of this user's environment.
-private func hubCache() throws -> HubCache {
-    HubCache(try HubSettings(environment: ProcessInfo.processInfo.environment).cache)
+/// Models on this machine, as the environment says.
+private struct LocalModels {
+    let hub: HubCache
+    let archives: ArchiveCache
+
+    init() {
+        let folders = HubFolders(environment: ProcessInfo.processInfo.environment)
+        hub = HubCache(folders.cache)
+        archives = ArchiveCache(folders)
+    }
+
+    /// A model that came as an archive, by its name or its address.
+    func archive(_ name: String) throws -> ArchiveCache.Model? {
+        let text = ByteText.shown(name)
+        return archives.model(ArchiveAddress.isMeant(text) ? try ArchiveAddress(text).name : text)
+    }
 }
 
 private func repository(_ name: String) throws -> RepositoryName {
@@ -21,7 +34,7 @@ private func repository(_ name: String) throws -> RepositoryName {
 
 struct List: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "List the models in the hub's cache that can be run.")
+        abstract: "List the downloaded models that can be run.")
 
     @Flag(help: "List other models too.")
     var all = false
@@ -33,6 +46,8 @@ struct List: AsyncParsableCommand {
         let name: String
         let folder: String
         let commit: String?
+        /// Where an archive came from.
+        let archive: String?
         let bytes: Int
         let unfinishedBytes: Int
         let isReady: Bool
@@ -41,18 +56,24 @@ struct List: AsyncParsableCommand {
     func run() async throws {
         let (all, json) = (all, json)
         try await running {
-            let cache = try hubCache()
-            let lines = try cache.models().compactMap { model -> Line? in
-                let isRunnable = Self.isRunnable(model)
-                guard all || isRunnable || model.unfinished > 0 else { return nil }
-                return Line(
+            let local = LocalModels()
+            var lines = try local.hub.models().map { model in
+                Line(
                     name: "\(model.repository)", folder: model.folder,
-                    commit: cache.commit(model.repository, "main"), bytes: model.bytes,
-                    unfinishedBytes: model.unfinished, isReady: isRunnable)
+                    commit: local.hub.commit(model.repository, "main"), archive: nil, bytes: model.bytes,
+                    unfinishedBytes: model.unfinished,
+                    isReady: model.modelFolder.map(Self.isRunnable) ?? false)
             }
+            lines += local.archives.models.map { model in
+                Line(
+                    name: model.name, folder: model.folder, commit: nil, archive: model.address,
+                    bytes: model.bytes, unfinishedBytes: 0, isReady: Self.isRunnable(model.folder))
+            }
+            lines = lines.filter { all || $0.isReady || $0.unfinishedBytes > 0 }
             if json { return try Terminal.json(lines, pretty: true) }
             if lines.isEmpty {
-                return Terminal.note("There is no model in \(cache.root); download one: fastvlm pull NAME")
+                return Terminal.note(
+                    "There is no model in \(local.hub.root); download one: fastvlm pull NAME")
             }
             let width = lines.map(\.name.count).max() ?? 0
             for line in lines {
@@ -60,14 +81,14 @@ struct List: AsyncParsableCommand {
                     line.isReady ? "" : line.unfinishedBytes > 0 ? "  not complete" : "  cannot be run"
                 try Terminal.answer(
                     "\(line.name.padding(toLength: width + 2, withPad: " ", startingAt: 0))"
-                        + "\(byteCount(line.bytes))  \(line.commit?.prefix(8) ?? "-")\(state)",
+                        + "\(byteCount(line.bytes))  \(line.commit?.prefix(8) ?? line.archive?[...] ?? "-")\(state)",
                     terminator: "\n")
             }
         }
     }
 
-    static func isRunnable(_ model: CachedModel) -> Bool {
-        guard let folder = model.modelFolder,
+    private static func isRunnable(_ folder: String) -> Bool {
+        guard
             let bytes = try? BoundedFile.read("\(folder)/config.json", limit: 4 << 20, regularOnly: true)
         else { return false }
         return CheckpointFolder.refusal(configuration: bytes) == nil
@@ -76,11 +97,11 @@ struct List: AsyncParsableCommand {
 
 struct Show: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Show a model in the hub's cache: where it is, its revisions and files.",
+        abstract: "Show a downloaded model: where it is, its revisions and files.",
         discussion:
             "What is in its files: fastvlm inspect NAME; what is wrong with them: fastvlm doctor NAME.")
 
-    @Argument(help: "The repository, owner/name, or a short name.")
+    @Argument(help: "The repository, owner/name, a short name, or the name of an archive.")
     var name: String
 
     @Flag(help: "One JSON object on stdout.")
@@ -93,6 +114,7 @@ struct Show: AsyncParsableCommand {
 
     private struct Report: Encodable {
         let name: String
+        var archive: String?
         let folder: String
         let bytes: Int
         let unfinishedBytes: Int
@@ -105,24 +127,20 @@ struct Show: AsyncParsableCommand {
     func run() async throws {
         let (name, json) = (name, json)
         try await running {
-            let (cache, repository) = (try hubCache(), try repository(name))
-            guard let model = cache.cachedModel(repository) else {
+            let local = LocalModels()
+            if let model = try local.archive(name) { return try Self.show(model, json: json) }
+            let repository = try repository(name)
+            guard let model = local.hub.cachedModel(repository) else {
                 throw CommandFailure(
                     .model,
-                    "there is no \(repository) in \(cache.root); download it: fastvlm pull \(repository)")
-            }
-            let files = model.modelFolder.map { folder in
-                ((try? BoundedFile.names(inFolder: folder)) ?? []).sorted().map { file in
-                    let path = URL(filePath: "\(folder)/\(file)").resolvingSymlinksInPath().path
-                    let size = (try? FileManager.default.attributesOfItem(atPath: path))?[.size] as? Int
-                    return File(path: file, bytes: size ?? 0)
-                }
+                    "there is no \(repository) in \(local.hub.root); download it: fastvlm pull \(repository)")
             }
             let report = Report(
                 name: "\(repository)", folder: model.folder, bytes: model.bytes,
                 unfinishedBytes: model.unfinished,
                 revisions: Dictionary(model.references.map { ($0.name, $0.commit) }) { $1 },
-                commits: model.commits, model: model.modelFolder, files: files ?? [])
+                commits: model.commits, model: model.modelFolder,
+                files: model.modelFolder.map(Self.files) ?? [])
             if json { return try Terminal.json(report, pretty: true) }
             var lines = [
                 "name         \(report.name)", "cache        \(report.folder), \(byteCount(report.bytes))",
@@ -132,18 +150,43 @@ struct Show: AsyncParsableCommand {
                 lines.append("not complete \(byteCount(report.unfinishedBytes)) of unfinished downloads")
             }
             lines += model.references.map { "revision     \($0.name) is \($0.commit)" }
-            lines += report.files.map { "file         \($0.path), \(byteCount($0.bytes))" }
-            try Terminal.answer(lines.joined(separator: "\n"), terminator: "\n")
+            try Self.show(lines, report.files)
+        }
+    }
+
+    private static func show(_ model: ArchiveCache.Model, json: Bool) throws {
+        let report = Report(
+            name: model.name, archive: model.address, folder: model.folder, bytes: model.bytes,
+            unfinishedBytes: 0, revisions: [:], commits: [], model: model.folder, files: files(model.folder))
+        if json { return try Terminal.json(report, pretty: true) }
+        try show(
+            [
+                "name         \(model.name)", "archive      \(model.address)",
+                "model        \(model.folder), \(byteCount(model.bytes))",
+            ], report.files)
+    }
+
+    private static func show(_ lines: [String], _ files: [File]) throws {
+        let lines = lines + files.map { "file         \($0.path), \(byteCount($0.bytes))" }
+        try Terminal.answer(lines.joined(separator: "\n"), terminator: "\n")
+    }
+
+    private static func files(_ folder: String) -> [File] {
+        let names = ((try? BoundedFile.names(inFolder: folder)) ?? []).filter { !$0.hasPrefix(".") }
+        return names.sorted().map { file in
+            let path = URL(filePath: "\(folder)/\(file)").resolvingSymlinksInPath().path
+            let size = (try? FileManager.default.attributesOfItem(atPath: path))?[.size] as? Int
+            return File(path: file, bytes: size ?? 0)
         }
     }
 }
 
 struct Remove: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "rm", abstract: "Remove a model from the hub's cache.",
+        commandName: "rm", abstract: "Remove a downloaded model.",
         discussion: "The cache is shared with the hub's Python client: what is removed is gone for it too.")
 
-    @Argument(help: "The repository, owner/name, or a short name.")
+    @Argument(help: "The repository, owner/name, a short name, or the name of an archive.")
     var name: String
 
     @Flag(name: .shortAndLong, help: "Do not ask.")
@@ -152,24 +195,33 @@ struct Remove: AsyncParsableCommand {
     func run() async throws {
         let (name, yes) = (name, yes)
         try await running {
-            let (cache, repository) = (try hubCache(), try repository(name))
-            guard let model = cache.cachedModel(repository) else {
+            let local = LocalModels()
+            if let model = try local.archive(name) {
+                try Self.confirm(model.name, model.folder, model.bytes, yes)
+                try local.archives.remove(model.name)
+                return Terminal.note("removed \(model.name), \(byteCount(model.bytes))")
+            }
+            let repository = try repository(name)
+            guard let model = local.hub.cachedModel(repository) else {
                 throw CommandFailure(
-                    .usage, "there is no \(repository) in \(cache.root); 'fastvlm list' shows what is there")
+                    .usage,
+                    "there is no \(repository) in \(local.hub.root); 'fastvlm list' shows what is there")
             }
-            if !yes {
-                guard Terminal.canAsk else {
-                    throw CommandFailure(
-                        .usage,
-                        "rm asks before it removes \(repository), and stdin or stderr is not a terminal; give --yes"
-                    )
-                }
-                guard Terminal.confirms("Remove \(model.folder) (\(byteCount(model.bytes)))?") else {
-                    throw CommandFailure(.usage, "nothing was removed")
-                }
-            }
-            try cache.remove(repository)
+            try Self.confirm("\(repository)", model.folder, model.bytes, yes)
+            try local.hub.remove(repository)
             Terminal.note("removed \(repository), \(byteCount(model.bytes))")
+        }
+    }
+
+    private static func confirm(_ name: String, _ folder: String, _ bytes: Int, _ yes: Bool) throws {
+        if yes { return }
+        guard Terminal.canAsk else {
+            throw CommandFailure(
+                .usage,
+                "rm asks before it removes \(name), and stdin or stderr is not a terminal; give --yes")
+        }
+        guard Terminal.confirms("Remove \(folder) (\(byteCount(bytes)))?") else {
+            throw CommandFailure(.usage, "nothing was removed")
         }
     }
 }

@@ -29,6 +29,7 @@ struct Inspect: AsyncParsableCommand {
     func run() async throws {
         let (directory, tower, json) = (directory, tower, json)
         try await running {
+            try await ModelName.fetchIfMissing(directory)
             let source = try directory.map { try ModelName.source($0, tower: tower) } ?? .embedded
             let report = try CheckpointReport(contentsOf: source)
             if json {

@@ -4,13 +4,15 @@ import FastVLMEmbedded
 import Foundation
 import ModelHub
 
-/// What `--model` and its like may name: a folder, or a model of a hub by its repository (`owner/name`, with
-/// `@revision`) or its short name, found in the hub's cache. A folder of that name goes first.
+/// What `--model` and its like may name: a folder, a model of a hub by its repository (`owner/name`, with `@revision`) or
+/// its short name, found in the hub's cache, or an archive that was pulled, by its address or its name. A folder of that
+/// name goes first.
 enum ModelName {
     enum Meaning {
         case folder(URL)
         /// Of a hub, and not in the cache.
         case absent(RepositoryName, revision: String)
+        case absentArchive(ArchiveAddress)
     }
 
     static func meaning(_ name: String) throws -> Meaning {
@@ -18,11 +20,20 @@ enum ModelName {
         let url = URL(filePath: text)
         var information = stat()
         guard lstat(url.path, &information) != 0 else { return .folder(url) }
+        let folders = HubFolders(environment: ProcessInfo.processInfo.environment)
+        if ArchiveAddress.isMeant(text) {
+            let address = try ArchiveAddress(text)
+            guard let model = ArchiveCache(folders).model(address.name), model.address == "\(address)" else {
+                return .absentArchive(address)
+            }
+            return .folder(URL(filePath: model.folder))
+        }
         let parts = text.split(separator: "@", maxSplits: 1, omittingEmptySubsequences: false)
-        guard let repository = ShortNames.repository(String(parts[0])) else { return .folder(url) }
+        guard let repository = ShortNames.repository(String(parts[0])) else {
+            return .folder(ArchiveCache(folders).model(text).map { URL(filePath: $0.folder) } ?? url)
+        }
         let revision = try Revision.checked(parts.count > 1 ? String(parts[1]) : "main")
-        let settings = try HubSettings(environment: ProcessInfo.processInfo.environment)
-        guard let folder = HubCache(settings.cache).modelFolder(repository, revision: revision) else {
+        guard let folder = HubCache(folders.cache).modelFolder(repository, revision: revision) else {
             return .absent(repository, revision: revision)
         }
         return .folder(URL(filePath: folder))
@@ -39,6 +50,7 @@ enum ModelName {
             switch try meaning(name) {
             case .folder(let url): return url
             case .absent(let repository, let revision): throw absence(name, repository, revision)
+            case .absentArchive(let address): throw absence(address)
             }
         } catch let error as HubError {
             throw CommandFailure(error)
@@ -55,19 +67,34 @@ enum ModelName {
                 + "download it: \(command)")
     }
 
+    private static func absence(_ address: ArchiveAddress) -> CommandFailure {
+        CommandFailure(.model, "the archive \(address) is not here; download it: fastvlm pull \(address)")
+    }
+
     /// Asks whoever sits at a terminal whether to download a model that is not there, and does it.
     static func fetchIfMissing(_ name: String?) async throws {
-        guard let name, Terminal.canAsk, case .absent(let repository, let revision) = try meaning(name) else {
-            return
+        guard let name, Terminal.canAsk else { return }
+        do {
+            let session = PullSession(isQuiet: false, accepts: false, asksFirst: true)
+            let environment = ProcessInfo.processInfo.environment
+            switch try meaning(name) {
+            case .folder: return
+            case .absent(let repository, let revision):
+                let settings = try HubSettings(environment: environment)
+                // It may be a path that was mistyped, which is nobody else's business.
+                Terminal.note(
+                    "There is no folder '\(ByteText.shown(name))', and no such model in the hub's cache.")
+                guard Terminal.confirms("Look for \(repository) at \(settings.endpoint)?") else {
+                    throw absence(name, repository, revision)
+                }
+                _ = try await session.run(ModelPull(repository, revision: revision, settings: settings))
+            case .absentArchive(let address):
+                _ = try await session.run(
+                    ArchivePull(address, settings: HubSettings(environment: environment)))
+            }
+        } catch let error as HubError {
+            throw CommandFailure(error)
         }
-        let settings = try HubSettings(environment: ProcessInfo.processInfo.environment)
-        // It may be a path that was mistyped, which is nobody else's business.
-        Terminal.note("There is no folder '\(ByteText.shown(name))', and no such model in the hub's cache.")
-        guard Terminal.confirms("Look for \(repository) at \(settings.endpoint)?") else {
-            throw absence(name, repository, revision)
-        }
-        let pull = try ModelPull(repository, revision: revision, settings: settings)
-        _ = try await PullSession(pull: pull, isQuiet: false, accepts: false, asksFirst: true).run()
     }
 }
 

@@ -8,10 +8,11 @@ import Synchronization
 
 struct Pull: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Download a model from the Hugging Face hub.",
+        abstract: "Download a model from the Hugging Face hub, or a zip archive of Apple's.",
         discussion: """
             fastvlm pull apple/FastVLM-0.5B
             fastvlm pull fastvlm-0.5b --yes
+            fastvlm pull \(ArchiveAddress.example)
             fastvlm describe photo.jpg --model apple/FastVLM-0.5B
 
             Only the files that a model needs are downloaded, into the cache that the hub's Python client uses too; what it \
@@ -23,7 +24,7 @@ struct Pull: AsyncParsableCommand {
             Short names: \(ShortNames.table.map { "\($0.key) (\($0.value))" }.joined(separator: ", ")).
             """)
 
-    @Argument(help: "The repository, owner/name, or a short name.")
+    @Argument(help: "The repository, owner/name, a short name, or the https address of a zip archive.")
     var name: String
 
     @Option(help: "Branch, tag or commit.")
@@ -54,123 +55,142 @@ struct Pull: AsyncParsableCommand {
     var json = false
 
     private struct Report: Encodable {
-        let repository: String
-        let revision: String
-        let commit: String
+        var archive: String?
+        var repository: String?
+        var revision: String?
+        var commit: String?
         let folder: String
         let files: [String]
         let bytes: Int
         let downloadedBytes: Int
         let licence: String?
-        let seconds: Double
+        var seconds = 0.0
     }
 
     func run() async throws {
         let (name, token) = (ByteText.shown(name), token.map(ByteText.shown))
-        let (revision, include, yes, quiet, json) = (revision, include, yes, quiet, json)
+        let (include, yes, quiet, json) = (include, yes, quiet, json)
         if let localDir, ByteText.hasForeignBytes(localDir) {
             throw CommandFailure(.output, "the name of the folder is not UTF-8; choose another name")
         }
-        let folder = localDir
+        let (folder, revision) = (localDir, revision)
         try await running {
-            guard let repository = ShortNames.repository(name) else {
-                throw CommandFailure(
-                    .usage,
-                    "'\(name)' is no repository of a hub; write owner/name, such as apple/FastVLM-0.5B, or one of "
-                        + ShortNames.table.map(\.key).joined(separator: ", "))
-            }
             let settings = try HubSettings(environment: ProcessInfo.processInfo.environment, token: token)
-            var pull = try ModelPull(repository, revision: revision, settings: settings)
-            pull.include = include
-            pull.localFolder = folder
+            let session = PullSession(isQuiet: quiet, accepts: yes, asksFirst: false)
             let start = ContinuousClock.now
-            let session = PullSession(pull: pull, isQuiet: quiet, accepts: yes, asksFirst: false)
-            let (plan, outcome) = try await session.run()
+            var report: Report
+            if ArchiveAddress.isMeant(name) {
+                guard folder == nil, include.isEmpty, revision == "main" else {
+                    throw CommandFailure(
+                        .usage,
+                        "an archive has no --revision, --local-dir or --include; what a model needs is unpacked"
+                    )
+                }
+                let address = try ArchiveAddress(name)
+                let (plan, outcome) = try await session.run(ArchivePull(address, settings: settings))
+                report = Report(
+                    archive: "\(address)", folder: outcome.folder, files: outcome.files, bytes: plan.bytes,
+                    downloadedBytes: outcome.downloaded, licence: plan.terms.licence.name)
+            } else {
+                var pull = try ModelPull(try Self.repository(name), revision: revision, settings: settings)
+                pull.include = include
+                pull.localFolder = folder
+                let (plan, outcome) = try await session.run(pull)
+                report = Report(
+                    repository: "\(pull.repository)", revision: revision, commit: plan.commit,
+                    folder: outcome.folder, files: plan.files.map(\.path).sorted(), bytes: plan.bytes,
+                    downloadedBytes: outcome.downloaded, licence: plan.terms.licence.name)
+            }
             if json {
-                try Terminal.json(
-                    Report(
-                        repository: "\(repository)", revision: revision, commit: plan.commit,
-                        folder: outcome.folder, files: plan.files.map(\.path).sorted(), bytes: plan.bytes,
-                        downloadedBytes: outcome.downloaded, licence: plan.licence.name,
-                        seconds: (ContinuousClock.now - start) / .seconds(1)), pretty: true)
+                report.seconds = (ContinuousClock.now - start) / .seconds(1)
+                try Terminal.json(report, pretty: true)
             } else if !quiet {
-                try Terminal.answer(outcome.folder, terminator: "\n")
+                try Terminal.answer(report.folder, terminator: "\n")
             }
         }
+    }
+
+    private static func repository(_ name: String) throws -> RepositoryName {
+        guard let repository = ShortNames.repository(name) else {
+            throw CommandFailure(
+                .usage,
+                "'\(name)' is no repository of a hub; write owner/name, such as apple/FastVLM-0.5B, or one of "
+                    + ShortNames.table.map(\.key).joined(separator: ", "))
+        }
+        return repository
     }
 }
 
 /// One download with what is said and asked around it.
 struct PullSession: Sendable {
-    var pull: ModelPull
     let isQuiet: Bool
     /// Whether the licence is accepted already.
     let accepts: Bool
     /// Whether to ask before the download, also under an open licence.
     let asksFirst: Bool
 
-    init(pull: ModelPull, isQuiet: Bool, accepts: Bool, asksFirst: Bool) {
-        self.pull = pull
-        self.pull.examine = { CheckpointFolder.refusal(configuration: $0) }
-        (self.isQuiet, self.accepts, self.asksFirst) = (isQuiet, accepts, asksFirst)
-    }
-
-    func run() async throws -> (plan: ModelPull.Plan, outcome: ModelPull.Outcome) {
+    func run(_ pull: ModelPull) async throws -> (plan: ModelPull.Plan, outcome: ModelPull.Outcome) {
+        var pull = pull
+        pull.examine = { CheckpointFolder.refusal(configuration: $0) }
         do {
-            return try await download()
+            let plan = try await pull.plan()
+            let title = "\(pull.repository): \(plan.files.count) files, \(byteCount(plan.bytes))"
+            try agree(to: plan.terms, title, missing: plan.missing, of: plan.bytes, pull.settings)
+            let line = TransferLine("\(pull.repository)", enabled: !isQuiet)
+            defer { line.clear() }
+            return (plan, try await pull.run(plan, event: line.show))
         } catch let error as HubError {
             throw CommandFailure(error)
         }
     }
 
-    private func download() async throws -> (plan: ModelPull.Plan, outcome: ModelPull.Outcome) {
-        let plan = try await pull.plan()
-        let name = pull.repository.description
-        if !isQuiet {
-            Terminal.note(
-                "\(name): \(plan.files.count) files, \(byteCount(plan.bytes))"
-                    + (plan.missing == plan.bytes ? "" : ", \(byteCount(plan.missing)) of them to download"))
-            Terminal.note("licence: \(plan.licence.summary)")
-            if !plan.licence.isOpen, let link = plan.licence.link ?? plan.licencePage {
-                Terminal.note("  \(link)")
-            }
+    func run(_ pull: ArchivePull) async throws -> (plan: ArchivePull.Plan, outcome: ArchivePull.Outcome) {
+        var pull = pull
+        pull.examine = { CheckpointFolder.refusal(configuration: $0) }
+        do {
+            let plan = try await pull.plan()
+            let title = "\(pull.address.name): an archive of \(byteCount(plan.bytes))"
+            try agree(to: plan.terms, title, missing: plan.missing, of: plan.bytes, pull.settings)
+            let line = TransferLine(pull.address.name, enabled: !isQuiet)
+            defer { line.clear() }
+            return (plan, try await pull.run(plan, event: line.show))
+        } catch let error as HubError {
+            throw CommandFailure(error)
         }
-        try agree(to: plan)
-        let line = TransferLine(name, enabled: !isQuiet)
-        defer { line.clear() }
-        let outcome = try await pull.run(plan) { event in
-            switch event {
-            case .checking(let file): line.show("checking \(file)")
-            case .waiting(let file): line.show("another process downloads \(file); waiting")
-            case .progress(let done, let all): line.update(done, of: all)
-            }
-        }
-        return (plan, outcome)
     }
 
-    private func agree(to plan: ModelPull.Plan) throws {
-        let accepted = AcceptedLicences(pull.settings)
-        let isAgreed = try accepts || plan.licence.isOpen || accepted.contains(pull.repository, plan)
-        if isAgreed, !asksFirst { return try remember(plan, accepted) }
+    /// Says what is going to be downloaded, and asks where it has to be accepted.
+    private func agree(
+        to terms: Terms, _ title: String, missing: Int, of bytes: Int, _ settings: HubSettings
+    ) throws {
+        let licence = terms.licence
+        if !isQuiet {
+            Terminal.note(title + (missing == bytes ? "" : ", \(byteCount(missing)) of them to download"))
+            Terminal.note("licence: \(licence.summary)")
+            if !licence.isOpen, let link = licence.link ?? terms.page { Terminal.note("  \(link)") }
+        }
+        let accepted = AcceptedLicences(settings)
+        let isAgreed = try accepts || licence.isOpen || accepted.contains(terms)
+        if isAgreed, !asksFirst { return remember(terms, accepted) }
         guard Terminal.canAsk else {
             throw CommandFailure(
                 .usage,
-                "\(pull.repository) is under a licence that has to be accepted (\(plan.licence.summary)); if you accept "
+                "\(terms.subject) is under a licence that has to be accepted (\(licence.summary)); if you accept "
                     + "it, give --yes")
         }
         let question =
             isAgreed
-            ? "Download \(pull.repository)?"
-            : "The licence is \(plan.licence.summary). Do you accept it and download \(pull.repository)?"
+            ? "Download \(terms.subject)?"
+            : "The licence is \(licence.summary). Do you accept it and download \(terms.subject)?"
         guard Terminal.confirms(question) else {
             throw CommandFailure(.usage, "nothing was downloaded")
         }
-        try remember(plan, accepted)
+        remember(terms, accepted)
     }
 
     /// A place for the memory that cannot be written means to be asked again.
-    private func remember(_ plan: ModelPull.Plan, _ accepted: AcceptedLicences) throws {
-        if !plan.licence.isOpen { try? accepted.add(pull.repository, plan) }
+    private func remember(_ terms: Terms, _ accepted: AcceptedLicences) {
+        if !terms.licence.isOpen { try? accepted.add(terms) }
     }
 }
 
@@ -192,7 +212,16 @@ final class TransferLine: Sendable {
         self.enabled = enabled && Terminal.errorIsTerminal
     }
 
-    func update(_ done: Int, of all: Int) {
+    func show(_ event: ModelPull.Event) {
+        switch event {
+        case .checking(let file): show("checking \(file)")
+        case .waiting(let file): show("another process downloads \(file); waiting")
+        case .unpacking(let file): show("unpacking \(file)")
+        case .progress(let done, let all): update(done, of: all)
+        }
+    }
+
+    private func update(_ done: Int, of all: Int) {
         guard enabled else { return }
         state.withLock { state in
             let now = ContinuousClock.now

@@ -69,6 +69,7 @@ struct Quantize: AsyncParsableCommand {
                     .output,
                     "cannot write '\(ByteText.shown(output))': the name is not UTF-8; choose another name")
             }
+            try await ModelName.fetchIfMissing(directory)
             let target = URL(filePath: output)
             let calibration = noCalibration ? .none : try CalibrationFiles(calibrate).data
             let progress = ProgressLine("quantising", enabled: !verbosity.quiet)

@@ -1,5 +1,6 @@
 import Foundation
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import ModelHub
@@ -31,6 +32,36 @@ struct CacheTests {
                     ".locks", "CACHEDIR.TAG",
                 ])
             #expect(throws: HubError.self) { try machine.cache.remove(machine.repository) }
+        }
+    }
+
+    @Test("is freed of what a removal left that was killed")
+    func leftovers() async throws {
+        try await Machine.with { machine in
+            try await machine.run()
+            let left = machine.folder.appending(path: "hub/.fastvlm-removed-1/blobs")
+            try FileManager.default.createDirectory(at: left, withIntermediateDirectories: true)
+            try Data("old".utf8).write(to: left.appending(path: "a"))
+            try machine.cache.remove(machine.repository)
+            let names = try FileManager.default.contentsOfDirectory(atPath: machine.cache.root)
+            #expect(names.allSatisfy { !$0.hasPrefix(".fastvlm-removed") })
+        }
+    }
+
+    @Test("is found whatever the environment says of tokens and hubs")
+    func folders() async throws {
+        try await Machine.with { machine in
+            try await machine.run()
+            var environment = machine.environment
+            environment["HF_TOKEN"] = "not\u{7F}a token"
+            environment["HF_ENDPOINT"] = "nowhere"
+            let cache = HubCache(HubFolders(environment: environment).cache)
+            #expect(try cache.models().count == 1)
+            var other = machine
+            other.environment["HF_TOKEN"] = "not\u{7F}a token"
+            #expect(await other.failure().contains("printable ASCII"))
+            let asked = machine.hub.requests.filter { $0.host == "hub" }
+            #expect(asked.allSatisfy { $0.request.fields["authorization"] == "Bearer secret" })
         }
     }
 
@@ -110,13 +141,13 @@ struct CacheTests {
             let pull = try machine.pull()
             let accepted = AcceptedLicences(pull.settings)
             let plan = try await pull.plan()
-            #expect(try !accepted.contains(machine.repository, plan))
-            try accepted.add(machine.repository, plan)
-            try accepted.add(machine.repository, plan)
-            #expect(try accepted.contains(machine.repository, plan))
+            #expect(try !accepted.contains(plan.terms))
+            try accepted.add(plan.terms)
+            try accepted.add(plan.terms)
+            #expect(try accepted.contains(plan.terms))
             machine.hub.conduct.withLock { $0.files["LICENSE"] = Data("Other terms.\n".utf8) }
             let other = try await pull.plan()
-            #expect(try !accepted.contains(machine.repository, other))
+            #expect(try !accepted.contains(other.terms))
             let lines = try String(
                 contentsOf: machine.folder.appending(path: ".local/state/fastvlm/accepted-licences"),
                 encoding: .utf8)

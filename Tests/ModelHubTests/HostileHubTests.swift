@@ -154,6 +154,39 @@ struct HostileHubTests {
         }
     }
 
+    @Test(
+        "has exports whose vision tower is for Apple's devices only, which is said before their weights come")
+    func coreMLTower() async throws {
+        func weights(_ names: [String]) -> Data {
+            let members = names.map { #""\#($0)":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}"# }
+            let header = Data("{\(members.joined(separator: ","))}".utf8)
+            return withUnsafeBytes(of: UInt64(header.count).littleEndian) { Data($0) } + header
+                + Data(count: 500_000)
+        }
+        for hasIndex in [false, true] {
+            for names in [["model.layers.0.mlp.weight"], ["vision_tower.stem.weight", "model.norm.weight"]] {
+                var conduct = LocalHub.Conduct.model
+                conduct.files["fastvithd.mlpackage/Data/weight.bin"] = Data("x".utf8)
+                conduct.files["model.safetensors"] = weights(names)
+                if hasIndex {
+                    let map = names.map { #""\#($0)":"model.safetensors""# }.joined(separator: ",")
+                    conduct.files["model.safetensors.index.json"] = Data(#"{"weight_map":{\#(map)}}"#.utf8)
+                }
+                try await Machine.with(conduct) { machine in
+                    if names.count > 1 {
+                        try await machine.run()
+                    } else {
+                        let got = await machine.failure()
+                        #expect(
+                            got.contains("fastvithd.mlpackage") && got.contains("nothing was downloaded"),
+                            "\(got)")
+                        #expect(try machine.cache.modelFolder(machine.repository) == nil)
+                    }
+                }
+            }
+        }
+    }
+
     @Test("says under which licence a model is")
     func licences() async throws {
         for (card, name, isOpen) in [
@@ -169,8 +202,8 @@ struct HostileHubTests {
             conduct.card = card
             try await Machine.with(conduct) { machine in
                 let plan = try await machine.pull().plan()
-                #expect(plan.licence.name == name && plan.licence.isOpen == isOpen)
-                #expect(plan.licenceText == Array("Do what you like.\n".utf8))
+                #expect(plan.terms.licence.name == name && plan.terms.licence.isOpen == isOpen)
+                #expect(plan.terms.text == Array("Do what you like.\n".utf8))
             }
         }
     }

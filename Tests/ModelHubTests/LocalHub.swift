@@ -149,15 +149,16 @@ final class LocalHub: Sendable {
         guard let all = conduct.replaced[name] ?? conduct.files[name] else {
             return .response(404, [], Data())
         }
-        var (first, head) = (0, "HTTP/1.1 200 OK")
-        if conduct.givesParts, let range = request.fields["range"],
-            let start = Int(range.dropFirst("bytes=".count).prefix { $0 != "-" }), start < all.count
-        {
-            first = start
-            head =
-                "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes \(first)-\(all.count - 1)/\(all.count)"
+        var (range, head) = (0..<all.count, "HTTP/1.1 200 OK")
+        if conduct.givesParts, let wanted = request.fields["range"]?.dropFirst("bytes=".count) {
+            let ends = wanted.split(separator: "-").compactMap { Int($0) }
+            if let first = ends.first, first < all.count {
+                range = first..<(ends.count > 1 ? min(ends[1] + 1, all.count) : all.count)
+                head =
+                    "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes \(first)-\(range.upperBound - 1)/\(all.count)"
+            }
         }
-        let rest = all[first...]
+        let rest = all[range]
         let part = cut.map { rest.prefix($0) } ?? rest
         sent.withLock { $0 += part.count }
         return .data(
@@ -170,6 +171,7 @@ struct Machine {
     let folder: URL
     let hub: LocalHub
     var environment: [String: String]
+    var partBytes = 64 << 20
 
     init(_ hub: LocalHub, _ folder: URL) {
         self.folder = folder
@@ -190,6 +192,7 @@ struct Machine {
     func pull(revision: String = "main") throws -> ModelPull {
         var settings = try HubSettings(environment: environment)
         settings.pause = { _ in .milliseconds(1) }
+        settings.partBytes = partBytes
         return try ModelPull(repository, revision: revision, settings: settings)
     }
 

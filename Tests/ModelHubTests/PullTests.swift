@@ -104,7 +104,7 @@ struct PullTests {
             let plan = try await pull.plan()
             let before = machine.hub.sentBytes
             machine.hub.conduct.withLock { $0.cuts = [1000] + (0..<20).map { 100 + $0 * 997 } }
-            try await pull.run(plan)
+            _ = try await pull.run(plan)
             #expect(machine.hub.sentBytes - before == plan.bytes)
             #expect(machine.hub.requests.filter { $0.host == "store" }.count == 21)
         }

@@ -42,6 +42,8 @@ class Hub:
         self.sent = 0  # bytes that the store gave away
         self.breaks = []  # after how many bytes the store's next connections end
         self.broken = 0
+        self.open = 0  # answers of the store under way, and most of them at a time
+        self.most_open = 0
         self.expired = 0  # how many signed addresses are refused
         self.wrong = set()  # files that the store sends with a flipped bit
         self.seen = []  # (server, method, path, headers)
@@ -143,20 +145,31 @@ class Store(Handler):
                 return self.answer(403, b"Request has expired")
         name = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path[1:])
         value = hub.files[name]
-        first = 0
-        if match := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")):
-            first = int(match[1])
+        first, end = 0, value.size
+        if match := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")):
+            first, end = int(match[1]), int(match[2]) + 1 if match[2] else value.size
             self.send_response(206)
-            self.send_header("Content-Range", f"bytes {first}-{value.size - 1}/{value.size}")
+            self.send_header("Content-Range", f"bytes {first}-{end - 1}/{value.size}")
         else:
             self.send_response(200)
         self.send_header("ETag", f'"{value.sha256}"')
-        self.send_header("Content-Length", str(value.size - first))
+        self.send_header("Content-Length", str(end - first))
         self.end_headers()
         if self.command == "HEAD":
             return
         with hub.lock:
-            rest = hub.breaks.pop(0) if hub.breaks else value.size
+            breaks = hub.breaks.pop(0) if hub.breaks and end - first > hub.breaks[0] else None
+            hub.open += 1
+            hub.most_open = max(hub.most_open, hub.open)
+        try:
+            self.send(value, name, first, end, breaks)
+        finally:
+            with hub.lock:
+                hub.open -= 1
+
+    def send(self, value, name, first, end, breaks):
+        hub = self.server.owner
+        rest = end - first if breaks is None else breaks
         with value.path.open("rb") as file:
             file.seek(first)
             while rest > 0 and (part := file.read(min(1 << 18, rest))):
@@ -167,7 +180,7 @@ class Store(Handler):
                 rest -= len(part)
                 with hub.lock:
                     hub.sent += len(part)
-        if rest == 0:
+        if breaks is not None:
             with hub.lock:
                 hub.broken += 1
             self.close_connection = True

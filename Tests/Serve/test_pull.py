@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+import zipfile
 
 import pytest
 
@@ -140,6 +141,61 @@ def test_rm_removes_nothing_else(machine):
         assert machine.fastvlm("rm", name, "--yes", check=False).returncode == 64
 
 
+def archive(hub, folder, name, files, tag="a"):
+    """A zip archive in the store, as a model's publisher has one."""
+    path = folder / name
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        for file, data in files.items():
+            packed.writestr(file, data)
+    hub.files[name] = local_hub.Large(path)
+    return f"http://127.0.0.1:{hub.store.server_port}/{name}?signature=1"
+
+
+def test_an_archive_is_unpacked_and_found(machine):
+    files = {f"tiny_stage3/{path.name}": path.read_bytes() for path in MODEL.iterdir()}
+    address = archive(machine.hub, machine.folder, "tiny_stage3.zip",
+                      files | {"tiny_stage3/training_args.bin": b"no", "__MACOSX/tiny_stage3/._config.json": b"no"})
+    # Nobody named a licence, so it has to be accepted.
+    assert machine.fastvlm("pull", address, check=False).returncode == 64
+    report = json.loads(machine.fastvlm("pull", address, "--yes", "--json").stdout)
+    assert "training_args.bin" not in report["files"] and "config.json" in report["files"]
+    folder = pathlib.Path(report["folder"])
+    assert folder == machine.folder / "hf/fastvlm/tiny_stage3"
+    assert (folder / "model.safetensors").read_bytes() == (MODEL / "model.safetensors").read_bytes()
+    for name in ["tiny_stage3", address]:
+        assert machine.fastvlm("describe", IMAGE, "What?", "--model", name, "-n", "4").stdout
+    for command in [["inspect", "tiny_stage3"], ["doctor", "tiny_stage3"], ["show", "tiny_stage3"],
+                    ["tokenize", "--model", "tiny_stage3", "a b"]]:
+        assert machine.fastvlm(*command).stdout, command
+    listed = json.loads(machine.fastvlm("list", "--json").stdout)
+    assert [(line["name"], line["is_ready"]) for line in listed] == [("tiny_stage3", True)]
+    before = machine.hub.sent
+    assert json.loads(machine.fastvlm("pull", address, "--json").stdout)["downloaded_bytes"] == 0
+    assert machine.hub.sent - before < 10
+    machine.fastvlm("rm", "tiny_stage3", "--yes")
+    assert not folder.exists() and machine.fastvlm("show", "tiny_stage3", check=False).returncode != 0
+
+
+def test_a_bomb_of_an_archive(machine):
+    files = {f"tiny/{path.name}": path.read_bytes() for path in MODEL.iterdir()}
+    address = archive(machine.hub, machine.folder, "tiny.zip", files | {"tiny/more.safetensors": bytes(1 << 30)})
+    result = machine.fastvlm("pull", address, "--yes", check=False)
+    assert result.returncode == 69 and "would become" in result.stderr, result.stderr
+    assert not [path for path in (machine.folder / "hf/fastvlm").rglob("*") if path.is_file() and path.suffix != ".lock"]
+    assert list((machine.folder / "hf/fastvlm/.downloads").glob("*")) == []
+
+
+def test_names_of_the_cache_go_everywhere(machine):
+    machine.fastvlm("pull", "owner/model")
+    machine.fastvlm("inspect", "owner/model")
+    machine.fastvlm("doctor", "owner/model")
+    machine.fastvlm("quantize", "owner/model", "--output", machine.folder / "int8", "--no-calibration")
+    assert (machine.folder / "int8/config.json").exists()
+    # A token that cannot be sent is no reason not to look at what is here.
+    assert "owner/model" in machine.fastvlm("list", HF_TOKEN="ü", HF_ENDPOINT="nowhere").stdout
+    machine.fastvlm("rm", "owner/model", "--yes", HF_TOKEN="ü")
+
+
 def test_a_gigabyte_broken_twenty_times(tmp_path):
     size = 1_000_000_000
     block = random.Random(1).randbytes(1 << 20)
@@ -154,8 +210,8 @@ def test_a_gigabyte_broken_twenty_times(tmp_path):
     hub = local_hub.Hub(model_files(tmp_path) | {"model.safetensors": local_hub.Large(path)})
     machine = Machine(hub, tmp_path)
     try:
-        # Five of them belong to requests that are killed first.
-        hub.breaks = [45_000_000] * 20
+        # Twenty of its sixteen parts' requests end in the middle.
+        hub.breaks = [40_000_000, 20_000_000] * 10
         kills = 0
         command = [FASTVLM, "pull", "owner/model", "--quiet", "--yes"]
         # Killed where it stands, and cut by the server, in turns.
@@ -171,6 +227,7 @@ def test_a_gigabyte_broken_twenty_times(tmp_path):
             process.wait()
             kills += 1
         assert kills == 5 and hub.broken + kills >= 20, (kills, hub.broken)
+        assert hub.most_open > 1, "several parts come at once"
         assert local_hub.Large(machine.snapshot / "model.safetensors").sha256 == hub.files["model.safetensors"].sha256
         assert hub.sent < 1.1 * size, hub.sent
         print(f"{hub.sent / 1e9:.3f} GB transferred for {size / 1e9:.3f}")
