@@ -8,7 +8,7 @@ FIXED = env -u FASTVLM_TEST_SEED SWIFT_DETERMINISTIC_HASHING=1
 PYTHON_ENVIRONMENT = .venv
 PYTHON = $(PYTHON_ENVIRONMENT)/bin/python
 
-.PHONY: demo test test-random test-pull test-serve c-interface test-c-interface wheel test-python soak test-training suite build setup format lint fixtures bench bench-library peers peer-models verify-full \
+.PHONY: demo test test-random test-pull test-serve test-tls c-interface test-c-interface wheel test-python soak test-training suite build setup format lint fixtures bench bench-library peers peer-models verify-full \
     verify-real verify-avx512 verify-neon sanitize docs clean
 
 demo: build ## Build, then answer questions about the sample images with the embedded model
@@ -85,6 +85,11 @@ test-serve: build $(PULL_PYTHON) ## Test the server with official clients and tw
 	    command -v $$each >/dev/null || missing="$$missing $$each"; done; [ -z "$$missing" ] \
 	    || Tools/install.sh "Chromium, Firefox and ffmpeg" $$missing || echo "without$$missing the page is not tested"
 	$(PULL_PYTHON) -m pytest -q -p no:cacheprovider -rs Tests/Serve/test_serve_*.py
+
+test-tls: setup $(PULL_PYTHON) ## Build with the trait TLS (BoringSSL: minutes), and test the server with certificates
+	swift build -c release --scratch-path .build-tls --traits TLS,GIF,TIFF,HEIF --product fastvlm
+	FASTVLM_TLS=$(CURDIR)/.build-tls/release/fastvlm \
+	    $(PULL_PYTHON) -m pytest -q -p no:cacheprovider -rs Tests/Serve/test_serve_tls.py
 
 test-pull: build $(PULL_PYTHON) ## Test downloads beside the hub's own Python client, against a hub on this machine
 	$(PULL_PYTHON) -m pytest -q -p no:cacheprovider Tests/Serve/test_pull.py
@@ -174,4 +179,4 @@ docs: setup ## Compile the examples of the documentation, then build it; a warni
 	FASTVLM_DOCS=1 swift package --scratch-path .build-docs generate-documentation --target FastVLM --warnings-as-errors
 
 clean:
-	rm -rf .build .build-test .build-sanitize .build-docs CInterface/.build Python/dist
+	rm -rf .build .build-test .build-sanitize .build-docs .build-tls CInterface/.build Python/dist

@@ -146,7 +146,7 @@ let package = Package(
                 "FastVLMServer",
                 server("HummingbirdCore", "hummingbird"), server("HTTPTypes", "swift-http-types"),
                 server("NIOCore", "swift-nio"), server("NIOPosix", "swift-nio"),
-                server("NIOHTTPTypes", "swift-nio-extras"),
+                server("NIOExtras", "swift-nio-extras"), server("NIOHTTPTypes", "swift-nio-extras"),
                 server("ServiceLifecycle", "swift-service-lifecycle"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl", condition: .when(traits: ["TLS"])),
                 .product(name: "Logging", package: "swift-log"),

@@ -7,7 +7,7 @@ public struct LineCompletion: Sendable, Hashable {
     /// What it could be, when there are several.
     public let choices: [String]
 
-    static let commands = ["/drop", "/image ", "/quit", "/reset"]
+    static let commands = ["/drop", "/image ", "/quit", "/reset", "/resolution "]
 
     /// - Parameter line: the line up to the cursor
     public init(_ line: String) {

@@ -63,6 +63,8 @@ public struct Usage: Sendable, Hashable, Codable {
     public let imageTokens: Int
     /// Positions whose keys and values were kept, from earlier turns or from another prompt with the same beginning.
     public let cachedTokens: Int
+    /// Those of them that are visual tokens.
+    public let cachedImageTokens: Int
     public let completionTokens: Int
 }
 

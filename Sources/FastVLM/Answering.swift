@@ -137,7 +137,8 @@ struct Answering: Sendable {
             text: collected.text, tokens: tokens, finishReason: outcome.finish,
             usage: Usage(
                 promptTokens: outcome.promptPositions, imageTokens: outcome.imagePositions,
-                cachedTokens: outcome.cachedPositions, completionTokens: outcome.ids.count),
+                cachedTokens: outcome.cachedPositions, cachedImageTokens: outcome.cachedImagePositions,
+                completionTokens: outcome.ids.count),
             timings: Timings(
                 decodeImage: turn.durations.decode.seconds, preprocess: turn.durations.preprocess.seconds,
                 encode: outcome.durations.encode.seconds, project: outcome.durations.project.seconds,

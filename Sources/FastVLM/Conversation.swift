@@ -23,9 +23,9 @@ final class Conversation: @unchecked Sendable {
     init(history: [Message] = []) { self.history = history }
 
     /// Positions so far.
-    /// - Parameter tokensPerImage: fewest positions of an image
-    func positions(tokensPerImage: Int) -> Int {
-        Prompt(elements: elements).length(tokensPerImage: tokensPerImage)
+    /// - Parameter count: positions of an image
+    func positions(_ count: (GenerationRequest.Image.Content) -> Int) -> Int {
+        Prompt(elements: elements).length { count(images[$0].content) }
     }
 
     /// How often images stand in it.

@@ -80,7 +80,7 @@ extension FastVLMError {
         "temperature": "temperature", "top-k": "topK", "top-p": "topP", "min-p": "minP",
         "repetition penalty": "repetitionPenalty", "frequency penalty": "frequencyPenalty",
         "presence penalty": "presencePenalty", "logit bias": "logitBias", "max tokens": "maximumTokens",
-        "stop": "stop",
+        "stop": "stop", "stop ids": "stopIDs",
         "stop strings": "stop", "top log-probabilities": "logProbabilities",
         "context length": "contextLength",
     ]

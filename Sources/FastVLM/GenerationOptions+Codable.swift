@@ -2,7 +2,7 @@ extension GenerationOptions: Codable {
     private enum CodingKeys: String, CodingKey, CaseIterable {
         case temperature, topK, topP, minP, repetitionPenalty, frequencyPenalty, presencePenalty, logitBias
         case seed, maximumTokens, format, stop, stopIDs
-        case timeLimit, priority, logProbabilities, system, placesImages, requestID
+        case timeLimit, priority, logProbabilities, system, placesImages, imageSize, requestID
     }
 
     /// Reads what ``encode(to:)`` writes, or a part of it: missing options keep their defaults.
@@ -43,6 +43,7 @@ extension GenerationOptions: Codable {
         try reader.read(.logProbabilities, into: &logProbabilities)
         try reader.read(.system, into: &system)
         try reader.read(.placesImages, into: &placesImages)
+        try reader.read(.imageSize, into: &imageSize)
         try reader.read(.requestID, into: &requestID)
     }
 
@@ -66,6 +67,7 @@ extension GenerationOptions: Codable {
         try container.encodeIfPresent(logProbabilities, forKey: .logProbabilities)
         try container.encodeIfPresent(system, forKey: .system)
         try container.encode(placesImages, forKey: .placesImages)
+        try container.encodeIfPresent(imageSize, forKey: .imageSize)
         try container.encodeIfPresent(requestID, forKey: .requestID)
     }
 }

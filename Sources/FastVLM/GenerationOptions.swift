@@ -54,6 +54,11 @@ public struct GenerationOptions: Sendable, Hashable {
     /// Whether `<image>` in the text says where an image goes. Otherwise it is plain text, and the images stand
     /// before the text.
     public var placesImages = false
+    /// Pixels per side that the question's images are brought to: fewer of them make an image's first token come sooner,
+    /// more of them show smaller things. nil takes the model's (``ModelInformation/imageSize``); others are the multiples
+    /// of ``ModelInformation/imageSizeStep``, at most ``ModelInformation/largestImageSize``. Images of earlier turns stay
+    /// as they were seen.
+    public var imageSize: Int?
     /// What the log calls the request (metadata `request`); nil takes a number.
     public var requestID: String?
 

@@ -160,18 +160,21 @@ enum ImageName: Sendable, Hashable {
     case key(String)
     /// One of several images of a conversation, where the only one is encoded otherwise.
     indirect case multiImage(ImageName)
+    /// Brought to another side than the model's, in pixels.
+    indirect case resized(ImageName, side: Int)
 
     var byteCount: Int {
         switch self {
         case .bytes(let bytes): bytes.data.count
         case .key(let key): key.utf8.count
-        case .multiImage(let name): name.byteCount
+        case .multiImage(let name), .resized(let name, _): name.byteCount
         }
     }
 
     /// With bytes of its own: the caller's may be a part of something larger, or a mapped file that changes.
     func copied() -> ImageName {
         if case .multiImage(let name) = self { return .multiImage(name.copied()) }
+        if case .resized(let name, let side) = self { return .resized(name.copied(), side: side) }
         guard case .bytes(var bytes) = self else { return self }
         bytes.data = bytes.data.withUnsafeBytes { raw in
             raw.baseAddress.map { Data(bytes: $0, count: raw.count) } ?? Data()

@@ -17,7 +17,17 @@ struct ImagePreparation: Sendable {
 
     let limits: ImageLimits
     let options: ImageOptions
-    let preprocessor: ImagePreprocessor
+    var preprocessor: ImagePreprocessor
+
+    /// The same at another side.
+    /// - Parameter side: one that the model takes
+    func resized(to side: Int) throws(ImageInputError) -> ImagePreparation {
+        var preparation = self
+        var description = preprocessor.description
+        description.size = side
+        preparation.preprocessor = try ImagePreprocessor(description, background: preprocessor.background)
+        return preparation
+    }
 
     /// The checkpoint's way from picture to pixels.
     static func preprocessor(

@@ -22,6 +22,11 @@ public struct ModelInformation: Sendable, Hashable, Codable {
     public let precision: Precision
     /// Pixels per side that images are brought to.
     public let imageSize: Int
+    /// A question may ask for other multiples of so many pixels (``GenerationOptions/imageSize``); nil where the model takes
+    /// images of one size, or cuts them into tiles.
+    public let imageSizeStep: Int?
+    /// The largest side that a question may ask for, in pixels.
+    public static let largestImageSize = ModelConfiguration.largestImageSide
     public let geometry: ImageGeometry
     /// Visual tokens of an image that is encoded as a whole. A model that cuts images into tiles has as many for each of
     /// them; see ``VisionLanguageModel/countTokens(messages:options:)``.
@@ -47,6 +52,7 @@ public struct ModelInformation: Sendable, Hashable, Codable {
         self.layout = "\(layout)"
         self.precision = precision
         imageSize = configuration.preprocessing.size
+        imageSizeStep = configuration.imageSideStep
         self.geometry = geometry
         self.tokensPerImage = tokensPerImage
         contextLength = configuration.maximumSequenceLength

@@ -95,7 +95,10 @@ extension TurnPreparation {
 
     /// The name of what an image is encoded to.
     private func form(_ name: ImageName, in turn: PreparedTurn) -> ImageName {
-        images.preprocessor.variesWithImageCount && !turn.isSingleImage ? .multiImage(name) : name
+        if let side = turn.options.imageSize, side != images.preprocessor.size {
+            return .resized(name, side: side)
+        }
+        return images.preprocessor.variesWithImageCount && !turn.isSingleImage ? .multiImage(name) : name
     }
 
     /// The bytes of images, in order: files and pipes are read, and counted among what requests bring.
@@ -141,8 +144,12 @@ extension TurnPreparation {
     ) async throws -> [PreparedPixels] {
         guard !files.isEmpty else { return [] }
         let isSingleImage = prepared.isSingleImage
-        let ready = files.map { takeExpected($0, isSingleImage: isSingleImage) }
-        let images = images
+        let images = try self.images(prepared.options)
+        // Those that were expected are of the model's own size.
+        let ready = files.map { file in
+            images.preprocessor == self.images.preprocessor
+                ? takeExpected(file, isSingleImage: isSingleImage) : nil
+        }
         let missing = zip(files, ready).filter { $0.1 == nil }.map(\.0)
         var decoded: [PreparedPixels] = []
         if !missing.isEmpty {

@@ -68,8 +68,10 @@ final class TurnPreparation: Sendable {
         turn.options.apply(to: &request)
         // Everything about the request that can be refused is refused before images are read.
         try request.validate(vocabulary: network.configuration.text.vocabularySize)
+        let side = try side(turn.options)
         try checkContext(
-            prompt, before: conversation.positions(tokensPerImage: network.tokensPerImage))
+            prompt, before: conversation.positions(network.positions(of:)),
+            tokensPerImage: network.configuration.vision.tokens(side: side))
         let format = try await compiled(turn.options.format, for: request)
         if let format { try admission.bring(format.bytes) }
         var prepared = PreparedTurn(
@@ -115,7 +117,8 @@ final class TurnPreparation: Sendable {
             }
             return (try prompt(pieces.prompt), try prompt(pieces.whole))
         }
-        try checkContext(whole, before: 0)
+        try checkContext(
+            whole, before: 0, tokensPerImage: network.configuration.vision.tokens(side: side(options)))
         var prepared = PreparedTurn(prompt: whole, options: options, admission: admission)
         let sources = messages.flatMap(\.images)
         prepared.isSingleImage = sources.count == 1
@@ -194,17 +197,47 @@ final class TurnPreparation: Sendable {
             startsSequence: false)
     }
 
-    private func checkContext(_ prompt: Prompt, before: Int) throws {
-        let needed = before + prompt.length(tokensPerImage: network.tokensPerImage)
+    /// - Parameter tokensPerImage: fewest positions of an image
+    private func checkContext(_ prompt: Prompt, before: Int, tokensPerImage: Int) throws {
+        let needed = before + prompt.length(tokensPerImage: tokensPerImage)
         let limit = network.configuration.maximumSequenceLength
         guard needed <= limit else { throw GenerationError.contextExceeded(needed: needed, limit: limit) }
     }
 
+    /// Pixels per side of a question's images.
+    /// - Throws: for a side that the model does not take.
+    func side(_ options: GenerationOptions) throws -> Int {
+        let configuration = network.configuration
+        guard let side = options.imageSize, side != configuration.preprocessing.size else {
+            return configuration.preprocessing.size
+        }
+        guard configuration.imageSideStep != nil else {
+            throw FastVLMError(
+                .invalidOption,
+                "the model takes images of \(configuration.preprocessing.size) pixels a side only, got \(side)",
+                option: "imageSize")
+        }
+        do {
+            return try configuration.resized(to: side).preprocessing.size
+        } catch {
+            throw FastVLMError(.invalidOption, "\(error)", option: "imageSize")
+        }
+    }
+
+    /// How a question's images become pixels.
+    func images(_ options: GenerationOptions) throws -> ImagePreparation {
+        let side = try side(options)
+        return side == images.preprocessor.size ? images : try images.resized(to: side)
+    }
+
     /// Positions of each image of a conversation. Reads a file only where its size matters.
-    func positions(of sources: [ImageSource]) throws -> [Int] {
+    func positions(of sources: [ImageSource], _ options: GenerationOptions) throws -> [Int] {
         let configuration = network.configuration
         guard images.preprocessor.cutsTiles(isSingleImage: sources.count == 1) else {
-            let count = configuration.visualTokens(nil)
+            let side = try side(options)
+            let count =
+                side == configuration.preprocessing.size
+                ? configuration.visualTokens(nil) : configuration.vision.tokens(side: side)
             return sources.map { _ in count }
         }
         var durations = ImagePreparation.Durations()

@@ -65,7 +65,7 @@ extension VisionLanguageModel {
     public func countTokens(
         messages: [Message], options: GenerationOptions = GenerationOptions()
     ) throws -> Int {
-        let counts = try imagePositions(messages)
+        let counts = try imagePositions(messages, options)
         return try prompt(messages, options).length { counts[$0] }
     }
 
@@ -82,7 +82,7 @@ extension VisionLanguageModel {
         messages: [Message], options: GenerationOptions = GenerationOptions()
     ) throws -> [Int] {
         let placeholder = answering.network.configuration.imageTokenID ?? -200
-        let counts = try imagePositions(messages)
+        let counts = try imagePositions(messages, options)
         return try prompt(messages, options).elements.flatMap { element in
             switch element {
             case .tokens(let ids): ids
@@ -92,9 +92,9 @@ extension VisionLanguageModel {
     }
 
     /// Positions of every image of a conversation.
-    private func imagePositions(_ messages: [Message]) throws -> [Int] {
+    private func imagePositions(_ messages: [Message], _ options: GenerationOptions) throws -> [Int] {
         do {
-            return try preparation.positions(of: messages.flatMap(\.images))
+            return try preparation.positions(of: messages.flatMap(\.images), options)
         } catch {
             throw FastVLMError.translating(error)
         }

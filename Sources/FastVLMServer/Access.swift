@@ -1,4 +1,5 @@
 internal import Foundation
+internal import WireFormats
 
 /// Who may use the server: keys, the name it is called by, and the pages that call it.
 struct Access: Sendable {
@@ -51,9 +52,9 @@ struct Access: Sendable {
         var given: [[UInt8]] = []
         if let value = head.headers["x-api-key"] { given.append(Array(value.utf8)) }
         if let value = head.headers["authorization"] {
-            if value.hasPrefixIgnoringCase("bearer ") {
+            if value.hasASCIIPrefix("bearer ") {
                 given.append(Array(value.dropFirst(7).trimmingCharacters(in: .whitespaces).utf8))
-            } else if value.hasPrefixIgnoringCase("basic "),
+            } else if value.hasASCIIPrefix("basic "),
                 let text = Data(base64Encoded: value.dropFirst(6).trimmingCharacters(in: .whitespaces)),
                 let colon = text.firstIndex(of: UInt8(ascii: ":"))
             {
@@ -164,11 +165,5 @@ struct Access: Sendable {
             response.head.headers.set("access-control-allow-private-network", "true")
         }
         return response
-    }
-}
-
-extension String {
-    fileprivate func hasPrefixIgnoringCase(_ prefix: String) -> Bool {
-        self.prefix(prefix.count).lowercased() == prefix
     }
 }

@@ -12,7 +12,7 @@ struct IndexedEvent: Sendable {
 }
 
 extension FastVLMService {
-    /// What happens on the way to a request's answers, beginning with the first thing that shows it is worked on.
+    /// What happens on the way to a request's answers, from when all of them are admitted and one is worked on.
     ///
     /// What is wrong with the request, or with its images, is thrown before that.
     func events(
@@ -24,6 +24,12 @@ extension FastVLMService {
             remarks.append("max_tokens: \(wanted) became \(self.options.maximumTokens)")
         }
         exchange.note(ignored: ignored, remarks: remarks)
+        let most = largestImageSize(lease.model.information)
+        if let side = request.parameters.resolution, side > most {
+            throw Refusal(
+                400, "The server brings images to at most \(most) pixels a side.", code: "invalid_value",
+                parameter: "resolution", reason: "invalid_request")
+        }
         let messages = try await messages(request)
         var options = generationOptions(request.parameters)
         let left = self.options.requestTimeout - (ContinuousClock.now - exchange.start)
@@ -43,13 +49,14 @@ extension FastVLMService {
             options.seed = seed.map { $0 &+ UInt64(index) }
             return options
         }
+        let gate = EventGate(count, continuation)
         let task = Task {
             do {
                 try await withThrowingTaskGroup(of: Void.self) { group in
                     for (index, options) in each.enumerated() {
                         group.addTask {
                             for try await event in model.events(messages: messages, options: options) {
-                                continuation.yield(IndexedEvent(index: index, event: event))
+                                gate.pass(IndexedEvent(index: index, event: event))
                             }
                         }
                     }
@@ -67,13 +74,16 @@ extension FastVLMService {
 
     // MARK: - Translation
 
-    private func messages(_ request: ChatRequest) async throws -> [Message] {
-        guard request.images.count <= options.maximumImages else {
+    func checkImages(_ count: Int, parameter: String) throws(Refusal) {
+        guard count <= options.maximumImages else {
             throw Refusal(
-                400,
-                "The request has \(request.images.count) images; the server takes \(options.maximumImages).",
-                code: "too_many_images", parameter: "messages", reason: "images")
+                400, "The request has \(count) images; the server takes \(options.maximumImages).",
+                code: "too_many_images", parameter: parameter, reason: "images")
         }
+    }
+
+    private func messages(_ request: ChatRequest) async throws -> [Message] {
+        try checkImages(request.images.count, parameter: "messages")
         return try await request.messages(source)
     }
 
@@ -103,5 +113,10 @@ extension FastVLMService {
         options.apply(parameters)
         options.maximumTokens = min(options.maximumTokens, self.options.maximumTokens)
         return options
+    }
+
+    /// The largest side that a request may ask for, in pixels.
+    func largestImageSize(_ information: ModelInformation) -> Int {
+        max(options.maximumResolution, information.imageSize)
     }
 }

@@ -111,8 +111,7 @@ final class Exchange: Sendable {
     private let send: @Sendable (ResponsePart) -> Void
 
     init(
-        _ reception: Reception, body: Data, headers: HeaderFields, journal: ExchangeJournal, logger: Logger,
-        send: @escaping @Sendable (ResponsePart) -> Void
+        _ reception: Reception, body: Data, logger: Logger, send: @escaping @Sendable (ResponsePart) -> Void
     ) {
         head = reception.head
         route = reception.route
@@ -120,8 +119,8 @@ final class Exchange: Sendable {
         id = reception.id
         start = reception.start
         self.body = body
-        self.headers = headers
-        self.journal = journal
+        headers = reception.headers
+        journal = reception.journal
         self.logger = logger
         self.send = send
     }
@@ -154,7 +153,9 @@ final class Exchange: Sendable {
         var response = response
         complete(&response.head)
         let body = head.method == "HEAD" ? Data() : response.body
-        response.head.headers.set("content-length", "\(response.body.count)")
+        if response.head.status != 204 {
+            response.head.headers.set("content-length", "\(response.body.count)")
+        }
         journal.begin(status: response.head.status)
         send(.whole(response.head, body))
     }
@@ -168,6 +169,10 @@ final class Exchange: Sendable {
     }
 
     var hasBegun: Bool { journal.hasBegun }
+
+    /// The response ends before its time, or never began.
+    /// - Parameter status: for the log, what would have been sent instead
+    func cutOff(status: Int) { journal.cutOff(status: status) }
 
     /// Something worth a field in the log's line.
     func add(_ name: String, _ value: String) { journal.add(name, value) }

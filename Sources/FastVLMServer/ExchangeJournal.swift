@@ -5,7 +5,10 @@ internal import Synchronization
 final class ExchangeJournal: Sendable {
     private struct State {
         var ignored: [String] = []
-        var status: Int?
+        /// Of the response's head; nil where the client left before there was one.
+        var sent: Int?
+        /// What became of a response that did not come to its end.
+        var end: Int?
         var fields: [(String, String)] = []
     }
 
@@ -18,17 +21,20 @@ final class ExchangeJournal: Sendable {
 
     var ignored: [String] { state.withLock { $0.ignored } }
 
-    var hasBegun: Bool { state.withLock { $0.status != nil } }
+    var hasBegun: Bool { state.withLock { $0.sent != nil } }
 
-    func begin(status: Int) { state.withLock { $0.status = status } }
+    func begin(status: Int) { state.withLock { $0.sent = status } }
 
-    /// The status that was sent; nil where the client left before there was one.
-    var status: Int? { state.withLock { $0.status } }
+    /// - Parameter status: what would have been sent instead
+    func cutOff(status: Int) { state.withLock { $0.end = status } }
+
+    /// How the request ended: the status that was sent, unless the response was cut off.
+    var status: Int { state.withLock { $0.end ?? $0.sent ?? 499 } }
 
     func metadata() -> Logger.Metadata {
-        let (status, fields) = state.withLock { ($0.status, $0.fields) }
-        // As nginx calls a client that left.
-        var metadata: Logger.Metadata = ["status": "\(status ?? 499)"]
+        let (status, fields) = (status, state.withLock { $0.fields })
+        var metadata: Logger.Metadata = ["status": "\(status)"]
+        if state.withLock({ $0.end != nil && $0.sent != nil }) { metadata["cut_off"] = "true" }
         for (name, value) in fields { metadata[name] = "\(value)" }
         return metadata
     }

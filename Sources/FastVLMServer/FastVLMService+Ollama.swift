@@ -99,12 +99,9 @@ struct OllamaWriter: Sendable {
     let service: FastVLMService
 
     func write(_ events: AsyncThrowingStream<IndexedEvent, any Error>, streams: Bool) async throws {
-        var hasBegun = false
         var answer: Answer?
         for try await event in events {
-            if case .queued = event.event { continue }
-            if streams, !hasBegun {
-                hasBegun = true
+            if streams, !exchange.hasBegun {
                 exchange.begin(
                     ResponseHead(
                         200, ["content-type": "application/x-ndjson", "x-accel-buffering": "no"]))

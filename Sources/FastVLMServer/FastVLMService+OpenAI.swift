@@ -31,7 +31,7 @@ extension FastVLMService {
         try await store.withModel(request.model) { lease in
             let events = try await events(request, lease, exchange)
             let writer = CompletionWriter(
-                id: form.prefix + Self.hexadecimal(UInt64.random(in: 0...UInt64.max)),
+                id: form.prefix + UInt64.random(in: 0...UInt64.max).hexadecimal,
                 created: Int(Date().timeIntervalSince1970), form: form, request: request, lease: lease,
                 exchange: exchange, service: self)
             if request.streams {
@@ -113,13 +113,11 @@ struct CompletionWriter: Sendable {
 
     func stream(_ events: AsyncThrowingStream<IndexedEvent, any Error>) async throws {
         var progress = [Progress](repeating: Progress(), count: request.count)
-        var hasBegun = false
+        var numbers: AnswerNumbers?
         var lastWrite = ContinuousClock.now
         var stage: AnswerEvent.Stage?
         for try await event in events {
-            if case .queued = event.event { continue }
-            if !hasBegun {
-                hasBegun = true
+            if !exchange.hasBegun {
                 begin()
                 lastWrite = .now
             }
@@ -131,7 +129,9 @@ struct CompletionWriter: Sendable {
                 lastWrite = .now
             case .finished(let answer):
                 progress[event.index].answer = answer
-                try finish(answer, event.index, &progress[event.index])
+                let all = progress.compactMap(\.answer)
+                if all.count == request.count { numbers = service.note(all, lease, exchange) }
+                try finish(answer, event.index, &progress[event.index], numbers?.timings)
             case .progress(let now, let fraction):
                 // Whoever waits for a long prompt sees that the connection lives; the page draws it.
                 guard now != stage || ContinuousClock.now - lastWrite > .milliseconds(200) else { break }
@@ -141,12 +141,10 @@ struct CompletionWriter: Sendable {
             case .queued: break
             }
         }
-        let all = progress.compactMap(\.answer)
-        guard all.count == request.count else { throw CancellationError() }
-        let numbers = service.note(all, lease, exchange)
-        var last = chunk([])
-        last.timings = numbers.timings
+        guard let numbers else { throw CancellationError() }
         if request.includesUsage {
+            var last = chunk([])
+            last.timings = numbers.timings
             last.usage = numbers.usage
             exchange.write(try WireText.event(last))
         }
@@ -178,7 +176,10 @@ struct CompletionWriter: Sendable {
         exchange.write(try WireText.event(chunk([choice])))
     }
 
-    private func finish(_ answer: Answer, _ index: Int, _ progress: inout Progress) throws {
+    /// - Parameter timings: of all answers, with the last one's end
+    private func finish(
+        _ answer: Answer, _ index: Int, _ progress: inout Progress, _ timings: StageTimings?
+    ) throws {
         var choice = OpenAI.Choice(index: index)
         choice.finishReason = answer.finishReason.rawValue
         // Tokens without text of their own, as the one that ends the answer.
@@ -186,9 +187,7 @@ struct CompletionWriter: Sendable {
         set("", rest, in: &choice, role: nil, offset: &progress.offset, isDelta: true)
         if form.isChat { choice.delta = OpenAI.Message() }
         var last = chunk([choice])
-        if request.count == 1 {
-            last.timings = service.numbers([answer], exchange).timings
-        }
+        last.timings = timings
         exchange.write(try WireText.event(last))
     }
 
@@ -198,18 +197,14 @@ struct CompletionWriter: Sendable {
 }
 
 extension FastVLMService {
-    func numbers(_ answers: [Answer], _ exchange: Exchange) -> AnswerNumbers {
-        // What was not work on the answer was waiting, and a little reading.
-        let elapsed = (ContinuousClock.now - exchange.start).inSeconds
-        let waited = max(elapsed - (answers.map(\.timings.total).max() ?? 0), 0)
-        return AnswerNumbers(answers, queue: waited)
-    }
-
     /// Counts answers, and gives their numbers.
     func note(
         _ answers: [Answer], _ lease: ModelStore.Lease, _ exchange: Exchange
     ) -> AnswerNumbers {
-        let numbers = numbers(answers, exchange)
+        // What was not work on the answer was waiting, and a little reading.
+        let elapsed = (ContinuousClock.now - exchange.start).inSeconds
+        let waited = max(elapsed - (answers.map(\.timings.total).max() ?? 0), 0)
+        let numbers = AnswerNumbers(answers, queue: waited)
         counts.queued(seconds: numbers.timings.queueMs / 1000)
         exchange.add("model", lease.id)
         exchange.add("prompt_tokens", "\(numbers.usage.promptTokens)")
@@ -228,16 +223,16 @@ extension FastVLMService {
 
 extension FastVLMService {
     func models(_ exchange: Exchange) async throws {
-        let models = await store.status.map(Self.model)
+        let models = await store.status.map(model)
         exchange.respond(Response(type: "application/json", try WireText.json(OpenAI.ModelList(models))))
     }
 
     func model(_ exchange: Exchange) async throws {
         let status = try await store.status(named: exchange.argument)
-        exchange.respond(Response(type: "application/json", try WireText.json(Self.model(status))))
+        exchange.respond(Response(type: "application/json", try WireText.json(model(status))))
     }
 
-    private static func model(_ status: ModelStore.Status) -> OpenAI.Model {
+    private func model(_ status: ModelStore.Status) -> OpenAI.Model {
         var model = OpenAI.Model(
             id: status.id, created: Int(status.files.modified?.timeIntervalSince1970 ?? 0),
             status: status.state)
@@ -247,6 +242,10 @@ extension FastVLMService {
         model.meta.nCtx = information.contextLength
         model.meta.nImageTokens = information.tokensPerImage
         model.meta.imageSize = information.imageSize
+        if let step = information.imageSizeStep {
+            model.meta.imageSizeStep = step
+            model.meta.largestImageSize = largestImageSize(information)
+        }
         model.meta.precision = information.precision.rawValue
         return model
     }
@@ -254,11 +253,7 @@ extension FastVLMService {
     /// Features of images: the encoder's, averaged over the image, of length 1.
     func embeddings(_ exchange: Exchange) async throws {
         let request = try OpenAI.embeddingRequest(exchange.body)
-        guard request.images.count <= options.maximumImages else {
-            throw Refusal(
-                400, "The server takes \(options.maximumImages) images of a request.",
-                code: "too_many_images", parameter: "input", reason: "images")
-        }
+        try checkImages(request.images.count, parameter: "input")
         try await store.withModel(request.model) { lease in
             exchange.note(ignored: request.ignored, remarks: [])
             var elements: [OpenAI.EmbeddingList.Element] = []
@@ -292,10 +287,6 @@ extension FastVLMService {
 
     /// Little-endian float32, as the official clients read it.
     static func base64(_ vector: [Float]) -> String {
-        Base64.encode(
-            vector.flatMap { value in
-                let bits = value.bitPattern
-                return (0..<4).map { UInt8(truncatingIfNeeded: bits >> (8 * UInt32($0))) }
-            })
+        vector.map(\.bitPattern.littleEndian).withUnsafeBytes { Data($0).base64EncodedString() }
     }
 }

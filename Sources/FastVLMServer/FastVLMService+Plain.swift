@@ -86,8 +86,15 @@ extension FastVLMService {
             }
             request.parameters.temperature = temperature
         }
+        if let text = try form.text("resolution") {
+            guard let side = Int(text), side > 0 else {
+                throw RequestError("resolution must be an integer of at least 1", parameter: "resolution")
+            }
+            request.parameters.resolution = side
+        }
         let known = [
             "file", "image", "files", "images", "prompt", "question", "model", "max_tokens", "temperature",
+            "resolution",
         ]
         request.ignored = form.parts.map(\.name).filter { !known.contains($0) }
         try await respond(to: request, exchange)

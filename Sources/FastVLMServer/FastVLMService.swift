@@ -116,11 +116,7 @@ package final class FastVLMService: Sendable {
         to reception: Reception, body: Data, send: @escaping @Sendable (ResponsePart) -> Void
     ) async {
         load.begin()
-        var logger = logger
-        logger[metadataKey: "id"] = "\(reception.id)"
-        let exchange = Exchange(
-            reception, body: body, headers: reception.headers, journal: reception.journal, logger: logger,
-            send: send)
+        let exchange = exchange(reception, body, send)
         do {
             // Whatever takes the time: loading the model, fetching an image, the answer.
             try await withThrowingTaskGroup(of: Void.self) { group in
@@ -133,7 +129,7 @@ package final class FastVLMService: Sendable {
                 group.cancelAll()
             }
         } catch {
-            fail(exchange, reception, error, send)
+            fail(exchange, error)
         }
         let duration = ContinuousClock.now - reception.start
         load.end(duration, isAnswer: reception.head.method == "POST")
@@ -174,7 +170,7 @@ package final class FastVLMService: Sendable {
 
     /// Counts bytes of a body that are held until ``release(bodyBytes:)``.
     /// - Returns: false when others hold too many.
-    package func claim(bodyBytes count: Int) -> Bool {
+    func claim(bodyBytes count: Int) -> Bool {
         bodyBytes.withLock { held in
             guard held + count <= options.bodyMemory else { return false }
             held += count
@@ -182,7 +178,7 @@ package final class FastVLMService: Sendable {
         }
     }
 
-    package func release(bodyBytes count: Int) { bodyBytes.withLock { $0 -= count } }
+    func release(bodyBytes count: Int) { bodyBytes.withLock { $0 -= count } }
 
     // MARK: - Routes
 
@@ -211,43 +207,38 @@ package final class FastVLMService: Sendable {
         {
             return given
         }
-        return "req-" + hexadecimal(UInt64.random(in: 0...UInt64.max))
-    }
-
-    static func hexadecimal(_ number: UInt64) -> String {
-        let text = String(number, radix: 16)
-        return String(repeating: "0", count: 16 - text.count) + text
+        return "req-" + UInt64.random(in: 0...UInt64.max).hexadecimal
     }
 
     // MARK: - Ends
 
     private func refuse(
-        _ reception: Reception, _ refusal: Refusal, _ send: @Sendable (ResponsePart) -> Void
+        _ reception: Reception, _ refusal: Refusal, _ send: @escaping @Sendable (ResponsePart) -> Void
     ) {
         counts.refused(refusal.reason)
         finish(reception, refusal.response(reception.route.interface, id: reception.id), send)
     }
 
     private func finish(
-        _ reception: Reception, _ response: Response, _ send: @Sendable (ResponsePart) -> Void
+        _ reception: Reception, _ response: Response, _ send: @escaping @Sendable (ResponsePart) -> Void
     ) {
-        var response = response
-        for field in reception.headers.fields where response.head.headers[field.name] == nil {
-            response.head.headers.append(field.name, field.value)
-        }
-        if response.head.status != 204 {
-            response.head.headers.set("content-length", "\(response.body.count)")
-        }
-        reception.journal.begin(status: response.head.status)
-        send(.whole(response.head, reception.head.method == "HEAD" ? Data() : response.body))
+        exchange(reception, Data(), send).respond(response)
         log(reception, ContinuousClock.now - reception.start)
     }
 
-    private func fail(
-        _ exchange: Exchange, _ reception: Reception, _ error: any Error,
-        _ send: @escaping @Sendable (ResponsePart) -> Void
-    ) {
-        if error is CancellationError || (error as? MediaFetchError)?.code == .cancelled { return }
+    private func exchange(
+        _ reception: Reception, _ body: Data, _ send: @escaping @Sendable (ResponsePart) -> Void
+    ) -> Exchange {
+        var logger = logger
+        logger[metadataKey: "id"] = "\(reception.id)"
+        return Exchange(reception, body: body, logger: logger, send: send)
+    }
+
+    private func fail(_ exchange: Exchange, _ error: any Error) {
+        if error is CancellationError || (error as? MediaFetchError)?.code == .cancelled {
+            // As nginx calls a client that left. Otherwise it is the server that has no more time.
+            return exchange.cutOff(status: isDraining ? 503 : 499)
+        }
         let refusal = refusal(for: error)
         counts.refused(refusal.reason)
         // What the address led to is for the log alone.
@@ -256,10 +247,11 @@ package final class FastVLMService: Sendable {
             level: refusal.status >= 500 ? .error : .notice, "request failed",
             metadata: ["error": "\(error)\(details)", "reason": "\(refusal.reason)"])
         guard exchange.hasBegun else {
-            return exchange.respond(refusal.response(reception.route.interface, id: reception.id))
+            return exchange.respond(refusal.response(exchange.route.interface, id: exchange.id))
         }
         // The status is out already; the stream's own form of an error follows.
         if let data = try? streamFailure(refusal, exchange) { exchange.write(data) }
+        exchange.cutOff(status: refusal.status)
     }
 
     private func streamFailure(_ refusal: Refusal, _ exchange: Exchange) throws -> Data {
@@ -289,8 +281,7 @@ package final class FastVLMService: Sendable {
         let seconds = duration.inSeconds
         counts.finished(
             route: reception.route.path, method: reception.head.method,
-            status: reception.journal.status ?? 499,
-            seconds: seconds)
+            status: reception.journal.status, seconds: seconds)
         guard logger.logLevel <= .info else { return }
         var metadata = reception.journal.metadata()
         metadata["id"] = "\(reception.id)"
@@ -305,6 +296,14 @@ package final class FastVLMService: Sendable {
             ["/health", "/healthz", "/readyz", "/metrics"].contains(reception.route.path)
             ? .debug : .info
         logger.log(level: level, "request", metadata: metadata)
+    }
+}
+
+extension UInt64 {
+    /// Sixteen digits.
+    var hexadecimal: String {
+        let text = String(self, radix: 16)
+        return String(repeating: "0", count: 16 - text.count) + text
     }
 }
 

@@ -86,9 +86,7 @@ package actor ModelStore {
         let waited = ContinuousClock.now - start
         return try await body(
             Lease(
-                id: entries[place].model.id, model: model,
-                loadSeconds: Double(waited.components.seconds) + Double(waited.components.attoseconds) * 1e-18
-            ))
+                id: entries[place].model.id, model: model, loadSeconds: waited.inSeconds))
     }
 
     /// - Throws: `Refusal` for a name that no model has. Where there is only one model, any name means it: clients have
@@ -231,7 +229,7 @@ package actor ModelStore {
             var expires: Double?
             if case .loaded = entry.state, let limit = entry.keepAlive ?? options.idleUnload, limit >= .zero {
                 let left = limit - (ContinuousClock.now - entry.lastUse)
-                expires = max(Double(left.components.seconds), 0)
+                expires = max(left.inSeconds, 0)
             }
             return Status(
                 id: entry.model.id, aliases: entry.model.aliases, files: entry.files,
@@ -292,9 +290,6 @@ struct ModelFiles: Sendable {
         }
         bytes = size
         modified = latest == .distantPast ? nil : latest
-        digest = lanes.map { lane in
-            let text = String(lane, radix: 16)
-            return String(repeating: "0", count: 16 - text.count) + text
-        }.joined()
+        digest = lanes.map(\.hexadecimal).joined()
     }
 }

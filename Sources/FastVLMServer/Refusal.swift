@@ -124,7 +124,8 @@ struct Refusal: Error, Sendable {
         "maximumTokens": "max_tokens", "topK": "top_k", "topP": "top_p", "minP": "min_p",
         "repetitionPenalty": "repetition_penalty", "frequencyPenalty": "frequency_penalty",
         "presencePenalty": "presence_penalty", "logitBias": "logit_bias",
-        "logProbabilities": "top_logprobs", "format": "response_format",
+        "logProbabilities": "top_logprobs", "format": "response_format", "imageSize": "resolution",
+        "stopIDs": "stop_token_ids",
     ]
 
     static let internalError = Refusal(

@@ -21,6 +21,8 @@ package struct ServerOptions: Sendable {
     package var maximumImages = 16
     /// Most tokens of an answer, and how many it gets where the request names no number.
     package var maximumTokens = 1024
+    /// Most pixels per side that a request may have its images brought to; the model's own side it always may.
+    package var maximumResolution = 1024
     /// Longest time from a request's head to the end of its answer.
     package var requestTimeout: Duration = .seconds(600)
     /// Longest time in which a request's body has to arrive.

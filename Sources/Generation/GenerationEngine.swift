@@ -300,9 +300,8 @@ package final class GenerationEngine {
         sequence.hasReported = true
         sequence.outcome.cachedPositions = cached
         sequence.outcome.promptPositions = sequence.promptCount - cached
-        sequence.outcome.imagePositions = sequence.keys[cached...].reduce(0) {
-            $0 + ($1.tokenID == nil ? 1 : 0)
-        }
+        sequence.outcome.cachedImagePositions = sequence.keys[..<cached].count { $0.tokenID == nil }
+        sequence.outcome.imagePositions = sequence.keys[cached...].count { $0.tokenID == nil }
     }
 
     /// Whoever has blocks and is least urgent, the last of several; never one that is more urgent than `sequence`.

@@ -59,6 +59,10 @@ package struct GenerationRequest: Sendable {
             throw .invalidOption(
                 name: "logit bias", expected: "for tokens from 0 to \(vocabulary - 1)", got: "token \(id)")
         }
+        if let id = stopIDs.filter({ !(0..<vocabulary).contains($0) }).min() {
+            throw .invalidOption(
+                name: "stop ids", expected: "tokens from 0 to \(vocabulary - 1)", got: "\(id)")
+        }
         guard maximumTokens > 0 else {
             throw .invalidOption(name: "max tokens", expected: "at least 1", got: "\(maximumTokens)")
         }
@@ -111,6 +115,8 @@ package struct GenerationOutcome: Sendable {
     package var imagePositions = 0
     /// Positions whose keys and values were there already.
     package var cachedPositions = 0
+    /// How many of them are visual tokens.
+    package var cachedImagePositions = 0
     package var durations = StageDurations()
     /// The token that ended the answer; it is the last of `ids` and never emitted. Nil for other endings.
     package var ending: GeneratedPiece?

@@ -54,11 +54,4 @@
             cancel?()
         }
     }
-
-    /// Counts signals.
-    final class SignalCount: Sendable {
-        private let count = Atomic<Int>(0)
-
-        func isFirst() -> Bool { count.wrappingAdd(1, ordering: .relaxed).oldValue == 0 }
-    }
 #endif

@@ -20,20 +20,35 @@
             }
         }
 
+        /// Why nothing is served.
+        package enum Failure: Error, Sendable {
+            /// In words, in the middle of a sentence.
+            case listening(String)
+            case certificate(String)
+        }
+
         private let service: FastVLMService
         private let certificate: Certificate?
+        private let socket: PassedSocket?
         private let logger: Logger
 
-        /// - Parameter certificate: nil for connections in the clear
-        package init(_ service: FastVLMService, certificate: Certificate? = nil, logger: Logger) {
+        /// - Parameters:
+        ///   - certificate: nil for connections in the clear
+        ///   - socket: nil to listen at the service's own address
+        package init(
+            _ service: FastVLMService, certificate: Certificate? = nil, socket: PassedSocket? = nil,
+            logger: Logger
+        ) {
             self.service = service
             self.certificate = certificate
+            self.socket = socket
             self.logger = logger
         }
 
         /// Serves until the process is asked to end, by SIGTERM or SIGINT, and the running requests are done or late. A
         /// second signal ends the process at once.
         /// - Parameter onListening: receives the address that is listened on
+        /// - Throws: ``Failure``.
         package func run(onListening: @escaping @Sendable (_ address: String) async -> Void) async throws {
             let options = service.options
             // Reading and writing only; requests are parsed and answered elsewhere.
@@ -48,25 +63,21 @@
                     idleTimeout: TimeAmount(options.idleTimeout),
                     httpDecoderConfiguration: .init(
                         maxHeaderFieldSize: 32 << 10, maxHeaderListSize: 64 << 10, maxHeaderFieldCount: 200)))
-            let configuration = ServerConfiguration(
-                address: .hostname(options.host, port: options.port),
-                availableConnectionsDelegate: MaximumAvailableConnections(
-                    options.maximumConnections, logger: quiet))
             let running: @Sendable (any Channel) async -> Void = { channel in
                 await onListening(Self.address(channel, options))
             }
-            let server: any Service
-            if let certificate {
-                let channel = try secured(channel, certificate, quiet)
-                server = channel.server(
-                    configuration: configuration, onServerRunning: running, eventLoopGroup: group,
-                    logger: quiet)
-            } else {
-                server = channel.server(
-                    configuration: configuration, onServerRunning: running, eventLoopGroup: group,
-                    logger: quiet)
+            func server(_ child: some ServerChildChannel) -> any Service {
+                ConnectionServer(
+                    place: socket.map { .socket($0.descriptor) }
+                        ?? .address(host: options.host, port: options.port),
+                    child: child, maximumConnections: options.maximumConnections, group: group, logger: quiet,
+                    onListening: running)
             }
-            try await serve(server, quiet)
+            if let certificate {
+                try await serve(server(try secured(channel, certificate)), quiet)
+            } else {
+                try await serve(server(channel), quiet)
+            }
             try? await group.shutdownGracefully()
         }
 
@@ -74,13 +85,13 @@
             var settings = ServiceGroupConfiguration(services: [server], logger: quiet)
             settings.maximumGracefulShutdownDuration = service.options.drainTimeout
             let services = ServiceGroup(configuration: settings)
-            let signals = endingSignals { [service, logger] in
+            let signals = EndingSignals { [service, logger] in
                 service.drain()
                 logger.notice(
                     "shutting down", metadata: ["running requests": "\(service.current)"])
                 await services.triggerGracefulShutdown()
             }
-            defer { for signal in signals { signal.cancel() } }
+            defer { signals.cancel() }
             do {
                 try await withThrowingTaskGroup(of: Void.self) { tasks in
                     tasks.addTask { try await services.run() }
@@ -95,8 +106,13 @@
                 }
             } catch {
                 // Those that were still running when the time was over were cut off; that is how it ends.
-                guard service.isDraining else { throw error }
+                guard service.isDraining else { throw Failure.listening("\(place): \(error)") }
             }
+        }
+
+        private var place: String {
+            socket == nil
+                ? "\(service.options.host), port \(service.options.port)" : "the socket that was passed"
         }
 
         private static func address(_ channel: any Channel, _ options: ServerOptions) -> String {
@@ -107,33 +123,16 @@
 
         #if TLS
             private func secured(
-                _ channel: HTTP1Channel, _ certificate: Certificate, _ logger: Logger
-            ) throws -> some ServerChildChannel {
-                try SecureChannel(channel, certificate, logger: self.logger)
+                _ channel: HTTP1Channel, _ certificate: Certificate
+            ) throws(Failure) -> some ServerChildChannel {
+                try SecureChannel(channel, certificate, logger: logger)
             }
         #else
             private func secured(
-                _ channel: HTTP1Channel, _ certificate: Certificate, _ logger: Logger
-            ) throws -> some ServerChildChannel {
-                channel
+                _ channel: HTTP1Channel, _ certificate: Certificate
+            ) throws(Failure) -> HTTP1Channel {
+                throw .certificate("this build has no TLS (trait TLS)")
             }
         #endif
-    }
-
-    /// SIGTERM and SIGINT: the first one begins the end, the second one is the end.
-    private func endingSignals(
-        _ begin: @escaping @Sendable () async -> Void
-    ) -> [any DispatchSourceSignal] {
-        let count = SignalCount()
-        return [SIGTERM, SIGINT].map { number in
-            signal(number, SIG_IGN)
-            let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
-            source.setEventHandler {
-                guard count.isFirst() else { exit(128 + number) }
-                Task { await begin() }
-            }
-            source.resume()
-            return source
-        }
     }
 #endif

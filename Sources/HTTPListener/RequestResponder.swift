@@ -5,7 +5,6 @@
     internal import HummingbirdCore
     internal import NIOCore
     internal import NIOHTTPTypes
-    internal import Synchronization
 
     /// Brings a connection's requests to the service, and what comes of them back.
     struct RequestResponder: Sendable {
@@ -31,11 +30,11 @@
             }
             let expects = request.headers[.expect]?.lowercased() == "100-continue"
             if expects { try await writer.writeInformationalHead(HTTPResponse(status: .continue)) }
-            var held = 0
-            defer { service.release(bodyBytes: held) }
+            let claim = BodyClaim(service)
+            defer { withExtendedLifetime(claim) {} }
             let body: Data
             do {
-                body = try await self.body(of: request, reception, channel, held: &held)
+                body = try await self.body(of: request, reception, channel, claim)
             } catch let fault as BodyFailure {
                 service.refuseBody(of: reception, fault.fault, send: send)
                 continuation.finish()
@@ -89,15 +88,12 @@
 
         private struct BodyFailure: Error { let fault: FastVLMService.BodyFault }
 
-        /// - Parameter held: bytes that were claimed, also where this throws
         private func body(
-            of request: Request, _ reception: Reception, _ channel: any Channel, held: inout Int
+            of request: Request, _ reception: Reception, _ channel: any Channel, _ claim: BodyClaim
         ) async throws -> Data {
             let length = request.headers[.contentLength].flatMap { Int($0) }
             guard length ?? 0 > 0 || request.headers[.transferEncoding] != nil else { return Data() }
-            let counter = HeldBytes()
-            defer { held = counter.count }
-            return try await withThrowingTaskGroup(of: Data?.self) { [service] group in
+            return try await withThrowingTaskGroup(of: Data?.self) { group in
                 group.addTask {
                     var data = Data()
                     // What is announced may never come.
@@ -107,8 +103,7 @@
                         guard data.count + count <= reception.maximumBody else {
                             throw BodyFailure(fault: .tooLarge)
                         }
-                        guard service.claim(bodyBytes: count) else { throw BodyFailure(fault: .noMemory) }
-                        counter.add(count)
+                        guard claim.add(count) else { throw BodyFailure(fault: .noMemory) }
                         buffer.withUnsafeReadableBytes { data.append(contentsOf: $0) }
                     }
                     // A connection that ends early looks like a body that ends.
@@ -117,15 +112,15 @@
                 }
                 group.addTask {
                     // Nothing of a timer of the loop stays behind when it is cancelled; a job of Task.sleep waits for its time.
-                    let (fired, continuation) = AsyncStream.makeStream(of: Void.self)
                     let timer = channel.eventLoop.scheduleTask(
                         in: TimeAmount(reception.bodyDeadline - ContinuousClock.now)
-                    ) {
-                        continuation.yield()
+                    ) {}
+                    try await withTaskCancellationHandler {
+                        try await timer.futureResult.get()
+                    } onCancel: {
+                        timer.cancel()
                     }
-                    defer { timer.cancel() }
-                    for await _ in fired { return nil }
-                    throw CancellationError()
+                    return nil
                 }
                 let first = try await group.next()
                 group.cancelAll()
@@ -184,14 +179,5 @@
             waiting.cancel()
             throw ConnectionEnds()
         }
-    }
-
-    /// Bytes that a body's reader has claimed.
-    private final class HeldBytes: Sendable {
-        private let bytes = Mutex(0)
-
-        var count: Int { bytes.withLock { $0 } }
-
-        func add(_ count: Int) { bytes.withLock { $0 += count } }
     }
 #endif

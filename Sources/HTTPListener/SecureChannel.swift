@@ -14,7 +14,9 @@
         private let base: HTTP1Channel
         private let contexts: CertificateContexts
 
-        init(_ base: HTTP1Channel, _ certificate: HTTPListener.Certificate, logger: Logger) throws {
+        init(_ base: HTTP1Channel, _ certificate: HTTPListener.Certificate, logger: Logger)
+            throws(HTTPListener.Failure)
+        {
             self.base = base
             contexts = try CertificateContexts(certificate, logger: logger)
         }
@@ -34,7 +36,7 @@
         private let context: Mutex<NIOSSLContext>
         private let source: Mutex<(any DispatchSourceSignal)?>
 
-        init(_ certificate: HTTPListener.Certificate, logger: Logger) throws {
+        init(_ certificate: HTTPListener.Certificate, logger: Logger) throws(HTTPListener.Failure) {
             context = Mutex(try Self.read(certificate))
             source = Mutex(nil)
             signal(SIGHUP, SIG_IGN)
@@ -57,16 +59,37 @@
 
         var current: NIOSSLContext { context.withLock { $0 } }
 
-        private static func read(_ certificate: HTTPListener.Certificate) throws -> NIOSSLContext {
-            let chain = try NIOSSLCertificate.fromPEMFile(certificate.chain).map {
-                NIOSSLCertificateSource.certificate($0)
+        private static func read(
+            _ certificate: HTTPListener.Certificate
+        ) throws(HTTPListener.Failure) -> NIOSSLContext {
+            let chain = try part("certificate", certificate.chain) { try NIOSSLCertificate.fromPEMFile($0) }
+            let key = try part("private key", certificate.privateKey) {
+                try NIOSSLPrivateKey(file: $0, format: .pem)
             }
-            let key = try NIOSSLPrivateKey(file: certificate.privateKey, format: .pem)
             var configuration = TLSConfiguration.makeServerConfiguration(
-                certificateChain: chain, privateKey: .privateKey(key))
+                certificateChain: chain.map { .certificate($0) }, privateKey: .privateKey(key))
             configuration.minimumTLSVersion = .tlsv12
             configuration.applicationProtocols = ["http/1.1"]
-            return try NIOSSLContext(configuration: configuration)
+            return try part("certificate and key", certificate.chain) { _ in
+                try NIOSSLContext(configuration: configuration)
+            }
+        }
+
+        /// - Throws: what is wrong with a file, by its name.
+        private static func part<Value>(
+            _ what: String, _ path: String, _ read: (String) throws -> Value
+        ) throws(HTTPListener.Failure) -> Value {
+            do {
+                // The library names no file.
+                _ = try FileHandle(forReadingFrom: URL(filePath: path)).close()
+                return try read(path)
+            } catch let error as CocoaError {
+                throw .certificate("cannot read the \(what) '\(path)': \(error.localizedDescription)")
+            } catch {
+                throw .certificate(
+                    "the \(what) '\(path)' cannot be used (\(error)); it takes PEM, and a key that belongs to the first "
+                        + "certificate")
+            }
         }
     }
 #endif

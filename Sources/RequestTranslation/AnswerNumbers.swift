@@ -18,7 +18,7 @@ package struct AnswerNumbers: Sendable {
         let completion = answers.reduce(0) { $0 + $1.usage.completionTokens }
         usage = OpenAI.Usage(
             prompt: prompt, completion: completion, cached: cached,
-            image: answers.map(\.usage.imageTokens).max() ?? 0)
+            image: answers.map { $0.usage.imageTokens + $0.usage.cachedImageTokens }.max() ?? 0)
         let timings = first?.timings
         self.timings = StageTimings(
             promptTokens: computed, cachedTokens: cached, completionTokens: completion, queue: queue,

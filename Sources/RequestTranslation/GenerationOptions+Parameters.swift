@@ -19,6 +19,7 @@ extension GenerationOptions {
         if !parameters.stopIDs.isEmpty { stopIDs = Set(parameters.stopIDs) }
         if let value = parameters.logProbabilities { logProbabilities = value }
         if let value = parameters.format { format = AnswerFormat(value) }
+        if let value = parameters.resolution { imageSize = value }
     }
 }
 

@@ -142,6 +142,8 @@ package struct GenerationParameters: Sendable, Equatable {
     /// Alternatives to report with each token; nil reports no log-probabilities.
     package var logProbabilities: Int?
     package var format: Format?
+    /// Pixels per side that images are brought to.
+    package var resolution: Int?
 
     package init() {}
 }

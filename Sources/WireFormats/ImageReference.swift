@@ -156,9 +156,4 @@ package enum Base64 {
         for character in " \t\r\n".utf8 { table[Int(character)] = space }
         return table
     }()
-
-    /// Base64 with padding.
-    package static func encode(_ bytes: some Collection<UInt8>) -> String {
-        Data(bytes).base64EncodedString()
-    }
 }

@@ -29,8 +29,6 @@ package enum Ollama {
             messages.append(try self.message(&message))
             ignored += message.ignored
         }
-        // Home Assistant's LLM Vision repeats these beside the messages.
-        fields.accept("prompt", "system", "images")
         return try request(model, messages, &fields, ignored)
     }
 
@@ -80,8 +78,7 @@ package enum Ollama {
         var images: [ImageReference] = []
         for (index, value) in given.enumerated() {
             guard let text = value.string else { throw fields.fault("images", "a list of base64 texts") }
-            let name = fields.fault("images[\(index)]", "").parameter ?? "images"
-            images.append(try ImageReference(base64: text, parameter: name))
+            images.append(try ImageReference(base64: text, parameter: fields.path("images[\(index)]")))
         }
         return images
     }
@@ -131,6 +128,7 @@ package enum Ollama {
         parameters.frequencyPenalty = try options.number("frequency_penalty", in: -2...2)
         parameters.presencePenalty = try options.number("presence_penalty", in: -2...2)
         parameters.seed = try options.integer("seed").map { UInt64(bitPattern: Int64($0)) }
+        parameters.resolution = try options.integer("resolution", in: 1...65536)
         parameters.stop = try options.strings("stop", most: 16).filter { !$0.isEmpty }
         return parameters
     }

@@ -38,12 +38,7 @@ package enum OpenAI {
             model: try fields.string("model"), messages: turns, parameters: try parameters(&fields),
             streams: try fields.bool("stream") ?? false)
         request.count = try fields.integer("n", in: 1...4) ?? 1
-        if var options = try fields.object("stream_options").map({
-            RequestFields($0, prefix: "stream_options.")
-        }) {
-            request.includesUsage = try options.bool("include_usage") ?? false
-            ignored += options.ignored
-        }
+        request.includesUsage = try includesUsage(&fields, &ignored)
         if try fields.bool("logprobs") ?? false {
             request.parameters.logProbabilities = try fields.integer("top_logprobs", in: 0...20) ?? 0
         } else if try fields.integer("top_logprobs", in: 0...20) ?? 0 > 0 {
@@ -69,16 +64,21 @@ package enum OpenAI {
             parameters: try parameters(&fields), streams: try fields.bool("stream") ?? false)
         request.count = try fields.integer("n", in: 1...4) ?? 1
         var ignored: [String] = []
-        if var options = try fields.object("stream_options").map({
-            RequestFields($0, prefix: "stream_options.")
-        }) {
-            request.includesUsage = try options.bool("include_usage") ?? false
-            ignored += options.ignored
-        }
+        request.includesUsage = try includesUsage(&fields, &ignored)
         request.parameters.logProbabilities = try fields.integer("logprobs", in: 0...5)
         request.parameters.format = try format(&fields, &ignored)
         request.ignored = ignored + fields.ignored
         return request
+    }
+
+    /// Whether a stream ends with the usage.
+    private static func includesUsage(
+        _ fields: inout RequestFields, _ ignored: inout [String]
+    ) throws(RequestError) -> Bool {
+        guard let object = try fields.object("stream_options") else { return false }
+        var options = RequestFields(object, prefix: "stream_options.")
+        defer { ignored += options.ignored }
+        return try options.bool("include_usage") ?? false
     }
 
     /// What `POST /v1/embeddings` asks for.
@@ -143,8 +143,8 @@ package enum OpenAI {
             case "assistant": role = .assistant
             default: throw fields.fault("role", "system, developer, user, assistant or tool")
             }
-            // Names and ids of what was said do not reach the model.
-            fields.accept("name", "tool_call_id", "refusal", "annotations", "audio", "function_call")
+            // What official clients repeat of an answer without saying anything by it.
+            fields.accept("refusal", "annotations")
             // As Ollama's clients write them, and whoever writes lines of a batch by hand.
             let images = files ? try BatchLine.images(&fields) : []
             let parts = images.map(ChatMessage.Part.image) + (try content(&fields, &ignored, files: files))
@@ -182,11 +182,10 @@ package enum OpenAI {
         guard let object = element.object else {
             throw message.fault(name, "an object with a type, or a string")
         }
-        let fault = message.fault(name, "")
-        let path = fault.parameter ?? name
+        let path = message.path(name)
         var fields = RequestFields(object, prefix: path + ".")
         let type = try fields.string("type")
-        fields.accept("cache_control", "detail")
+        fields.accept("cache_control")
         defer { ignored += fields.ignored }
         switch type {
         case "text", "input_text", "output_text":
@@ -196,10 +195,9 @@ package enum OpenAI {
             guard let value = fields.value("image_url") else {
                 throw fields.fault("image_url", "an object with a url")
             }
-            guard let url = value.string ?? value["url"]?.string else {
-                throw fields.fault("image_url.url", "a string")
-            }
-            return .image(try ImageReference(url: url, parameter: path + ".image_url", files: files))
+            return .image(
+                try ImageReference(
+                    url: try url(value, fields, &ignored), parameter: fields.path("image_url"), files: files))
         case "image" where files && fields.value("image") != nil:
             let images = try BatchLine.images(&fields)
             guard images.count == 1 else { throw fields.fault("image", "one image") }
@@ -214,6 +212,20 @@ package enum OpenAI {
         default:
             throw fields.fault("type", "text or image_url")
         }
+    }
+
+    /// The address of an `image_url`: it alone, or an object with it.
+    private static func url(
+        _ value: JSONValue, _ part: RequestFields, _ ignored: inout [String]
+    ) throws(RequestError) -> String {
+        if let url = value.string { return url }
+        guard let object = value.object else { throw part.fault("image_url", "an object with a url") }
+        var fields = RequestFields(object, prefix: part.path("image_url."))
+        guard let url = try fields.string("url") else { throw fields.fault("url", "a string") }
+        // What clients send that leave it to the server, as it is.
+        if fields.isText("detail", "auto") { fields.accept("detail") }
+        ignored += fields.ignored
+        return url
     }
 
     // MARK: - Options
@@ -246,6 +258,7 @@ package enum OpenAI {
                 parameters.logitBias[id] = Float(value)
             }
         }
+        parameters.resolution = try fields.integer("resolution", in: 1...65536)
         if let ids = try fields.elements("stop_token_ids") {
             parameters.stopIDs = ids.compactMap(\.integer)
             guard parameters.stopIDs.count == ids.count, ids.count <= 64 else {

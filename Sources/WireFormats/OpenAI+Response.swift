@@ -169,6 +169,9 @@ extension OpenAI {
             package var nCtx: Int?
             package var nImageTokens: Int?
             package var imageSize: Int?
+            /// A request may ask for other multiples of so many pixels (`resolution`), up to the next one.
+            package var imageSizeStep: Int?
+            package var largestImageSize: Int?
             package var precision: String?
         }
 

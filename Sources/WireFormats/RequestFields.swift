@@ -48,15 +48,21 @@ package struct RequestFields: Sendable {
 
     /// Fields that are not read, without their values.
     package var ignored: [String] {
-        object.members.filter { !names.contains($0.key) && !$0.value.isNull }.map { prefix + $0.key }
+        object.members.filter { !names.contains($0.key) && !$0.value.isNull }.map { path($0.key) }
     }
 
     /// Marks fields as known that do not change an answer.
     package mutating func accept(_ names: String...) { self.names.formUnion(names) }
 
+    /// A field as messages name it.
+    package func path(_ name: String) -> String { prefix + name }
+
     package func fault(_ name: String, _ expected: String) -> RequestError {
-        RequestError("\(prefix)\(name) must be \(expected)", parameter: prefix + name)
+        RequestError("\(path(name)) must be \(expected)", parameter: path(name))
     }
+
+    /// Whether a field has a value, which is not counted as reading it.
+    package func isText(_ name: String, _ text: String) -> Bool { object[name]?.string == text }
 
     /// Any value; nil for one that is absent or null.
     package mutating func value(_ name: String) -> JSONValue? {

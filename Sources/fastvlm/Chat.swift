@@ -11,6 +11,7 @@ struct Chat: AsyncParsableCommand {
             compute only their own text. Lines with a slash are commands:
 
             /image FILE   look at another image with the next question
+            /resolution N bring images from now on to N pixels a side (the model's own: without N)
             /drop         leave out the images that wait for the next question
             /reset        forget everything
             /quit         leave (as does Ctrl-D)
@@ -55,7 +56,7 @@ struct Chat: AsyncParsableCommand {
                 model: loaded, options: options, limits: limits,
                 waiting: zip(named, waiting).map { Dialogue.Waiting(name: $0.name, image: $1) })
             if Terminal.inputIsTerminal, !verbosity.quiet {
-                Terminal.note("Ask about the image; /image FILE, /drop, /reset, /quit.")
+                Terminal.note("Ask about the image; /image FILE, /resolution N, /drop, /reset, /quit.")
             }
             let editor = LineEditor()
             while let line = try editor.line() {
@@ -69,7 +70,7 @@ struct Chat: AsyncParsableCommand {
 /// The state of an interactive conversation.
 private struct Dialogue {
     let model: VisionLanguageModel
-    let options: GenerationOptions
+    var options: GenerationOptions
     let limits: ImageInputLimits
     /// An image that the next question brings along.
     struct Waiting {
@@ -116,13 +117,24 @@ private struct Dialogue {
             failed = []
             Terminal.note(count == 0 ? "no image waits" : "\(count) image\(count == 1 ? "" : "s") left out")
         case "/image": try await add(rest)
+        case "/resolution": setResolution(rest)
         case _ where word.hasPrefix("/") && !word.dropFirst().contains("/") && word.count > 1:
             Terminal.note(
-                "unknown command \(ByteText.shown(word)); there are /image FILE, /drop, /reset and /quit")
+                "unknown command \(ByteText.shown(word)); there are /image FILE, /resolution N, /drop, /reset and /quit"
+            )
         default:
             try await ask(ByteText.shown(text), output: output, verbosity: verbosity)
         }
         return true
+    }
+
+    /// Another side is checked when the next question brings images to it.
+    private mutating func setResolution(_ text: String) {
+        guard !text.isEmpty else { return options.imageSize = nil }
+        guard let side = Int(text), side > 0 else {
+            return Terminal.note("/resolution needs a number of pixels behind it")
+        }
+        options.imageSize = side
     }
 
     /// Reads an image and looks whether it can be decoded. At a terminal, what is wrong with it is only said.

@@ -41,7 +41,13 @@
             let models = try Self.models(names)
             var options = ServerOptions()
             options.version = FastVLMCommand.version
-            try address.apply(to: &options)
+            let socket: PassedSocket?
+            do {
+                socket = try PassedSocket(ProcessInfo.processInfo.environment)
+            } catch {
+                throw CommandFailure(error)
+            }
+            try address.apply(to: &options, socket)
             limits.apply(to: &options)
             try loading.apply(to: &options)
             if let budget = options.memoryBudget,
@@ -55,7 +61,8 @@
             let logger = log.logger()
             let registry = MetricsRegistry()
             let service = FastVLMService(models, options: options, registry: registry, logger: logger)
-            let listener = HTTPListener(service, certificate: try address.certificate(), logger: logger)
+            let listener = HTTPListener(
+                service, certificate: try address.certificate(), socket: socket, logger: logger)
             let scheme = address.tlsCertificate == nil ? "http" : "https"
             // Requests get 503 until it is there.
             let loadsAtOnce = !options.loadsLazily
@@ -76,9 +83,8 @@
                 throw error
             } catch let error as FastVLMError {
                 throw CommandFailure(error)
-            } catch {
-                throw CommandFailure(
-                    .system, "cannot listen on \(options.host), port \(options.port): \(error)")
+            } catch let failure as HTTPListener.Failure {
+                throw CommandFailure(failure)
             }
         }
 
@@ -110,6 +116,15 @@
                     ServedModel(id: id, source: source, aliases: isFolder || id == text ? [] : [text]))
             }
             return models
+        }
+    }
+
+    extension CommandFailure {
+        fileprivate init(_ failure: HTTPListener.Failure) {
+            switch failure {
+            case .listening(let reason): self.init(.system, "cannot listen: \(reason)")
+            case .certificate(let reason): self.init(.usage, reason)
+            }
         }
     }
 
@@ -183,7 +198,8 @@
             #endif
         }
 
-        func apply(to options: inout ServerOptions) throws {
+        /// - Parameter socket: where it listens in place of its own address
+        func apply(to options: inout ServerOptions, _ socket: PassedSocket?) throws {
             options.host = ByteText.shown(host)
             options.port = port
             options.allowedOrigins = allowOrigin.map(ByteText.shown)
@@ -197,10 +213,11 @@
                 }
             }
             options.keys = noAuth ? [] : try keys()
-            guard options.isLoopback || noAuth || !options.keys.isEmpty else {
+            guard socket?.isLoopback ?? options.isLoopback || noAuth || !options.keys.isEmpty else {
+                let name = socket == nil ? options.host : "the socket that was passed"
                 throw CommandFailure(
                     .usage,
-                    "\(options.host) can be reached from other machines: give keys (--api-key or --api-key-file), "
+                    "\(name) can be reached from other machines: give keys (--api-key or --api-key-file), "
                         + "or --no-auth if everybody may use the server")
             }
         }
@@ -241,6 +258,11 @@
         var maxImages = 16
 
         @Option(
+            parsing: .unconditional,
+            help: "Most pixels per side that a request may have its images brought to.")
+        var maxResolution = 1024
+
+        @Option(
             parsing: .unconditional, help: "Most tokens of an answer, and as many where a request names none."
         )
         var maxTokens = 1024
@@ -269,6 +291,7 @@
         func validate() throws {
             try check("--max-body", maxBody, in: 1...1024)
             try check("--max-images", maxImages, in: 1...1024)
+            try check("--max-resolution", maxResolution, in: 64...ModelInformation.largestImageSize)
             try check("--max-tokens", maxTokens, in: 1...1_000_000)
             try check("--max-queue", maxQueue, in: 1...1_000_000)
             try check("--parallel", parallel, in: 1...1024)
@@ -283,6 +306,7 @@
             options.maximumBody = maxBody << 20
             options.bodyMemory = max(options.bodyMemory, 2 * options.maximumBody)
             options.maximumImages = maxImages
+            options.maximumResolution = maxResolution
             options.maximumTokens = maxTokens
             options.load.maximumWaiting = maxQueue
             options.load.maximumRunning = parallel

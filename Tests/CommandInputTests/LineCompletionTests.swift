@@ -58,6 +58,7 @@ struct LineCompletionTests {
     @Test("Commands")
     func commands() throws {
         #expect(try Self.complete("/i", []).insertion == "mage ")
-        #expect(try Self.complete("/", []).choices == ["/drop", "/image ", "/quit", "/reset"])
+        #expect(
+            try Self.complete("/", []).choices == ["/drop", "/image ", "/quit", "/reset", "/resolution "])
     }
 }

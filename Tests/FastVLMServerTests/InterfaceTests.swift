@@ -66,6 +66,30 @@ struct InterfaceTests {
         #expect(ends == ["stop"])
     }
 
+    @Test("Images are counted whether or not they are remembered, at the side that was asked for")
+    func imageTokens() async throws {
+        func tokens(_ fields: String) async throws -> (image: Int, cached: Int) {
+            let reply = await server.call(
+                "POST", "/v1/chat/completions",
+                try question("How many are there?", "pair-taco.png", ",\"max_tokens\":2" + fields))
+            let details = (reply.json["usage"] as? [String: Any])?["prompt_tokens_details"] as? [String: Any]
+            return (details?["image_tokens"] as? Int ?? 0, details?["cached_tokens"] as? Int ?? 0)
+        }
+        let first = try await tokens("")
+        let again = try await tokens("")
+        #expect(first.image > 0 && again.image == first.image && again.cached > first.image)
+        #expect(try await tokens(",\"resolution\":64").image == 1)
+        let model = await server.call("GET", "/v1/models/fastvlm-small")
+        let meta = model.json["meta"] as? [String: Any]
+        #expect(meta?["image_size_step"] as? Int == 64 && meta?["largest_image_size"] as? Int == 1024)
+        for side in ["65", "1088", "0", "\"512\""] {
+            let reply = await server.call(
+                "POST", "/v1/chat/completions", try question("?", "pair-taco.png", ",\"resolution\":\(side)"))
+            #expect(reply.head.status == 400)
+            #expect((reply.json["error"] as? [String: Any])?["param"] as? String == "resolution", "\(side)")
+        }
+    }
+
     @Test("Several answers of one request, each with its index")
     func several() async throws {
         let reply = await server.call(

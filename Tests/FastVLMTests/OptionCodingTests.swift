@@ -33,6 +33,7 @@ struct OptionCodingTests {
         options.logProbabilities = 4
         options.system = "Be brief."
         options.placesImages = true
+        options.imageSize = 448
         options.requestID = "abc"
         let data = try JSONEncoder().encode(options)
         #expect(try JSONDecoder().decode(GenerationOptions.self, from: data) == options)

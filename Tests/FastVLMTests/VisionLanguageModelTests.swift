@@ -74,9 +74,67 @@ struct VisionLanguageModelTests {
         let first = try await session.answer("What is this?", images: [Self.image], options: short())
         let second = try await session.answer("And now?", options: short())
         #expect(second.timings.encode == 0 && second.usage.imageTokens == 0)
+        #expect(second.usage.cachedImageTokens == 9 && first.usage.cachedImageTokens == 0)
         // Everything but the last generated token, which the second turn brings along.
         #expect(second.usage.cachedTokens == first.usage.promptTokens + first.usage.completionTokens - 1)
         #expect(second.usage.promptTokens < 40)
+    }
+
+    @Test("A question may bring its images to another side, as a model does that was loaded at it")
+    func imageSize() async throws {
+        let model = try await load()
+        let side = model.information.imageSize
+        #expect(model.information.imageSizeStep == 64 && model.information.tokensPerImage == 9)
+        for other in [64, 2 * side] {
+            let loaded = try await load { $0.imageSize = other }
+            let expected = try await loaded.answer("What is this?", images: [Self.image], options: short())
+            let got = try await model.answer(
+                "What is this?", images: [Self.image], options: short { $0.imageSize = other })
+            #expect(got.text == expected.text && got.usage.positions == expected.usage.positions)
+            #expect(got.usage.imageTokens == other / 64 * (other / 64))
+            let count = try model.countTokens(
+                messages: [.user("What is this?", images: [Self.image])],
+                options: short { $0.imageSize = other })
+            #expect(count == got.usage.positions)
+        }
+    }
+
+    @Test("An image at one side is not taken for the same image at another one")
+    func imageSizesAreTold() async throws {
+        let model = try await load()
+        let options = [nil, 64, model.information.imageSize, 128].map { side in short { $0.imageSize = side }
+        }
+        var alone: [Answer] = []
+        for options in options {
+            await model.forget()
+            alone.append(try await model.answer("What is this?", images: [Self.image], options: options))
+        }
+        // The model's own side may be said, and is the same.
+        #expect(alone[0].text == alone[2].text && alone[0].usage == alone[2].usage)
+        await model.forget()
+        for (index, options) in (options + options).enumerated() {
+            let again = try await model.answer("What is this?", images: [Self.image], options: options)
+            let expected = alone[index % 4]
+            #expect(again.text == expected.text, "\(index)")
+            #expect(
+                again.usage.imageTokens + again.usage.cachedImageTokens == expected.usage.imageTokens,
+                "\(index)")
+        }
+        // Earlier images of a conversation stay as they were seen.
+        let session = model.chat()
+        _ = try await session.answer(
+            "What is this?", images: [Self.image], options: short { $0.imageSize = 64 })
+        let second = try await session.answer("And this?", images: [Self.image], options: short())
+        #expect(second.usage.imageTokens == 9 && second.usage.cachedImageTokens == 1)
+    }
+
+    @Test("A side that the model does not take is refused by name", arguments: [0, -64, 65, 1 << 40])
+    func wrongImageSize(side: Int) async throws {
+        let model = try await load()
+        let error = await #expect(throws: FastVLMError.self) {
+            try await model.answer("?", images: [Self.image], options: short { $0.imageSize = side })
+        }
+        #expect(error?.code == .invalidOption && error?.option == "imageSize")
     }
 
     @Test("A turn that fails leaves the conversation as it was")

@@ -1,11 +1,13 @@
 """HTTP byte by byte: clients that leave, are slow, send too much or send nonsense."""
 
 import json
+import re
+import subprocess
 import time
 
 import pytest
 
-from serving import BANANA, LONG, Server, body, in_threads
+from serving import BANANA, LONG, ROOT, Server, body, free_port, in_threads
 
 COMPLETIONS = "/v1/chat/completions"
 
@@ -248,6 +250,40 @@ def test_nonsense_is_refused(server, words):
         # An answer or the end of the connection, never a success.
         assert status == 0 or 400 <= status < 500, status
     assert server.request("GET", "/health").status == 200
+
+
+# HTTP/1.0
+
+def test_http_1_0_is_answered_as_1_1(server):
+    """As docs/server.md says: what nginx sends to what is behind it, unless it is told otherwise."""
+    with server.connect(timeout=10) as connection:
+        connection.send("GET /health HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        status, headers = connection.head()
+        assert status == 200 and headers["connection"] == "close"
+        # The end of the connection is the end of the answer, and its length is said too.
+        content = connection.file.read()
+        assert json.loads(content)["status"] == "ok" and int(headers["content-length"]) == len(content)
+    with server.connect(timeout=30) as connection:
+        content = json.dumps(body(stream=True)).encode()
+        connection.send(f"POST {COMPLETIONS} HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\n"
+                        f"Content-Length: {len(content)}\r\n\r\n")
+        connection.send(content)
+        status, headers = connection.head()
+        assert status == 200 and headers["transfer-encoding"] == "chunked"
+        assert connection.file.read().endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+    # Who does not say whom it means could mean somebody else.
+    with server.connect(timeout=10) as connection:
+        connection.send("GET /health HTTP/1.0\r\nConnection: close\r\n\r\n")
+        assert connection.head()[0] == 400
+
+
+def test_the_health_check_of_the_container(server):
+    text = (ROOT / "Distribution/Dockerfile").read_text()
+    command = json.loads(re.search(r"HEALTHCHECK .*? CMD (\[.*?\])\n", text.replace("\\\n", " "), re.S)[1])
+    for port, status in ((server.port, 0), (free_port(), 1)):
+        assert "8080" in command[-1]
+        checked = [*command[:-1], command[-1].replace("8080", str(port))]
+        assert (subprocess.run(checked, timeout=20, capture_output=True).returncode != 0) == status
 
 
 @pytest.mark.parametrize("method, path, status", [

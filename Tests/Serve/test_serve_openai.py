@@ -164,6 +164,50 @@ def test_several_choices(client, model):
     assert streamed == {0: BANANA, 1: BANANA}
 
 
+def test_timings_of_several_choices_come_with_the_last_one(client, model):
+    chunks = [chunk.model_dump() for chunk in ask(client, model, n=3, stream=True)]
+    timed = [chunk for chunk in chunks if chunk.get("timings")]
+    assert timed == [chunks[-1]] and timed[0]["timings"]["predicted_n"] >= 3
+    assert timed[0]["choices"][0]["finish_reason"] == "stop"
+
+
+def test_usage_counts_images_that_are_remembered(client, model):
+    question = messages("How many bananas are there in this picture?")
+    first = ask(client, model, messages=question).usage
+    again = ask(client, model, messages=question).usage
+    assert first.prompt_tokens == again.prompt_tokens
+    tokens = client.models.retrieve(model).model_dump()["meta"]["n_image_tokens"]
+    for usage in (first, again):
+        assert usage.model_dump()["prompt_tokens_details"]["image_tokens"] == tokens
+    assert again.prompt_tokens_details.cached_tokens > tokens > 0
+
+
+def test_resolution(client, model):
+    meta = client.models.retrieve(model).model_dump()["meta"]
+    step, side, tokens = meta["image_size_step"], meta["image_size"], meta["n_image_tokens"]
+    # An image that no other test has shown, so that it has to be encoded.
+    buffer = io.BytesIO()
+    PIL.Image.open(io.BytesIO(image())).rotate(3, fillcolor="white").save(buffer, "png")
+    question = messages(url=data_uri(buffer.getvalue(), "image/png"))
+
+    def asked(pixels):
+        answer = ask(client, model, messages=question, extra_body={} if pixels is None else {"resolution": pixels})
+        return answer.usage.model_dump()["prompt_tokens_details"], answer.model_dump()["timings"]
+
+    usual = asked(None)[0]["image_tokens"]
+    assert usual == tokens == asked(side)[0]["image_tokens"]
+    for pixels in (step, side // 2, 2 * side):
+        details, timings = asked(pixels)
+        assert details["image_tokens"] == tokens * pixels * pixels // (side * side)
+        # Nothing of the image at another side is taken for it.
+        assert timings["encode_ms"] > 0 and details["cached_tokens"] < tokens
+        assert asked(pixels)[1]["encode_ms"] == 0
+    for pixels in (step + 1, 0, -64, 1 << 40, meta["largest_image_size"] + step, "512", 1.5):
+        with pytest.raises(openai.BadRequestError) as raised:
+            asked(pixels)
+        assert raised.value.param == "resolution", raised.value
+
+
 def test_stop(client, model):
     answer = ask(client, model, stop=["nan"])
     assert answer.choices[0].message.content == "A ba" and answer.choices[0].finish_reason == "stop"
@@ -200,6 +244,28 @@ def test_unknown_fields_are_named(client, model):
         extra_body={"reasoning": {"effort": "low"}, "tools": [], "anything": [1, {"a": None}]})
     assert raw.parse().choices[0].message.content == BANANA
     assert "anything" in raw.headers["x-fastvlm-ignored"]
+
+
+def test_nothing_of_a_message_is_dropped_in_silence(client, model):
+    question = messages(detail="low")
+    question.insert(0, {"role": "assistant", "content": None, "function_call": {"name": "a", "arguments": "{}"}})
+    question.insert(0, {"role": "user", "content": "Hi", "name": "me"})
+    raw = client.chat.completions.with_raw_response.create(model=model, messages=question, temperature=0)
+    names = raw.headers["x-fastvlm-ignored"]
+    for name in ("messages[0].name", "messages[1].function_call", "messages[2].content[0].image_url.detail"):
+        assert name in names, names
+    automatic = client.chat.completions.with_raw_response.create(model=model, messages=messages(detail="auto"), user="me")
+    assert "x-fastvlm-ignored" not in automatic.headers
+
+
+def test_stop_token_ids(client, model):
+    tokens = ask(client, model, logprobs=True, extra_body={"return_tokens": True}).choices[0].logprobs.content
+    assert len(tokens) > 1
+    for ids in ([-1], [1 << 40], [3, 1 << 31]):
+        with pytest.raises(openai.BadRequestError) as raised:
+            ask(client, model, extra_body={"stop_token_ids": ids})
+        assert raised.value.param == "stop_token_ids"
+    assert ask(client, model, extra_body={"stop_token_ids": [1, 2]}).choices[0].message.content
 
 
 @pytest.mark.parametrize("fields, error, parameter", [

@@ -102,7 +102,9 @@ def test_an_image_is_described(server, visit, tmp_path):
     # So that it is the page that is seen in the pictures, not a server that works for the first time.
     server.chat(messages=messages(url=data_uri(image("word-raps.jpg"))))
     here = visit(server.origin)
-    here.ask("What is this?", file="single-banana.jpg")
+    # An image that the server has not seen, so that every stage takes time.
+    PIL.Image.open(SAMPLES / "single-banana.jpg").save(tmp_path / "single-banana.png")
+    here.ask("What is this?", file=tmp_path / "single-banana.png")
     here.answer(BANANA)
     page = here.page
     # Where the time went, in numbers that add up to the whole.
@@ -124,6 +126,32 @@ def test_an_image_is_described(server, visit, tmp_path):
     picture(page, "light", tmp_path, full_page=True)
     page.click("#clear")
     expect(page.locator("#history li")).to_have_count(0)
+    assert here.complaints == []
+
+
+def test_the_resolution_is_a_switch(server, visit):
+    here = visit(server.origin)
+    here.ask("What is this?", file="single-banana.jpg")
+    here.answer(BANANA)
+    page = here.page
+    meta = server.request("GET", "/v1/models").json["data"][0]["meta"]
+    sides = page.locator("#sizes label").all_inner_texts()
+    assert [side.strip() for side in sides] == ["256", "512", "768", "1024"]
+    assert page.locator("#sizes input:checked").input_value() == str(meta["image_size"])
+    assert page.inner_text("#size-note") == f"{meta['n_image_tokens']} visual tokens"
+    assert "resolution" not in page.text_content("#code-text")
+    # What it does is seen at once: the question is asked again, and counted in fewer tokens.
+    page.check("#sizes input[value='256']", force=True)
+    expect(page.locator("#history li")).to_have_count(2, timeout=20_000)
+    tokens = meta["n_image_tokens"] * 256 ** 2 // meta["image_size"] ** 2
+    assert page.inner_text("#size-note") == f"{tokens} visual tokens"
+    first, second = (int(page.locator("#history button").nth(i).get_attribute("title").split(", ")[1].split()[0])
+                     for i in (1, 0))
+    assert (first, second) == (meta["image_size"], 256)
+    assert '"resolution": 256' in page.text_content("#code-text")
+    page.click("#code summary")
+    page.check("input[value=python]", force=True)
+    assert 'extra_body={"resolution": 256}' in page.text_content("#code-text")
     assert here.complaints == []
 
 

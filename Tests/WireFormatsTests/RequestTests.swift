@@ -16,7 +16,7 @@ struct RequestTests {
             {"model":"m","stream":true,"stream_options":{"include_usage":true},"max_tokens":5,
              "max_completion_tokens":7,"temperature":0.5,"top_p":0.9,"top_k":-1,"min_p":0.1,
              "repetition_penalty":1.1,"frequency_penalty":0.2,"presence_penalty":-0.3,"seed":-1,"stop":"x",
-             "n":3,"logprobs":true,"top_logprobs":2,"stop_token_ids":[4],"logit_bias":{"5":-1.5},"user":"u",
+             "n":3,"logprobs":true,"top_logprobs":2,"stop_token_ids":[4],"resolution":512,"logit_bias":{"5":-1.5},"user":"u",
              "response_format":{"type":"json_schema","json_schema":{"name":"a","schema":{"type":"object"}}},
              "messages":[{"role":"user","content":"Hello"}]}
             """#)
@@ -27,7 +27,7 @@ struct RequestTests {
         #expect(parameters.minP == 0.1 && parameters.repetitionPenalty == 1.1)
         #expect(parameters.frequencyPenalty == 0.2 && parameters.presencePenalty == -0.3)
         #expect(parameters.seed == UInt64.max && parameters.stop == ["x"] && parameters.stopIDs == [4])
-        #expect(parameters.logProbabilities == 2)
+        #expect(parameters.logProbabilities == 2 && parameters.resolution == 512)
         #expect(parameters.format == .jsonSchema(#"{"type":"object"}"#))
         #expect(request.ignored.isEmpty && parameters.logitBias == [5: -1.5])
     }
@@ -45,6 +45,27 @@ struct RequestTests {
                 "tools", "reasoning", "stream_options.chunk", "messages[0].odd",
                 "messages[0].content[0].more",
             ])
+    }
+
+    @Test("What a message says beside its text is named, where it could mean something")
+    func messageFields() throws {
+        let image = #"{"type":"image_url","image_url":{"url":"data:;base64,AQ==","detail":"D","other":1}}"#
+        func ignored(_ detail: String) throws -> Set<String> {
+            Set(
+                try openAI(
+                    #"""
+                    {"messages":[{"role":"user","name":"me","content":[\#(image.replacing("D", with: detail)),"A"]},
+                     {"role":"assistant","content":"B","function_call":{},"refusal":"no","annotations":[]},
+                     {"role":"tool","tool_call_id":"1","content":"C"}],"user":"u","metadata":{},"store":true}
+                    """#
+                ).ignored)
+        }
+        let always: Set = [
+            "messages[0].name", "messages[0].content[0].image_url.other", "messages[1].function_call",
+            "messages[2].tool_call_id",
+        ]
+        #expect(try ignored("auto") == always)
+        #expect(try ignored("low") == always.union(["messages[0].content[0].image_url.detail"]))
     }
 
     @Test("Contents are a string, nothing, or a list of strings and parts")
@@ -136,7 +157,8 @@ struct RequestTests {
         #expect(request.chat.streams && !request.isEmpty && request.keepAlive == 5400)
         #expect(request.chat.parameters.maximumTokens == nil && request.chat.parameters.topK == 40)
         #expect(request.chat.parameters.format == .jsonSchema(#"{"type":"object"}"#))
-        #expect(Set(request.chat.ignored) == ["think", "options.num_ctx"])
+        // What stands beside the messages changes nothing, as in Ollama, but is named.
+        #expect(Set(request.chat.ignored) == ["think", "options.num_ctx", "prompt", "system"])
         let generate = try Ollama.generateRequest(
             Data(#"{"model":"m","prompt":"P","system":"S","images":["AQ=="],"stream":false}"#.utf8))
         #expect(generate.chat.messages.map(\.role) == [.system, .user] && !generate.chat.streams)

@@ -66,6 +66,13 @@ package struct ModelConfiguration: Sendable, Equatable {
         return min(maximumSequenceLength, max(8192, needed))
     }
 
+    /// An image may be brought to other multiples of so many pixels than the model's own side, without loading the model
+    /// anew; nil where it takes one size, or where images are cut into tiles, which are put together at one size.
+    package var imageSideStep: Int? {
+        guard preprocessing.tiling == .none, case .multiples(let step) = vision.sides else { return nil }
+        return step
+    }
+
     /// The same model at another image side; canvases keep their number of tiles.
     /// - Throws: `CheckpointError.invalidResolution` unless the tower takes images of `side` (of FastViTHD: a
     ///   positive multiple of 64), or where it is above 4096.

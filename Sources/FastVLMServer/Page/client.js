@@ -34,7 +34,7 @@ export async function models() {
   return (await response.json()).data;
 }
 
-export function body({ model, question, picture, maxTokens, temperature }) {
+export function body({ model, question, picture, resolution, maxTokens, temperature }) {
   return {
     model,
     messages: [{
@@ -46,13 +46,14 @@ export function body({ model, question, picture, maxTokens, temperature }) {
     }],
     max_tokens: maxTokens,
     temperature,
+    resolution,
     stream: true,
     stream_options: { include_usage: true },
   };
 }
 
 /**
- * Asks, and calls `on.text(part)` for each part of the answer and `on.stage(name, value)` while it is waited for.
+ * Asks, and calls `on.text(part)` for each part of the answer and `on.stage(name)` while it is waited for.
  * @returns {{timings, usage, reason}} what the last chunks said
  */
 export async function ask(request, signal, on) {
@@ -65,15 +66,12 @@ export async function ask(request, signal, on) {
   if (!response.ok) throw await refusal(response);
   const end = { timings: null, usage: null, reason: null };
   for await (const line of lines(response.body)) {
-    if (line.startsWith(":")) {
-      const [name, value] = line.slice(1).trim().split(/\s+/);
-      on.stage(name, Number(value));
-    }
+    if (line.startsWith(":")) on.stage(line.slice(1).trim().split(/\s+/)[0]);
     if (!line.startsWith("data:")) continue;
     const data = line.slice(5).trim();
     if (data === "[DONE]") return end;
     const chunk = JSON.parse(data);
-    if (chunk.error) throw new ServerError(chunk.error.code ?? 500, chunk.error.message ?? "The answer broke off.");
+    if (chunk.error) throw new ServerError(0, chunk.error.message ?? "The answer broke off.");
     end.timings = chunk.timings ?? end.timings;
     end.usage = chunk.usage ?? end.usage;
     const choice = chunk.choices?.[0];
@@ -116,7 +114,7 @@ with open(${JSON.stringify(file)}, "rb") as picture:
 stream = client.chat.completions.create(
     model=${JSON.stringify(request.model)},
     max_tokens=${request.maxTokens},
-    temperature=${request.temperature},
+    temperature=${request.temperature},${request.resolution ? `\n    extra_body={"resolution": ${request.resolution}},` : ""}
     stream=True,
     messages=[{"role": "user", "content": [
         {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64," + data}},

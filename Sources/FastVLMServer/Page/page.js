@@ -11,6 +11,7 @@ const bar = new StageBar({ bar: $("bar"), words: $("bar-words"), legend: $("lege
 const history = new History({ list: $("history"), none: $("no-history"), clear: $("clear") }, showRun);
 
 let served = [];
+let size = 0; // pixels per side that pictures are brought to
 let file = null; // { name, data } of the chosen image
 let choices = 0; // of two quick ones the later counts
 let running = null; // AbortController of the request under way
@@ -48,28 +49,31 @@ async function loadModels() {
   showSizes();
 }
 
-/** A served model has one resolution; several models that differ in it make a switch. */
+/** What the model allows, of the sides that the paper compares: the knob between speed and small things. */
+function possibleSizes(meta) {
+  if (!meta?.image_size_step) return [];
+  const sides = [256, 512, 768, 1024].filter((side) => side % meta.image_size_step === 0 && side <= meta.largest_image_size);
+  return [...new Set([...sides, meta.image_size])].sort((a, b) => a - b);
+}
+
 function showSizes() {
-  const size = (model) => model.meta?.image_size;
-  const sizes = [...new Set(served.map(size).filter(Boolean))].sort((a, b) => a - b);
-  const present = served.find((model) => model.id === $("model").value);
-  const tokens = present?.meta?.n_image_tokens;
+  const meta = served.find((model) => model.id === $("model").value)?.meta;
+  const sizes = possibleSizes(meta);
+  if (!sizes.includes(size)) size = meta?.image_size ?? 0;
   $("sizes").hidden = sizes.length < 2;
-  $("size-note").textContent = size(present ?? {})
-    ? (sizes.length < 2 ? `${size(present)} × ${size(present)} pixels, ` : "") + (tokens ? `${tokens} visual tokens` : "")
-    : "";
-  $("size-note").title = "The resolution is chosen when a model is loaded; serve it twice to compare two.";
+  const tokens = Math.round((meta?.n_image_tokens ?? 0) * (size / meta?.image_size) ** 2);
+  $("size-note").textContent = [sizes.length < 2 && size ? `${size} × ${size} pixels` : "", tokens ? `${tokens} visual tokens` : ""]
+    .filter(Boolean).join(", ");
   $("sizes").replaceChildren($("sizes").firstElementChild, ...sizes.map((pixels) => {
     const label = document.createElement("label");
     const input = Object.assign(document.createElement("input"), {
-      type: "radio", name: "size", value: pixels, checked: size(present) === pixels,
+      type: "radio", name: "size", value: pixels, checked: size === pixels,
     });
     input.addEventListener("change", () => {
-      const candidates = served.filter((model) => size(model) === pixels);
-      const root = present?.root ?? present?.id;
-      $("model").value = (candidates.find((model) => (model.root ?? model.id) === root) ?? candidates[0]).id;
+      size = pixels;
       showSizes();
       $("sizes").querySelector("input:checked")?.focus();
+      // What it does is seen at once.
       if (hasPicture() && !running) run();
     });
     const words = document.createElement("span");
@@ -167,8 +171,12 @@ const mirror = () => $("video").classList.toggle("mirrored", $("mirror").checked
 // Asking
 
 function request() {
+  const own = served.find((model) => model.id === $("model").value)?.meta?.image_size;
   return {
     model: $("model").value,
+    size,
+    // The model's own need not be said.
+    resolution: size && size !== own ? size : undefined,
     question: $("question").value.trim(),
     maxTokens: Math.max(1, Math.round(Number($("max-tokens").value)) || 200),
     temperature: Math.min(2, Math.max(0, Number($("temperature").value) || 0)),
@@ -204,10 +212,7 @@ async function run() {
     asked.picture = fromCamera ? fromVideo($("video")) : file.data;
     bar.start();
     const end = await ask(asked, control.signal, {
-      stage(name, value) {
-        if (name === "queued") $("status").textContent = value > 0 ? `Place ${value} in the queue` : "";
-        bar.stage(name);
-      },
+      stage: (name) => bar.stage(name),
       text(part) {
         if (!firstToken) {
           firstToken = bar.firstToken();
@@ -237,11 +242,13 @@ async function run() {
 function finish(asked, end, firstToken, small) {
   const list = parts(end.timings, firstToken);
   const done = {
-    model: asked.model, question: asked.question, answer: $("answer").textContent, thumbnail: small,
+    model: asked.model, size: asked.size, question: asked.question, answer: $("answer").textContent, thumbnail: small,
     parts: list, firstToken, speed: speedWords(end),
   };
   history.add(done);
   showTimes(done);
+  // What a model is like is known once it was loaded.
+  if (!served.find((model) => model.id === asked.model)?.meta?.image_size) loadModels();
   $("status").textContent = end.reason === "length" ? "Cut off at the most tokens (Options)" : "Done";
 }
 

@@ -65,7 +65,7 @@ export class StageBar {
 
   /** The server says where it is. */
   stage(name) {
-    const known = stages.find(([own]) => own === name || `${own}d` === name);
+    const known = stages.find(([own]) => own === name);
     if (!known || this.#stages.at(-1)?.name === known[0] || !this.#timer) return;
     this.#stages.push({ name: known[0], label: known[1], from: performance.now() - this.#began });
   }
@@ -141,7 +141,7 @@ export class History {
       const bar = element("span", "bar small");
       fill(bar, run.parts, longest);
       button.append(image, words, bar, element("span", "time", milliseconds(run.firstToken)));
-      button.title = `${run.model}\n${run.answer}`;
+      button.title = `${run.model}${run.size ? `, ${run.size} pixels` : ""}\n${run.answer}`;
       button.addEventListener("click", () => this.#choose(run));
       const item = element("li");
       item.append(button);
