@@ -3,14 +3,13 @@
     internal import Foundation
     internal import Synchronization
 
+    /// A source of signals, which may be resumed and cancelled from any thread.
+    struct SignalSource: @unchecked Sendable { let base: any DispatchSourceSignal }
+
     /// SIGTERM and SIGINT: the first one begins the end, the second one is the end.
     final class EndingSignals: Sendable {
         private let count = Atomic<Int>(0)
-        /// Set once, before the first signal can come.
-        private let sources = Mutex<[Source]>([])
-
-        /// A source may be resumed and cancelled from any thread.
-        private struct Source: @unchecked Sendable { let base: any DispatchSourceSignal }
+        private let sources = Mutex<[SignalSource]>([])
 
         /// - Parameter begin: called at the first signal
         init(_ begin: @escaping @Sendable () async -> Void) {
@@ -25,7 +24,7 @@
                     Task { await begin() }
                 }
                 source.resume()
-                let kept = Source(base: source)
+                let kept = SignalSource(base: source)
                 sources.withLock { $0.append(kept) }
             }
         }

@@ -34,7 +34,7 @@
 
     private final class CertificateContexts: Sendable {
         private let context: Mutex<NIOSSLContext>
-        private let source: Mutex<(any DispatchSourceSignal)?>
+        private let source: Mutex<SignalSource?>
 
         init(_ certificate: HTTPListener.Certificate, logger: Logger) throws(HTTPListener.Failure) {
             context = Mutex(try Self.read(certificate))
@@ -52,10 +52,11 @@
                 }
             }
             source.resume()
-            self.source.withLock { $0 = source }
+            let kept = SignalSource(base: source)
+            self.source.withLock { $0 = kept }
         }
 
-        deinit { source.withLock { $0?.cancel() } }
+        deinit { source.withLock { $0?.base.cancel() } }
 
         var current: NIOSSLContext { context.withLock { $0 } }
 
