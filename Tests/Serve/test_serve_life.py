@@ -3,7 +3,6 @@
 import base64
 import contextlib
 import http.client
-import io
 import json
 import os
 import pathlib
@@ -16,7 +15,6 @@ import subprocess
 import threading
 import time
 
-import PIL.Image
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -288,36 +286,6 @@ def test_memory_before_a_model_is_loaded():
 
 
 # Load
-
-def test_time_to_first_token_over_http(server):
-    """From sending a request with a picture of 300 KB to its first words, minus what the library says it took."""
-    # Noise of which a JPEG has that many bytes as base64.
-    picture = PIL.Image.frombytes("RGB", (420, 420), random.Random(1).randbytes(420 * 420 * 3))
-    buffer = io.BytesIO()
-    picture.save(buffer, "jpeg", quality=90)
-    url = data_uri(buffer.getvalue())
-    assert 200_000 < len(url) < 400_000, len(url)
-    content = json.dumps(body(messages=messages(url=url), stream=True, max_tokens=8)).encode()
-    differences = []
-    for _ in range(40):
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-        connection.connect()
-        start = time.perf_counter()
-        connection.request("POST", "/v1/chat/completions", content, {"Content-Type": "application/json"})
-        response = connection.getresponse()
-        text = b""
-        first = 0
-        while part := response.read1():
-            text += part
-            if not first and re.search(rb'"content":"[^"]', text):
-                first = time.perf_counter() - start
-        connection.close()
-        timings = next(event["timings"] for event in events(text) if event.get("timings"))
-        differences.append(1000 * first - timings["time_to_first_token_ms"])
-    median = statistics.median(differences)
-    print(f"time to first token over HTTP minus the library's: median {median:.1f} ms, best {min(differences):.1f} ms")
-    assert median <= 10
-
 
 def test_mixed_load(server):
     """Eight clients: streams, plain answers, connections cut at random, bad input. SOAK_MINUTES=10 for the long run."""
