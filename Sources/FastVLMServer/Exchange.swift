@@ -1,5 +1,5 @@
 package import Foundation
-package import Logging
+internal import Logging
 
 /// Header fields in their order; names in any case.
 package struct HeaderFields: Sendable, Equatable, ExpressibleByDictionaryLiteral {

@@ -1,4 +1,4 @@
-package import FastVLM
+internal import FastVLM
 package import Foundation
 package import Logging
 internal import MediaFetch

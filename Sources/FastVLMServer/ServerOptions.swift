@@ -1,5 +1,5 @@
 package import FastVLM
-package import Foundation
+internal import Foundation
 package import MediaFetch
 
 /// How the server behaves.

@@ -1,7 +1,7 @@
 internal import ImageInput
 internal import Models
 internal import StructuredOutput
-package import Tensors
+internal import Tensors
 
 /// One request on its way: what its positions hold, how far they are computed, and what has been said so far.
 final class GenerationSequence {

@@ -1,5 +1,5 @@
 internal import Checkpoints
-package import ImageInput
+internal import ImageInput
 internal import Models
 package import Tensors
 

@@ -143,7 +143,7 @@ struct PlottingTests {
         #expect(abs(height(centers[2].x) - centers[2].y) < 0.1)
         for line in lines { #expect(abs(height(line[0].x) - line[0].y) < 0.1) }
         let diamond = try #require(try picture["point"].first { $0.name == "polygon" }?.points())
-        let disc = try #require(try picture["point"].first).number("r")
+        let disc = try #require(picture["point"].first).number("r")
         let diagonals = (diamond[1].x - diamond[3].x) * (diamond[2].y - diamond[0].y)
         #expect(abs(diagonals / 2 / (Double.pi * disc * disc) - 1) < 0.01)
     }

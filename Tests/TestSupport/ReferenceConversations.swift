@@ -1,4 +1,4 @@
-public import Foundation
+internal import Foundation
 
 /// What transformers answers about drawn images with a small model, as the scripts of Tools/reference write it for models
 /// that cut images into tiles or have a vision transformer.

@@ -1,4 +1,4 @@
-package import Tensors
+internal import Tensors
 
 /// The rows of one step of the decoder: a run of new positions of each of several sequences.
 ///
