@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--max-tokens", type=int, default=64)
     parser.add_argument("--workers", type=int, default=2, help="models")
     parser.add_argument("--threads", type=int, default=1, help="of each model: CPUs that Ray counts for it")
-    parser.add_argument("--batch-size", type=int, default=32, help="rows of a call; what is lost when an actor dies")
+    parser.add_argument("--rows", type=int, default=256, help="of a task, what is lost when an actor dies, and of a file")
     parser.add_argument("--checkpoint", help="a folder, which all machines see, for going on with this job later")
     options = parser.parse_args()
     if not options.checkpoint and os.path.isdir(options.output) and os.listdir(options.output):
@@ -80,11 +80,13 @@ def main() -> None:
         rows = rows.rename_columns({"path": "id", "bytes": "image"})
     else:
         rows = ray.data.read_parquet(options.input, columns=["id", "image"])
+    # A row group of Parquet would be one task, and a small table all the work of one actor.
+    rows = rows.repartition(target_num_rows_per_block=options.rows)
     answers = rows.map_batches(
         Answerer,
         fn_constructor_args=(
             options.model, options.precision, options.threads, options.question, options.max_tokens),
-        batch_format="pyarrow", batch_size=options.batch_size, num_cpus=options.threads,
+        batch_format="pyarrow", batch_size=options.rows, num_cpus=options.threads,
         compute=ray.data.ActorPoolStrategy(size=options.workers),
     )  # fmt: skip
     answers.write_parquet(options.output, mode=ray.data.SaveMode.APPEND)

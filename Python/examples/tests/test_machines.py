@@ -48,7 +48,7 @@ def test_ray(folder, expected, tmp_path, report, form):
     source = [str(folder / "photos.parquet")] if form == "table" else [str(folder), "--images"]
     seconds, behind, watch = run(
         [sys.executable, str(EXAMPLES / "ray_captions.py"), source[0], str(output), QUESTION, *source[1:],
-         "--workers", "2", "--batch-size", "16", "--max-tokens", str(MAX_TOKENS)],
+         "--workers", "2", "--rows", "16", "--max-tokens", str(MAX_TOKENS)],
         LIBRARY, lambda worked: worked > 1.5, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         env={key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"})  # fmt: skip
     assert watch.killed in watch.workers and len(watch.workers) == 3, "no worker took the place of the killed one"
@@ -62,7 +62,7 @@ def test_ray_job_goes_on(folder, expected, tmp_path, report):
     output, checkpoint = tmp_path / "captions", tmp_path / "checkpoint"
     command = [
         sys.executable, str(EXAMPLES / "ray_captions.py"), str(folder / "photos.parquet"), str(output), QUESTION,
-        "--batch-size", "16", "--max-tokens", str(MAX_TOKENS), "--checkpoint", str(checkpoint)]  # fmt: skip
+        "--rows", "16", "--max-tokens", str(MAX_TOKENS), "--checkpoint", str(checkpoint)]  # fmt: skip
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(command, **quiet) as process:
         deadline = time.monotonic() + 300
