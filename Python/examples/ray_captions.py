@@ -63,14 +63,17 @@ def main() -> None:
     if not options.checkpoint and os.path.isdir(options.output) and os.listdir(options.output):
         sys.exit(f"{options.output} has files already; name a new folder")
 
+    # Reading needs a CPU, and so does leaving out what a checkpoint has. Without one they wait for the actors, for ever.
+    spare = 2 if options.checkpoint else 1
     taken = options.workers * options.threads
     if os.environ.get("RAY_ADDRESS"):
         ray.init()
-        if ray.cluster_resources().get("CPU", 0) <= taken:
-            # Otherwise reading waits for a CPU that no actor ever gives back.
-            sys.exit(f"{options.workers} workers with {options.threads} threads take every CPU; leave one for reading")
+        there = ray.cluster_resources().get("CPU", 0)
+        if there < taken + spare:
+            sys.exit(f"{options.workers} workers with {options.threads} threads and {spare} CPUs for reading are more than "
+                     f"the {there:.0f} CPUs of the cluster")  # fmt: skip
     else:
-        ray.init(num_cpus=taken + 1, include_dashboard=False)
+        ray.init(num_cpus=taken + spare, include_dashboard=False)
     context = ray.data.DataContext.get_current()
     if options.checkpoint:
         context.checkpoint_config = CheckpointConfig("id", options.checkpoint)
