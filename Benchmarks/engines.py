@@ -28,7 +28,7 @@ import pyarrow.parquet
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "Python/examples"
 sys.path.insert(0, str(EXAMPLES / "tests"))
-from processes import descendants, seconds_of  # noqa: E402
+from processes import descendants, seconds_of
 
 QUESTION = "What is this?"
 #: Rows of a task and of a file.

@@ -16,12 +16,11 @@ import argparse
 import os
 import sys
 
+import fastvlm
 import pyarrow
 import ray
 import ray.data
 from ray.data.checkpoint import CheckpointConfig
-
-import fastvlm
 
 ENDINGS = ["jpg", "jpeg", "png", "webp", "ppm"]
 

@@ -18,11 +18,10 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 
+import fastvlm
 import pandas
 import pyspark
 from pyspark.sql import SparkSession, functions
-
-import fastvlm
 
 
 def answering(path, precision, threads, question, max_tokens):

@@ -4,12 +4,11 @@ import pathlib
 import random
 import shutil
 
+import fastvlm
 import numpy
 import pyarrow
 import pyarrow.parquet
 import pytest
-
-import fastvlm
 
 EXAMPLES = pathlib.Path(__file__).resolve().parents[1]
 REPOSITORY = EXAMPLES.parents[1]

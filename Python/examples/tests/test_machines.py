@@ -34,7 +34,7 @@ def parquet_rows(folder) -> list[tuple[str, str | None, str | None]]:
 
 
 def json_rows(paths) -> list[tuple[str, str | None, str | None]]:
-    records = [json.loads(line) for path in paths for line in open(path)]
+    records = [json.loads(line) for path in paths for line in path.read_text().splitlines()]
     return [(each["id"], each.get("text"), each.get("error") and each["error"]["code"]) for each in records]
 
 
