@@ -6,7 +6,7 @@
   spark-submit --conf spark.task.cpus=4 spark_captions.py … --threads 4          # on a cluster
 
 photos.parquet, a file or a folder of them, has the columns `id` and `image`: paths that every machine can read, or the
-bytes of files. With --images it is a folder of images, whose paths become the ids. captions becomes a folder of Parquet
+bytes of files. With --images it is a folder of images that every machine sees; paths become the ids. captions becomes a folder of Parquet
 files with `id`, `answer` and `error`, one of the two in every row.
 
 Spark starts a worker that dies again and repeats its task; the files of a task appear when it is done. The job itself is
@@ -15,6 +15,7 @@ cut into --parts, folders of the output: started again, it goes on with those th
 
 import argparse
 import os
+import pathlib
 import sys
 from collections.abc import Iterable, Iterator
 
@@ -22,6 +23,8 @@ import fastvlm
 import pandas
 import pyspark
 from pyspark.sql import SparkSession, functions
+
+ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".ppm"}
 
 
 def answering(path, precision, threads, question, max_tokens):
@@ -67,9 +70,9 @@ def main() -> None:
     spark = builder.config("spark.sql.execution.arrow.maxRecordsPerBatch", options.batch_size).getOrCreate()
 
     if options.images:
-        reader = spark.read.format("binaryFile").option("recursiveFileLookup", "true")
-        rows = reader.option("pathGlobFilter", "*.{jpg,jpeg,png,webp,ppm}").load(options.input)
-        rows = rows.select(rows["path"].alias("id"), rows["content"].alias("image"))
+        # Paths, that workers read themselves. Spark's own source of files, binaryFile, says nothing of empty ones.
+        found = (path for path in pathlib.Path(options.input).absolute().rglob("*") if path.suffix.lower() in ENDINGS)
+        rows = spark.createDataFrame([(str(path), str(path)) for path in found], "id string, image string")
     else:
         rows = spark.read.parquet(options.input).select("id", "image")
     work = answering(options.model, options.precision, options.threads, options.question, options.max_tokens)

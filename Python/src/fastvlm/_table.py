@@ -195,15 +195,10 @@ class _Journal:
         self._path = path
         #: Rows that are answered.
         self.count = 0
-        try:
-            self._file: IO[bytes] = open(path, "r+b" if resume and path.exists() else "x+b")  # noqa: SIM115
-        except FileExistsError:
-            raise FileExistsError(
-                f"{path} has the answers of a run that did not come to its end: go on with resume=True, or remove it",
-            ) from None
+        self._file: IO[bytes] = open(path, "r+b" if path.exists() else "x+b")  # noqa: SIM115
         try:
             self._lock()
-            self._read(task)
+            self._read(task, resume)
         except BaseException:
             self._file.close()
             raise
@@ -237,27 +232,30 @@ class _Journal:
         except BlockingIOError:
             raise FileExistsError(f"{self._path} is being written by another run") from None
 
-    def _read(self, task: dict[str, Any]) -> None:
+    def _read(self, task: dict[str, Any], resume: bool) -> None:
         header = self._file.readline()
-        if not header.endswith(b"\n"):
-            # Nothing was answered yet.
-            self._file.seek(0)
-            self._file.truncate()
-            self._write(task)
-            return
-        earlier = _parsed(header)
-        if earlier is None or "version" not in earlier:
+        earlier = _parsed(header) or {}
+        if header.endswith(b"\n") and "version" not in earlier:
             raise ValueError(f"{self._path} is not what a run leaves; it stays as it is")
-        differing = [key for key in task if earlier.get(key) != task[key]]
-        if differing:
-            raise ValueError(
-                f"{self._path} is of a run with another {', another '.join(differing)}: remove it to begin anew")
-        end = self._file.tell()
+        end = len(header)
         for line in self._file:
             if not line.endswith(b"\n") or not {"answer", "error"} & set(_parsed(line) or ()):
                 break
             end += len(line)
             self.count += 1
+        if self.count == 0:
+            # Nothing was answered, so nothing is lost.
+            self._file.seek(0)
+            self._file.truncate()
+            self._write(task)
+            return
+        if not resume:
+            raise FileExistsError(
+                f"{self._path} has the answers of a run that did not come to its end: go on with resume=True, or remove it")
+        differing = [key for key in task if earlier.get(key) != task[key]]
+        if differing:
+            raise ValueError(
+                f"{self._path} is of a run with another {', another '.join(differing)}: remove it to begin anew")
         self._file.seek(end)
         self._file.truncate()
 
