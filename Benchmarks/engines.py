@@ -37,7 +37,7 @@ PLAIN = """
 import json, os, sys, time
 import pyarrow.parquet, fastvlm
 path, question, model, precision, tokens = sys.argv[1:]
-model = fastvlm.Model(model, precision=precision or None, threads=1)
+model = fastvlm.Model(model, precision=precision or None, threads=1, prefers_throughput=True)
 def images():
     for batch in pyarrow.parquet.ParquetFile(path).iter_batches(32, columns=["image"]):
         yield from batch["image"].to_pylist()

@@ -29,7 +29,8 @@ class Answerer:
     """An actor's work. The model is loaded where it answers, once."""
 
     def __init__(self, path, precision, threads, question, max_tokens):
-        self.model = fastvlm.Model(path, precision=precision, threads=threads)
+        # Nobody waits for the next word of an answer, so answers may wait for images and go on together.
+        self.model = fastvlm.Model(path, precision=precision, threads=threads, prefers_throughput=True)
         self.question = question
         self.max_tokens = max_tokens
 

@@ -32,8 +32,9 @@ def answering(path, precision, threads, question, max_tokens):
 
     def answers(frames: Iterable[pandas.DataFrame]) -> Iterator[pandas.DataFrame]:
         # Workers are kept from task to task, and so is their model. Loaded by the driver it would be of no use: a
-        # process does not pass a model on to those that it forks.
-        model = fastvlm.shared(path, precision=precision, threads=threads)
+        # process does not pass a model on to those that it forks. Nobody waits for the next word of an answer, so answers
+        # may wait for images and go on together.
+        model = fastvlm.shared(path, precision=precision, threads=threads, prefers_throughput=True)
         for frame in frames:
             # No bytes are no image, and become an error; None would be a question about nothing.
             images = [image or b"" for image in frame["image"]]
