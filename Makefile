@@ -8,7 +8,7 @@ FIXED = env -u FASTVLM_TEST_SEED SWIFT_DETERMINISTIC_HASHING=1
 PYTHON_ENVIRONMENT = .venv
 PYTHON = $(PYTHON_ENVIRONMENT)/bin/python
 
-.PHONY: demo test test-random test-pull test-serve test-tls c-interface test-c-interface wheel test-python soak test-training suite build setup format lint fixtures bench bench-library peers peer-models verify-full \
+.PHONY: demo test test-random test-pull test-serve test-tls c-interface test-c-interface wheel test-python test-machines soak test-training suite build setup format lint fixtures bench bench-library peers peer-models verify-full \
     verify-real verify-avx512 verify-neon sanitize docs clean
 
 demo: build ## Build, then answer questions about the sample images with the embedded model
@@ -114,6 +114,22 @@ wheel: c-interface $(WHEEL_PYTHON) ## Make Python/dist/fastvlm-….whl, and ask 
 test-python: wheel ## Test the Python package as its wheel installs it
 	$(WHEEL_PYTHON) -m pip install -q --force-reinstall --no-index --no-deps Python/dist/*.whl
 	cd Python && $(abspath $(WHEEL_PYTHON)) -m mypy src && $(abspath $(WHEEL_PYTHON)) -m pytest
+
+MACHINES_ENVIRONMENT = .venv-machines
+MACHINES_PYTHON = $(MACHINES_ENVIRONMENT)/bin/python
+MACHINES_REQUIREMENTS = $(wildcard Python/examples/requirements-*.txt)
+
+$(MACHINES_PYTHON): $(MACHINES_REQUIREMENTS)
+	python3 -m venv $(MACHINES_ENVIRONMENT)
+	$@ -m pip install -q $(MACHINES_REQUIREMENTS:%=-r %)
+	touch $@
+
+test-machines: build wheel $(MACHINES_PYTHON) ## Kill workers of Ray, Spark and shards in the middle: every answer once (1.2 GB; some minutes)
+	@for each in java:default-jre-headless parallel:parallel; do \
+	    command -v $${each%:*} >/dev/null || missing="$$missing $${each#*:}"; done; \
+	[ -z "$$missing" ] || Tools/install.sh "Java and GNU parallel" $$missing
+	$(MACHINES_PYTHON) -m pip install -q --force-reinstall --no-index --no-deps Python/dist/*.whl
+	cd Python/examples/tests && $(abspath $(MACHINES_PYTHON)) -m pytest -q -p no:cacheprovider
 
 suite: $(TRAINING_PYTHON) ## Draw the held-out suites of the embedded model, of 256 and 512 pixels, and check their checksums
 	cd Training && $(abspath $(TRAINING_PYTHON)) -m synth.suite --out data/suite-256 --side 256

@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 """Images per second of `fastvlm batch` beside a loop of single answers in one process, in turns.
 
+Beside them stands the processor time of an image, which other work on the machine does not count in; with --threads 1
+it has no waiting in it either.
+
 Both are the same program with the same settings, one image a question: the loop works on one question at a time
 (--parallel 1), the batch on several. Loading is not counted. The loop's own timings say where its time goes, and so
 what answering several at once can save at most: the encoder and the prompts of new images take the same time in any
@@ -14,6 +17,7 @@ import json
 import platform
 import random
 import re
+import resource
 import statistics
 import subprocess
 import sys
@@ -39,8 +43,8 @@ def make_images(folder: Path, count: int, width: int, height: int) -> None:
         (folder / f"{number:04}.ppm").write_bytes(header + b"".join(rows))
 
 
-def run(options, images: Path, side: int, parallel: int) -> tuple[float, list[dict]]:
-    """-> images per second, records."""
+def run(options, images: Path, side: int, parallel: int) -> tuple[float, float, list[dict]]:
+    """-> images per second, processor seconds in all, records."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "out.jsonl"
         command = [
@@ -50,12 +54,15 @@ def run(options, images: Path, side: int, parallel: int) -> tuple[float, list[di
         ]  # fmt: skip
         if options.threads:
             command += ["--threads", str(options.threads)]
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
         records = [json.loads(line) for line in output.read_text().splitlines()]
+    work = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     found = RATE.search(done.stderr)
     if not found:
         sys.exit(f"no rate in: {done.stderr}")
-    return float(found[1]) / SECONDS[found[2]], records
+    return float(found[1]) / SECONDS[found[2]], work, records
 
 
 def split(records: list[dict]) -> dict[str, float]:
@@ -84,14 +91,23 @@ def main() -> None:
     counts = [int(word) for word in options.parallel.split(",")]
     print(f"{platform.processor() or platform.machine()}, {options.precision}, {options.tokens} tokens an answer")
     with tempfile.TemporaryDirectory() as folder:
-        make_images(Path(folder), options.images, 1024, 768)
+        one = Path(folder) / "one"
+        one.mkdir()
+        make_images(one, 1, 1024, 768)
+        images = Path(folder) / "all"
+        images.mkdir()
+        make_images(images, options.images, 1024, 768)
         for side in (int(word) for word in options.resolutions.split(",")):
             rates: dict[int, list[float]] = {1: []} | {count: [] for count in counts}
+            work: dict[int, list[float]] = {count: [] for count in rates}
             loop = []
             for _ in range(options.rounds):
+                # What loading and the first image take.
+                base = run(options, one, side, 1)[1]
                 for count, measured in rates.items():
-                    rate, records = run(options, Path(folder), side, count)
+                    rate, seconds, records = run(options, images, side, count)
                     measured.append(rate)
+                    work[count].append((seconds - base) / (options.images - 1))
                     if count == 1:
                         loop = records
             tokens = statistics.mean(record["usage"]["completion_tokens"] for record in loop)
@@ -101,10 +117,12 @@ def main() -> None:
                   + ", ".join(f"{name} {seconds:.3f}" for name, seconds in parts.items()))  # fmt: skip
             print(f"  if further tokens took no time: {total / (total - parts['further tokens']):.2f} times the loop")
             single = statistics.median(rates[1])
+            alone = statistics.median(work[1])
             for count, measured in rates.items():
                 median = statistics.median(measured)
                 print(f"  {count} at once: {median:.3f} images per second ({median / single:.2f}; "
-                      f"{min(measured):.3f}–{max(measured):.3f})")  # fmt: skip
+                      f"{min(measured):.3f}–{max(measured):.3f}); processor time of one {statistics.median(work[count]):.3f} s "
+                      f"({alone / statistics.median(work[count]):.2f})")  # fmt: skip
 
 
 if __name__ == "__main__":

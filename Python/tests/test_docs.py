@@ -20,3 +20,11 @@ def test_examples_run(code, samples, monkeypatch, capsys):
 
 def test_there_are_three():
     assert len(examples("docs/python.md")) == 3
+
+
+def test_the_table_example_runs(samples, tmp_path, monkeypatch, capsys):
+    (code,) = examples("docs/batch.md")
+    (tmp_path / "photos.csv").write_text(f"image\n{samples / 'single-banana.jpg'}\nnowhere.jpg\n")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "docs/batch.md", "exec"), {})
+    assert capsys.readouterr().out == "1 of 2 rows have an answer\n"

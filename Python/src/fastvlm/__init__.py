@@ -15,11 +15,13 @@ from ._model import Model, shared
 from ._native import version as engine_version
 from ._options import GenerationOptions, LoadOptions
 from ._stream import Stream
+from ._table import TableSummary, answer_table
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Alternative", "Answer", "Chat", "FastVLMError", "Features", "GenerationOptions", "Image", "ImageError", "Images",
     "LoadOptions", "MachineError", "Message", "Model", "ModelError", "ModelInfo", "OutputError", "Question",
-    "RequestError", "Score", "Stream", "Timings", "Token", "Usage", "engine_version", "shared",
+    "RequestError", "Score", "Stream", "TableSummary", "Timings", "Token", "Usage", "answer_table", "engine_version",
+    "shared",
 ]

@@ -20,10 +20,11 @@ class Progress:
         """Tells a share of the work, 0 to 1."""
         self._show(f"{self._what} {done:.0%}")
 
-    def count(self, done: int, total: int | None) -> None:
-        """Tells how many are done, the rate, and the time that is left where the total is known."""
+    def count(self, done: int, total: int | None, before: int = 0) -> None:
+        """Tells how many are done, the rate of those that were not ``before``, and the time that is left where the total
+        is known."""
         elapsed = time.monotonic() - self._start
-        rate = done / elapsed if elapsed > 0 else 0.0
+        rate = (done - before) / elapsed if elapsed > 0 else 0.0
         line = f"{self._what} {done}" + (f" of {total}" if total is not None else "") + f", {rate:.1f} per second"
         if total is not None and rate > 0 and done < total:
             line += f", {(total - done) / rate:.0f} s left"
