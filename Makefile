@@ -8,7 +8,7 @@ FIXED = env -u FASTVLM_TEST_SEED SWIFT_DETERMINISTIC_HASHING=1
 PYTHON_ENVIRONMENT = .venv
 PYTHON = $(PYTHON_ENVIRONMENT)/bin/python
 
-.PHONY: demo test test-random test-pull test-serve c-interface test-c-interface wheel test-python soak test-training suite build setup format lint fixtures bench bench-library peers peer-models verify-full \
+.PHONY: demo test test-random test-pull test-serve c-interface test-c-interface wheel test-python evaluate-check soak test-training suite build setup format lint fixtures bench bench-library peers peer-models verify-full \
     verify-real verify-avx512 verify-neon sanitize docs clean
 
 demo: build ## Build, then answer questions about the sample images with the embedded model
@@ -109,6 +109,22 @@ wheel: c-interface $(WHEEL_PYTHON) ## Make Python/dist/fastvlm-….whl, and ask 
 test-python: wheel ## Test the Python package as its wheel installs it
 	$(WHEEL_PYTHON) -m pip install -q --force-reinstall --no-index --no-deps Python/dist/*.whl
 	cd Python && $(abspath $(WHEEL_PYTHON)) -m mypy src && $(abspath $(WHEEL_PYTHON)) -m pytest
+
+EVALUATION_ENVIRONMENT = .venv-evaluate
+EVALUATION_PYTHON = $(EVALUATION_ENVIRONMENT)/bin/python
+
+# The images of the check are drawn with Training/synth and its typefaces. torchvision from PyPI ends every import of
+# lmms-eval beside a torch for CPUs; nothing here needs it.
+$(EVALUATION_PYTHON): Evaluation/requirements.txt Python/src/fastvlm/harness/requirements.txt
+	Training/install-fonts.sh
+	python3 -m venv $(EVALUATION_ENVIRONMENT)
+	$@ -m pip install -q -r Evaluation/requirements.txt
+	$@ -m pip uninstall -q --yes torchvision
+	touch $@
+
+evaluate-check: wheel $(EVALUATION_PYTHON) ## Check lmms-eval's scores of ten benchmarks on data of ours (installs 3 GB; 15 minutes)
+	$(EVALUATION_PYTHON) -m pip install -q --force-reinstall --no-index --no-deps Python/dist/*.whl
+	$(EVALUATION_PYTHON) Evaluation/check/check.py downloads/evaluation-check
 
 suite: $(TRAINING_PYTHON) ## Draw the held-out suites of the embedded model, of 256 and 512 pixels, and check their checksums
 	cd Training && $(abspath $(TRAINING_PYTHON)) -m synth.suite --out data/suite-256 --side 256

@@ -104,7 +104,7 @@ def main() -> int:
     options = parser.parse_args()
     check, folder = Check(options.folder), options.folder
     if not (folder / "data" / "sha256").exists():
-        (folder / "data" / "sha256").write_text(data.generate(folder / "data", options.rows) + "\n")
+        (folder / "data" / "sha256").write_text(data.generate(folder / "data", options.rows, list(data.TASKS)) + "\n")
     print("data", (folder / "data" / "sha256").read_text().strip())
     for part in options.parts:
         kind, *arguments = PARTS[part]

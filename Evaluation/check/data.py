@@ -189,7 +189,7 @@ def docvqa(rows: int):
         image, question, answer = of.sheet(["receipt", "label", "form", "table", "sign"], number)
         yield {
             "questionId": str(number), "question": question, "question_types": ["form"], "image": encoded(image),
-            "docId": number, "ucsf_document_id": "", "ucsf_document_page_no": "", "answers": [answer, f"{answer} "],
+            "docId": number, "ucsf_document_id": "", "ucsf_document_page_no": "", "answers": [answer, answer.upper()],
             "data_split": "val"}
 
 
@@ -270,10 +270,11 @@ def write(folder: pathlib.Path, config: str | None, split: str, rows: list[dict]
         f"{head}- config_name: {config or 'default'}\n  data_files: [{{split: {split}, path: \"{path}\"}}]\n---\n")
 
 
-def generate(folder: pathlib.Path, count: int) -> str:
-    """Writes all data sets into an empty folder and returns their checksum."""
+def generate(folder: pathlib.Path, count: int, tasks: list[str]) -> str:
+    """Writes data sets into an empty folder and returns their checksum."""
     checksum = hashlib.sha256()
-    for task, (name, config, split, rows_of) in TASKS.items():
+    for task in tasks:
+        name, config, split, rows_of = TASKS[task]
         rows = list(rows_of(count))
         for row in rows:
             for key, value in row.items():
@@ -295,10 +296,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--rows", type=int, default=60, help="of each task")
+    parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
     options = parser.parse_args()
     if options.folder.exists() and any(options.folder.iterdir()):
         parser.error(f"{options.folder} is not empty")
-    print(generate(options.folder, options.rows))
+    print(generate(options.folder, options.rows, options.tasks))
 
 
 if __name__ == "__main__":

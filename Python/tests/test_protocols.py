@@ -139,13 +139,19 @@ def test_result_files(tmp_path, capsys):
     path = tmp_path / "result.json"
     for text, message in (("{", "no result file"), ("[]", "no result file"), ('{"format": "other"}', "fastvlm-evaluation/1")):
         path.write_text(text)
-        assert __main__.main(["table", str(path)]) == 1
+        assert __main__.main(["table", str(path)]) == 64
         assert message in capsys.readouterr().err
-    assert __main__.main(["table", str(tmp_path / "none.json")]) == 1
+    assert __main__.main(["table", str(tmp_path / "none.json")]) == 64
     assert "No such file" in capsys.readouterr().err
     path.write_text(json.dumps(result()))
     assert __main__.main(["table", str(path), "--size", "7B"]) == 0
     assert "87.2" in capsys.readouterr().out
+
+
+def test_results_can_be_written_before_anything_is_asked(tmp_path):
+    assert __main__._unwritable(tmp_path / "result.json") is None
+    assert "is a folder" in __main__._unwritable(tmp_path)
+    assert "no folder" in __main__._unwritable(tmp_path / "none/result.json")
 
 
 def test_command_line(capsys, monkeypatch):
@@ -153,10 +159,10 @@ def test_command_line(capsys, monkeypatch):
     shown = capsys.readouterr().out
     assert "pope_llava" in shown and str(TASKS_FOLDER) in shown
     if importlib.util.find_spec("lmms_eval") is None:
-        assert __main__.main(["run", "embedded", "--tasks", "pope"]) == 1
+        assert __main__.main(["run", "embedded", "--tasks", "pope"]) == 70
         assert "python -m fastvlm.harness install" in capsys.readouterr().err
     monkeypatch.setattr("sys.stdin", open("/dev/null"))
     monkeypatch.setattr("subprocess.call", lambda step: pytest.fail("installed without being asked to"))
-    assert __main__.main(["install"]) == 2
+    assert __main__.main(["install"]) == 64
     shown = capsys.readouterr()
     assert "requirements.txt" in shown.out and "uninstall --yes torchvision" in shown.out and "--yes" in shown.err

@@ -54,6 +54,8 @@ class LoadOptions(TypedDict, total=False):
     key_value_bytes: int
     #: Requests that are worked on at once.
     maximum_running: int
+    #: Answers halt for the images of other requests and then go on together: a batch is done earlier.
+    prefers_throughput: bool
     maximum_waiting: int
     request_bytes: int
 
@@ -101,8 +103,8 @@ _LOAD = {
     "ignores_color_profiles": "ignoresColorProfiles", "maximum_pixels": "maximumPixels", "maximum_side": "maximumSide",
     "maximum_file_bytes": "maximumFileBytes", "maximum_image_bytes": "maximumImageBytes",
     "remembered_images": "rememberedImages", "remembered_image_bytes": "rememberedImageBytes",
-    "key_value_bytes": "keyValueBytes", "maximum_running": "maximumRunning", "maximum_waiting": "maximumWaiting",
-    "request_bytes": "requestBytes",
+    "key_value_bytes": "keyValueBytes", "maximum_running": "maximumRunning",
+    "prefers_throughput": "prefersThroughput", "maximum_waiting": "maximumWaiting", "request_bytes": "requestBytes",
 }
 
 _GENERATION = {

@@ -16,9 +16,13 @@ from ._table import paper, read_result, table
 
 REQUIREMENTS = pathlib.Path(__file__).with_name("requirements.txt")
 
+#: Exit statuses, as of the program `fastvlm`: by the kind of an engine's error, and the rest.
+_KINDS = {"model": 69, "image": 65, "request": 64, "system": 70, "output": 74}
+_FAILED, _WRONG, _LACKS, _UNWRITABLE = 1, 64, 70, 74
+
 
 def main(arguments: list[str] | None = None) -> int:
-    """The status of the program: 0; 1 for a run that failed; 2 for wrong arguments."""
+    """The status of the program: 0; 1 when requests failed, so that nothing was scored; else as ``fastvlm --help`` says."""
     parser = argparse.ArgumentParser(prog="python -m fastvlm.harness", description=__doc__.split(":")[0] if __doc__ else "")
     commands = parser.add_subparsers(dest="command", required=True)
     install = commands.add_parser("install", help="install lmms-eval into this environment")
@@ -55,19 +59,30 @@ def main(arguments: list[str] | None = None) -> int:
             print("\n\n".join(table(read_result(path), options.size) for path in options.results))
             return 0
         return _run(options)
-    except (EvaluationError, FastVLMError, ValueError, TypeError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    except EvaluationError as error:
+        return _ended(error, _FAILED)
+    except FastVLMError as error:
+        return _ended(error, _KINDS.get(error.kind, _LACKS))
+    except (ValueError, TypeError) as error:
+        return _ended(error, _WRONG)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _ended(error: object, status: int) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return status
 
 
 def _run(options: argparse.Namespace) -> int:
     if importlib.util.find_spec("lmms_eval") is None:
-        print("error: lmms-eval is not in this environment: python -m fastvlm.harness install", file=sys.stderr)
-        return 1
+        return _ended("lmms-eval is not in this environment: python -m fastvlm.harness install", _LACKS)
     tasks = [name.strip() for name in options.tasks.split(",") if name.strip()]
     paths = {
         key: path.absolute() if path is not None else None
         for key, path in (("output", options.output), ("answers", options.answers), ("samples", options.samples))}
+    if message := _unwritable(options.output):
+        return _ended(message, _UNWRITABLE)
     model = options.model if not os.path.exists(os.path.expanduser(options.model)) else os.path.abspath(
         os.path.expanduser(options.model))
     if options.data is not None:
@@ -92,6 +107,16 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _unwritable(path: pathlib.Path) -> str | None:
+    """Why a result could not be written, before hours of work."""
+    folder = path.absolute().parent
+    if path.is_dir():
+        return f"{path} is a folder; name the result file"
+    if not folder.is_dir():
+        return f"there is no folder {folder}"
+    return None if os.access(folder, os.W_OK) else f"{folder} cannot be written"
+
+
 def _install(is_confirmed: bool) -> int:
     pip = [sys.executable, "-m", "pip"]
     steps = [
@@ -104,11 +129,10 @@ def _install(is_confirmed: bool) -> int:
         print("  " + " ".join(step))
     if not is_confirmed:
         if not sys.stdin.isatty():
-            print("error: nobody to ask; --yes installs", file=sys.stderr)
-            return 2
+            return _ended("nobody to ask; --yes installs", _WRONG)
         if input("Install? [y/N] ").strip().lower() not in ("y", "yes"):
-            return 1
-    return next((status for step in steps if (status := subprocess.call(step))), 0)
+            return _ended("nothing was installed", _WRONG)
+    return _LACKS if any(subprocess.call(step) for step in steps) else 0
 
 
 def _tasks() -> int:

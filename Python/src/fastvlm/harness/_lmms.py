@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lmms_eval.api.instance import GenerationResult
 from lmms_eval.api.model import lmms
 
 from ._adapter import Adapter
@@ -13,8 +14,9 @@ from ._requests import chat_job, simple_job
 class _FastVLM(Adapter, lmms):
     """What both have in common. ``task_dict`` is the harness's: task → split → documents."""
 
-    def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
-        return self.score_all(requests, self.task_dict)
+    def loglikelihood(self, requests: list[Any]) -> list[Any]:
+        # lmms-eval 0.7.3 makes texts of pairs of numbers and then cannot score them; what this class holds it leaves alone.
+        return [GenerationResult(pair) for pair in self.score_all(requests, self.task_dict)]
 
     def generate_until_multi_round(self, requests: list[Any]) -> list[str]:
         raise NotImplementedError("tasks of several rounds are not answered by this model")

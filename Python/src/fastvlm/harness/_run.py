@@ -17,6 +17,7 @@ from . import HARNESS_VERSION, TASKS_FOLDER
 from ._adapter import Adapter
 from ._checkpoint import checkpoint_hash, checkpoint_hashes
 from ._journal import Journal
+from ._requests import WITHOUT_EFFECT
 from ._table import FORMAT, task_names
 
 #: Columns that are not hashed: what is large, and stands in other files.
@@ -70,7 +71,8 @@ def describe(adapter: Adapter) -> dict[str, Any]:
         "name": os.fspath(adapter.engine.path), "sha256": checkpoint_hash(hashes), "files": hashes, "layout": info.layout,
         "precision": info.precision, "imageSize": info.image_size, "tokensPerImage": info.tokens_per_image,
         "template": info.template, "instructionSet": info.instruction_set, "threads": info.threads,
-        "options": {key: str(value) for key, value in sorted(adapter.engine._options.items())},
+        "options": {
+            key: str(value) for key, value in sorted(adapter.engine._options.items()) if key not in WITHOUT_EFFECT},
         "engine": engine_version(),
     }
 
