@@ -7,9 +7,10 @@ constant that is wrong everywhere.
 """
 
 import argparse
-import os
 import pathlib
 import types
+
+from fastvlm.harness import use_data
 
 #: What is no right answer to any question of data.py.
 WRONG = "E"
@@ -56,8 +57,7 @@ def main() -> None:
     parser.add_argument("--image-size", type=int)
     options = parser.parse_args()
     output, model = options.output.absolute(), options.model
-    os.chdir(options.data)
-    os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
+    use_data(options.data)
     from fastvlm.harness import _run, _table
 
     base = _run.adapter_class(options.requests)

@@ -3,10 +3,12 @@ the paper's figures."""
 
 import importlib.util
 import json
+import os
+import pathlib
 
 import pytest
 
-from fastvlm.harness import TASKS_FOLDER, __main__, _table
+from fastvlm.harness import TASKS_FOLDER, __main__, _table, use_data
 
 _found = importlib.util.spec_from_file_location("protocols", TASKS_FOLDER / "protocols.py")
 protocols = importlib.util.module_from_spec(_found)
@@ -152,6 +154,20 @@ def test_results_can_be_written_before_anything_is_asked(tmp_path):
     assert __main__._unwritable(tmp_path / "result.json") is None
     assert "is a folder" in __main__._unwritable(tmp_path)
     assert "no folder" in __main__._unwritable(tmp_path / "none/result.json")
+
+
+def test_data_of_a_folder_is_not_that_of_another(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("HF_DATASETS_CACHE", "HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
+        monkeypatch.setenv(name, "")
+    folders = [tmp_path / "one", tmp_path / "other"]
+    caches = []
+    for folder in folders:
+        folder.mkdir()
+        use_data(folder)
+        caches.append(os.environ["HF_DATASETS_CACHE"])
+        assert pathlib.Path.cwd() == folder and os.environ["HF_HUB_OFFLINE"] == "1"
+    assert caches == [str(folder / ".datasets-cache") for folder in folders]
 
 
 def test_command_line(capsys, monkeypatch):

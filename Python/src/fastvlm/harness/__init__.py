@@ -10,6 +10,7 @@ Nothing of lmms-eval is imported before it asks for :func:`manifest`, its entry 
 
 from __future__ import annotations
 
+import os
 import pathlib
 from typing import Any
 
@@ -18,6 +19,17 @@ HARNESS_VERSION = "0.7.3"
 
 #: Tasks by the names that stand in `tasks/`: those of the paper's protocols that today's harness scores differently.
 TASKS_FOLDER = pathlib.Path(__file__).with_name("tasks")
+
+
+def use_data(folder: str | os.PathLike[str]) -> None:
+    """Makes the harness take its data from a folder with ORGANISATION/NAME folders, and nothing from a network. To be
+    called before ``datasets`` is imported.
+    """
+    # load_dataset takes a folder of a data set's name under the current one before it asks the hub.
+    os.chdir(folder)
+    os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
+    # Its cache goes by that name: another folder's data would come out of the usual one.
+    os.environ["HF_DATASETS_CACHE"] = os.path.abspath(".datasets-cache")
 
 
 def manifest() -> Any:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 from .._errors import FastVLMError
-from . import TASKS_FOLDER
+from . import TASKS_FOLDER, use_data
 from ._adapter import EvaluationError
 from ._table import paper, read_result, table
 
@@ -88,9 +88,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.data is not None:
         if not options.data.is_dir():
             raise ValueError(f"{options.data} is no folder")
-        # load_dataset takes a folder of a data set's name under the current one before it asks the hub.
-        os.chdir(options.data)
-        os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
+        use_data(options.data)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from . import _run
 
