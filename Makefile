@@ -8,7 +8,7 @@ FIXED = env -u FASTVLM_TEST_SEED SWIFT_DETERMINISTIC_HASHING=1
 PYTHON_ENVIRONMENT = .venv
 PYTHON = $(PYTHON_ENVIRONMENT)/bin/python
 
-.PHONY: demo test test-random test-pull test-serve test-tls c-interface test-c-interface wheel test-python test-machines soak test-training suite build setup format lint fixtures bench bench-library peers peer-models verify-full \
+.PHONY: demo test test-random test-pull test-serve test-tls c-interface test-c-interface wheel test-python test-machines evaluate-check soak test-training suite build setup format lint fixtures bench bench-library peers peer-models verify-full \
     verify-real verify-avx512 verify-neon sanitize docs clean
 
 demo: build ## Build, then answer questions about the sample images with the embedded model
@@ -130,6 +130,22 @@ test-machines: build wheel $(MACHINES_PYTHON) ## Kill workers of Ray, Spark and 
 	[ -z "$$missing" ] || Tools/install.sh "Java and GNU parallel" $$missing
 	$(MACHINES_PYTHON) -m pip install -q --force-reinstall --no-index --no-deps Python/dist/*.whl
 	cd Python/examples/tests && $(abspath $(MACHINES_PYTHON)) -m pytest -q -p no:cacheprovider
+
+EVALUATION_ENVIRONMENT = .venv-evaluate
+EVALUATION_PYTHON = $(EVALUATION_ENVIRONMENT)/bin/python
+
+# The images of the check are drawn with Training/synth and its typefaces. torchvision from PyPI ends every import of
+# lmms-eval beside a torch for CPUs; nothing here needs it.
+$(EVALUATION_PYTHON): Evaluation/requirements.txt Python/src/fastvlm/harness/requirements.txt
+	Training/install-fonts.sh
+	python3 -m venv $(EVALUATION_ENVIRONMENT)
+	$@ -m pip install -q -r Evaluation/requirements.txt
+	$@ -m pip uninstall -q --yes torchvision
+	touch $@
+
+evaluate-check: wheel $(EVALUATION_PYTHON) ## Check lmms-eval's scores of ten benchmarks on data of ours (installs 3 GB; 15 minutes)
+	$(EVALUATION_PYTHON) -m pip install -q --force-reinstall --no-index --no-deps Python/dist/*.whl
+	$(EVALUATION_PYTHON) Evaluation/check/check.py downloads/evaluation-check
 
 suite: $(TRAINING_PYTHON) ## Draw the held-out suites of the embedded model, of 256 and 512 pixels, and check their checksums
 	cd Training && $(abspath $(TRAINING_PYTHON)) -m synth.suite --out data/suite-256 --side 256

@@ -226,6 +226,8 @@ def test_score(model, banana):
     answer = model.answer("What is this?", banana, logprobs=0)
     scored = model.score("What is this?", answer.text, banana)
     assert [token.id for token in scored.tokens][:len(answer.tokens)] == [token.id for token in answer.tokens]
+    assert scored.is_greedy and not wrong.is_greedy
+    assert [token.is_most_likely for token in wrong.tokens].count(False) >= 1
 
 
 def test_features(model, banana):

@@ -23,6 +23,8 @@ public struct TextScore: Sendable, Hashable, Codable {
         /// Natural logarithm of its probability after everything before it, over all rows of the output matrix, as
         /// transformers computes it.
         public let logProbability: Float
+        /// Whether no other token is likelier there: a greedy answer would go on with it.
+        public let isMostLikely: Bool
     }
 
     /// Those that are scored, in order. The first token of a text has nothing before it and is not among them, unless the

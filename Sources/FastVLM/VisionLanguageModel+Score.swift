@@ -127,7 +127,9 @@ extension VisionLanguageModel {
             let scores = try await body(cancellation)
             yield(
                 TextScore(
-                    tokens: scores.map { .init(id: $0.id, logProbability: $0.logProbability) }))
+                    tokens: scores.map {
+                        .init(id: $0.id, logProbability: $0.logProbability, isMostLikely: $0.isMostLikely)
+                    }))
         }
         for try await score in results { return score }
         // The stream ends without it only when this task was cancelled.

@@ -9,6 +9,8 @@ package struct TokenScore: Sendable, Hashable {
     package let id: Int
     /// Natural logarithm of its probability after everything before it, over all rows of the output matrix.
     package let logProbability: Float
+    /// Whether no other token is likelier there: a greedy answer would go on with it.
+    package let isMostLikely: Bool
 }
 
 /// A sequence whose tokens' probabilities are asked for. Worked on in chunks, so that steps of answers come between and
@@ -97,9 +99,12 @@ final class Scoring {
             let position = start + row + 1
             guard let id = keys[position].tokenID else { continue }
             let scored = UnsafeMutableBufferPointer(start: logits.row(row).baseAddress, count: vocabulary)
-            let probability = Sampler.probabilities(scored, of: id, alternatives: 0).chosen.logProbability
-            guard !probability.isNaN else { throw GenerationError.notANumber(position: position) }
-            scores.append(TokenScore(position: position, id: id, logProbability: probability))
+            let (chosen, best) = Sampler.probabilities(scored, of: id, alternatives: 1)
+            guard !chosen.logProbability.isNaN else { throw GenerationError.notANumber(position: position) }
+            scores.append(
+                TokenScore(
+                    position: position, id: id, logProbability: chosen.logProbability,
+                    isMostLikely: best.first?.id == id))
         }
     }
 

@@ -25,6 +25,9 @@ struct ScoreTests {
         let other = try await model.score(messages: [question, .assistant("A drum.")])
         #expect(other.logProbability < score.logProbability && other.perplexity > score.perplexity)
         #expect(score.perplexity >= 1)
+        // The answer is greedy; "A" begins the other one as well, "drum" does not go on with it.
+        #expect(score.tokens.allSatisfy(\.isMostLikely))
+        #expect(other.tokens.first?.isMostLikely == true && !other.tokens.allSatisfy(\.isMostLikely))
     }
 
     @Test("An image whose answer was scored is not encoded again")

@@ -69,6 +69,7 @@ struct ScoringTests {
                 let reference = logProbability(logits, of: id)
                 #expect(score.id == id)
                 #expect(abs(Double(score.logProbability) - reference) < 1e-3, "case \(number), id \(id)")
+                #expect(score.isMostLikely == (id == example.greedy[0]))
             }
         }
     }

@@ -114,8 +114,9 @@ fastvlm_handle fastvlm_load(const char *options, size_t length, char **error);
  *     Events: {"event": "queued", "position": 1}, {"event": "progress", "stage": "encode" or "prefill", "fraction": 0.5},
  *     {"event": "token", "token": {…}}, {"event": "text", "text": "…"}, and last {"event": "finished", "answer": {…}}.
  * "score": how likely the last of "messages" is, which is the assistant's; or the plain text "text".
- *     Event: {"event": "scored", "score": {"tokens": [{"id": 1, "logProbability": -0.5}, …], "logProbability": -7.5,
- *     "perplexity": 1.2}}. Numbers that are none are texts: "Infinity", "-Infinity", "NaN".
+ *     Event: {"event": "scored", "score": {"tokens": [{"id": 1, "logProbability": -0.5, "isMostLikely": true}, …],
+ *     "logProbability": -7.5, "perplexity": 1.2}}. `isMostLikely` says whether a greedy answer would go on with the token.
+ *     Numbers that are none are texts: "Infinity", "-Infinity", "NaN".
  * "encode": the features of the one image, for fastvlm_features.
  *     Event: {"event": "encoded", "tokens": 64, "featureChannels": 3072, "hiddenSize": 896, "seconds": {…},
  *     "remarks": []}.

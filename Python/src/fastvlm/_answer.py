@@ -22,6 +22,8 @@ class Token:
     id: int
     logprob: float | None = None
     alternatives: tuple[Alternative, ...] = ()
+    #: Of a score: whether a greedy answer would go on with it.
+    is_most_likely: bool | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,10 +117,17 @@ class Score:
     logprob: float
     perplexity: float
 
+    @property
+    def is_greedy(self) -> bool:
+        """Whether a greedy answer would be this text."""
+        return all(token.is_most_likely for token in self.tokens)
+
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Score:
         return cls(
-            tokens=tuple(Token(token["id"], float(token["logProbability"])) for token in fields["tokens"]),
+            tokens=tuple(
+                Token(token["id"], float(token["logProbability"]), is_most_likely=token["isMostLikely"])
+                for token in fields["tokens"]),
             logprob=float(fields["logProbability"]), perplexity=float(fields["perplexity"]))
 
 

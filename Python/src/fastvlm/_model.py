@@ -131,29 +131,11 @@ class Model:
             raise ValueError(f'on_error is "raise" or "return", not {on_error!r}')
         if isinstance(questions, str) and images is None:
             raise RequestError("a question for all images needs images; for one without any there is answer()")
-        total = _length(questions, images)
-        items = _items(questions, images)
-        most = in_flight or 2 * int(self._options.get("maximum_running", 8))  # type: ignore[call-overload]
-        line = Progress("answered", progress)
-        begun: collections.deque[_Item] = collections.deque()
-        done = 0
-        try:
-            while True:
-                while len(begun) < most and (item := next(items, None)) is not None:
-                    begun.append(_Item(self, *item, options))
-                if not begun:
-                    return
-                result = begun[0].result()
-                begun.popleft()
-                done += 1
-                line.count(done, total)
-                if isinstance(result, FastVLMError) and on_error == "raise":
-                    raise result
-                yield result
-        finally:
-            for unfinished in begun:
-                unfinished.close()
-            line.end()
+        items = ((*item, options) for item in _items(questions, images))
+        for result in self._answers(items, _length(questions, images), progress, in_flight):
+            if isinstance(result, FastVLMError) and on_error == "raise":
+                raise result
+            yield result
 
     def chat(self, *, system: str | None = None, history: Sequence[Message] = ()) -> Chat:
         """A conversation that remembers its turns."""
@@ -236,6 +218,31 @@ class Model:
     ) -> Stream:
         request = {"options": generation_options(options, caller)}
         return Stream(self._submit(request, question, images))
+
+    def _answers(
+        self, items: Iterator[tuple[Question, Images, Mapping[str, Any]]], total: int | None, progress: bool,
+        in_flight: int | None = None,
+    ) -> Iterator[Answer | FastVLMError]:
+        """Answers to questions with images and options, in their order."""
+        most = in_flight or 2 * int(self._options.get("maximum_running", 8))  # type: ignore[call-overload]
+        line = Progress("answered", progress)
+        begun: collections.deque[_Item] = collections.deque()
+        done = 0
+        try:
+            while True:
+                while len(begun) < most and (item := next(items, None)) is not None:
+                    begun.append(_Item(self, *item))
+                if not begun:
+                    return
+                result = begun[0].result()
+                begun.popleft()
+                done += 1
+                line.count(done, total)
+                yield result
+        finally:
+            for unfinished in begun:
+                unfinished.close()
+            line.end()
 
     def _submit(self, request: dict[str, Any], question: Question, images: Images) -> _native.Work:
         # Its memory is copied before it goes.
