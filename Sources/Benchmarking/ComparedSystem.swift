@@ -65,7 +65,7 @@ package struct ComparedSystem: Sendable, Equatable {
 
     // MARK: Dimensions
 
-    private static let vicuna = DecoderConfiguration(
+    static let vicuna = DecoderConfiguration(
         kind: .llama, hiddenSize: 4096, layers: 32, heads: 32, keyValueHeads: 32, headDimension: 128,
         intermediateSize: 11008, vocabularySize: 32000, rmsNormEpsilon: 1e-5, ropeTheta: 10_000,
         maximumPositions: 4096, tiedEmbeddings: false, hasAttentionBias: false)

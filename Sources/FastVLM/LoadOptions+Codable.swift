@@ -1,7 +1,8 @@
 extension LoadOptions: Codable {
     private enum CodingKeys: String, CodingKey, CaseIterable {
-        case precision, threads, imageSize, geometry, adapters, template, contextLength, appliesOrientation
-        case background, usesReferenceDepth, allowsTruncatedImages, ignoresColorProfiles, maximumPixels
+        case precision, threads, imageSize, geometry, tiles, tokenReduction, adapters, template, contextLength
+        case appliesOrientation, background, usesReferenceDepth, allowsTruncatedImages, ignoresColorProfiles,
+            maximumPixels
         case maximumSide, maximumFileBytes, maximumImageBytes, imageFormats, rememberedImages
         case rememberedImageBytes, keyValueBytes, maximumRunning, prefersThroughput
         case maximumWaiting, requestBytes
@@ -23,6 +24,8 @@ extension LoadOptions: Codable {
         try reader.read(.threads, into: &threads)
         try reader.read(.imageSize, into: &imageSize)
         try reader.read(.geometry, into: &geometry)
+        try reader.read(.tiles, into: &tiles)
+        try reader.read(.tokenReduction, into: &tokenReduction)
         try reader.read(.adapters, into: &adapters)
         try reader.read(.template, into: &template)
         try reader.read(.contextLength, into: &contextLength)
@@ -51,6 +54,8 @@ extension LoadOptions: Codable {
         try container.encodeIfPresent(threads, forKey: .threads)
         try container.encodeIfPresent(imageSize, forKey: .imageSize)
         try container.encodeIfPresent(geometry, forKey: .geometry)
+        try container.encodeIfPresent(tiles, forKey: .tiles)
+        try container.encodeIfPresent(tokenReduction, forKey: .tokenReduction)
         try container.encode(adapters, forKey: .adapters)
         try container.encodeIfPresent(template, forKey: .template)
         try container.encodeIfPresent(contextLength, forKey: .contextLength)

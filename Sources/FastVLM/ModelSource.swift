@@ -142,6 +142,11 @@ public struct LoadOptions: Sendable {
     public var imageSize: Int?
     /// nil takes the checkpoint's.
     public var geometry: Geometry?
+    /// Tiles that an image is cut into beside the whole of it, for a model that takes images whole; nil takes them as the
+    /// checkpoint does.
+    public var tiles: TileGrid?
+    /// Fewer visual tokens of an image than the encoder gives; nil takes all of them.
+    public var tokenReduction: TokenReduction?
     /// Folders of LoRA adapters in PEFT's format (`adapter_config.json`, `adapter_model.safetensors`), merged into the
     /// decoder, the projector and the attention of the encoder in this order, in float32, before the weights are packed.
     public var adapters: [URL] = []

@@ -1,5 +1,7 @@
 // Types of the modules below that are part of the face as they are: one declaration each, no twins.
 @_exported public import enum Checkpoints.ImageGeometry
+@_exported public import struct Checkpoints.TileGrid
+@_exported public import struct Checkpoints.TokenReduction
 @_exported public import enum Generation.FinishReason
 @_exported public import enum Generation.MessageRole
 @_exported public import enum StructuredOutput.AnswerFormat

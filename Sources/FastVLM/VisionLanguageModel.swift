@@ -314,6 +314,7 @@ public final class VisionLanguageModel: Sendable {
                 throw FastVLMError(.invalidOption, "\(error)", option: "imageSize")
             }
         }
+        configuration = try options.applyingVisualTokens(to: configuration)
         let limit = configuration.maximumSequenceLength
         let asked = options.contextLength ?? configuration.usualSequenceLength
         guard (1...limit).contains(asked) else {

@@ -146,7 +146,8 @@ extension VisionLanguageNetwork {
         switch content {
         case .pixels(let pixels):
             return tileAssembly == nil
-                ? encoder.tokens(side: pixels.size) : configuration.visualTokens(pixels.arrangement)
+                ? configuration.reduced(encoder.tokens(side: pixels.size))
+                : configuration.visualTokens(pixels.arrangement)
         case .encoded(let tokens):
             return tokens.dataType == .float32 && tokens.shape.count == 2
                 && tokens.shape[1] == configuration.text.hiddenSize ? tokens.shape[0] : 0

@@ -189,12 +189,8 @@ package final class ImageEncodings {
     private func finish() throws -> Finished? {
         guard let active else { return nil }
         let start = clock.now
-        let projected =
-            if let assembly = network.tileAssembly {
-                try assembly(active.projected, arrangement: active.pixels.arrangement)
-            } else {
-                try active.projected.copied()
-            }
+        let projected = try network.visualTokens(
+            active.projected, arrangement: active.pixels.arrangement)
         var durations = active.durations
         durations.project += clock.now - start
         let place = requests.firstIndex { $0.id == active.request }

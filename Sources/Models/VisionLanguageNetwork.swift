@@ -82,7 +82,7 @@ package struct VisionLanguageNetwork: Sendable {
 
     /// Visual tokens of an image that is encoded as a whole at the configured resolution.
     package var tokensPerImage: Int {
-        encoder.tokens(side: configuration.preprocessing.size)
+        configuration.reduced(encoder.tokens(side: configuration.preprocessing.size))
     }
 }
 

@@ -18,6 +18,13 @@ struct Doctor: AsyncParsableCommand {
     @Argument(help: "A checkpoint folder, or a model of the hub's cache.", completion: .directory)
     var directory: String
 
+    @Option(
+        help: ArgumentHelp(
+            "Folder of the vision tower that the checkpoint leaves out, which is looked at as well.",
+            valueName: "folder"),
+        completion: .directory)
+    var tower: String?
+
     @Flag(help: "Do not read the weights to compare their hashes.")
     var noHashes = false
 
@@ -44,9 +51,9 @@ struct Doctor: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let (directory, comparesHashes, json) = (directory, !noHashes, json)
+        let (directory, tower, comparesHashes, json) = (directory, tower, !noHashes, json)
         try await running {
-            let report = try await Self.examine(directory, comparesHashes: comparesHashes)
+            let report = try await Self.examine(directory, tower: tower, comparesHashes: comparesHashes)
             if json {
                 try Terminal.json(report, pretty: true)
             } else {
@@ -63,15 +70,18 @@ struct Doctor: AsyncParsableCommand {
         }
     }
 
-    private static func examine(_ name: String, comparesHashes: Bool) async throws -> Report {
-        let url = try ModelName.source(name).directory()
-        let examination = CheckpointExamination(url)
+    private static func examine(
+        _ name: String, tower: String?, comparesHashes: Bool
+    ) async throws -> Report {
+        let source = try ModelName.source(name, tower: tower)
+        let (url, towerURL) = (try source.directory(), try source.visionTower())
+        let examination = CheckpointExamination(url, tower: towerURL)
         var report = Report(examination, named: url)
         guard let folder = examination.directory else { return report }
         do {
             let tokenizer = try Tokenizer(directory: folder)
             report.notes += tokenizer.remarks.map { "\($0)" }
-            if let checkpoint = try? Checkpoint(directory: folder) {
+            if let checkpoint = try? Checkpoint(directory: folder, tower: towerURL) {
                 try checkpoint.check(tokens: tokenizer.textVocabularyCount)
             }
         } catch {

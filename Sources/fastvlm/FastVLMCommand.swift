@@ -16,7 +16,8 @@ struct FastVLMCommand: AsyncParsableCommand {
             """,
         version: version,
         subcommands: [
-            Describe.self, Chat.self, Batch.self, Encode.self, Bench.self, Compare.self, Quantize.self,
+            Describe.self, Chat.self, Batch.self, Encode.self, Bench.self, Compare.self, Sweep.self,
+            Quantize.self,
             Perplexity.self,
             Tokenize.self,
             Inspect.self, Doctor.self, Info.self, Pull.self, List.self, Show.self, Remove.self, Logits.self,

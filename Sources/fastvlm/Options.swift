@@ -28,6 +28,12 @@ extension Precision {
 }
 
 extension ImageGeometry: ExpressibleByArgument {}
+extension TileGrid: ExpressibleByArgument {
+    public init?(argument: String) { self.init(argument) }
+}
+extension TokenReduction: ExpressibleByArgument {
+    public init?(argument: String) { self.init(argument) }
+}
 extension ImageBackground: ExpressibleByArgument {
     public init?(argument: String) { self.init(argument) }
 
@@ -123,6 +129,18 @@ struct ModelOptions: ParsableArguments {
     var geometry: ImageGeometry?
 
     @Option(
+        help: ArgumentHelp(
+            "Fewer visual tokens than the encoder gives: average:N pools neighbours, merge:N merges the most similar, select:N keeps the most different and merges the others into them.",
+            valueName: "method:tokens"))
+    var prune: TokenReduction?
+
+    @Option(
+        help: ArgumentHelp(
+            "Cut each image into so many tiles beside the whole of it, such as 2x2, for models that take images whole.",
+            valueName: "rows×columns"))
+    var tiles: TileGrid?
+
+    @Option(
         help: """
             Conversation template: \(LoadOptions.templates.joined(separator: ", ")) (default: the checkpoint's).
             """)
@@ -211,6 +229,8 @@ struct ModelOptions: ParsableArguments {
         options.threads = threads
         options.imageSize = resolution
         options.geometry = geometry
+        options.tokenReduction = prune
+        options.tiles = tiles
         options.template = template.map(ByteText.shown)
         options.contextLength = context
         options.appliesOrientation = !ignoreOrientation

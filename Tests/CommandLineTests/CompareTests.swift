@@ -53,4 +53,21 @@ struct CompareTests {
         let report = try Program.run(["inspect", Fixture.url("llava/next").path])
         #expect(report.text.contains("9 to 51 visual tokens"), "\(report.text)")
     }
+
+    @Test("The doctor looks at a tower's folder too, and says what is wrong with it")
+    func doctor() throws {
+        let folder = Fixture.url("llava/llava-1.5").path
+        // A checkpoint with a tower of its own refuses another one; without the flag it is well.
+        #expect(try Program.run(["doctor", folder]).status == 0)
+        let second = try Program.run(["doctor", folder, "--tower", Fixture.url("onevision/towers").path])
+        #expect(second.status == 69, "\(second.text)")
+        try Program.inFolder { empty in
+            let path = empty.path
+            try Data("{".utf8).write(to: empty.appending(path: "config.json"))
+            try Data("x".utf8).write(to: empty.appending(path: "model.safetensors.part"))
+            let broken = try Program.run(["doctor", folder, "--tower", path])
+            #expect(broken.status == 69 && broken.text.contains("model.safetensors.part"), "\(broken.text)")
+            #expect(broken.text.contains("config.json"))
+        }
+    }
 }

@@ -60,6 +60,10 @@ struct OptionCodingTests {
         #expect(failure(GenerationOptions.self, #"{"topK": "many"}"#) != nil)
         #expect(failure(LoadOptions.self, #"{"progress": 1}"#)?.contains("progress") == true)
         #expect(failure(LoadOptions.self, #"{"precision": "int3"}"#) != nil)
+        for wrong in ["merge", "merge:0", "merge:-1", "most:4", "merge:4:4"] {
+            let text = failure(LoadOptions.self, #"{"tokenReduction": "\#(wrong)"}"#)
+            #expect(text?.contains(wrong) == true)
+        }
         #expect(failure(LoadOptions.self, #"{"background": "mauve"}"#)?.contains("mauve") == true)
     }
 
@@ -67,6 +71,7 @@ struct OptionCodingTests {
     func loading() throws {
         let json = """
             {"precision": "int8", "threads": 3, "imageSize": 512, "geometry": "crop", "adapters": ["file:///a"],
+             "tiles": "2x3", "tokenReduction": "merge:36",
              "template": "plain", "contextLength": 99, "appliesOrientation": false, "background": "#1e90ff",
              "usesReferenceDepth": true, "allowsTruncatedImages": true, "ignoresColorProfiles": true,
              "maximumPixels": 1, "maximumSide": 2, "maximumFileBytes": 3, "maximumImageBytes": 4,

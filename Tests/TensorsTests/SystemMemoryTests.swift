@@ -15,6 +15,14 @@ struct SystemMemoryTests {
         }
     }
 
+    @Test("The line of /proc/self/status that says the peak")
+    func peakLine() {
+        #expect(SystemMemory.peakKibibytes("Name:\tfastvlm\nVmHWM:\t   93040 kB\nVmRSS:\t 1 kB\n") == 93_040)
+        for wrong in ["", "VmHWM:", "VmHWM: -1 kB", "VmRSS: 3 kB"] {
+            #expect(SystemMemory.peakKibibytes(wrong) == nil, "\(wrong)")
+        }
+    }
+
     #if os(Linux)
         @Test("This system says how much is free")
         func system() throws {

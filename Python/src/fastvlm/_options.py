@@ -28,6 +28,10 @@ class LoadOptions(TypedDict, total=False):
     #: Pixels per side that images are brought to, a multiple of 64.
     image_size: int | None
     geometry: str | None
+    #: Tiles that an image is cut into beside the whole of it, ``"2x2"``, for models that take images whole.
+    tiles: str | None
+    #: Fewer visual tokens of an image: ``"average:36"``, ``"merge:36"`` or ``"select:36"``.
+    token_reduction: str | None
     #: Folders of LoRA adapters (PEFT).
     adapters: Sequence[Path]
     template: str | None
@@ -97,6 +101,7 @@ class GenerationOptions(TypedDict, total=False):
 
 _LOAD = {
     "precision": "precision", "threads": "threads", "image_size": "imageSize", "geometry": "geometry",
+    "tiles": "tiles", "token_reduction": "tokenReduction",
     "adapters": "adapters", "template": "template", "context_length": "contextLength", "background": "background",
     "image_formats": "imageFormats", "applies_orientation": "appliesOrientation",
     "uses_reference_depth": "usesReferenceDepth", "allows_truncated_images": "allowsTruncatedImages",

@@ -6,6 +6,8 @@ package struct ModelConfiguration: Sendable, Equatable {
     package var vision: VisionConfiguration
     package var text: DecoderConfiguration
     package var preprocessing: ImagePreprocessing
+    /// Fewer visual tokens than the tower gives; nil for all of them.
+    package var tokenReduction: TokenReduction?
     /// The token that stands for an image, where the vocabulary has one.
     package var imageTokenID: Int?
     /// Tokens that end an answer, ascending; from config.json and generation_config.json.
@@ -41,6 +43,13 @@ package struct ModelConfiguration: Sendable, Equatable {
     /// Visual tokens of an image in a prompt.
     /// - Parameter arrangement: how it is cut into tiles; nil for an image that is encoded as a whole
     package func visualTokens(_ arrangement: TileArrangement?) -> Int {
+        reduced(unreducedTokens(arrangement))
+    }
+
+    /// As many of so many visual tokens as go to the decoder.
+    package func reduced(_ count: Int) -> Int { min(count, tokenReduction?.tokens ?? count) }
+
+    private func unreducedTokens(_ arrangement: TileArrangement?) -> Int {
         guard case .anyResolution(let tiling) = preprocessing.tiling else { return visualTokens }
         // One image, one row: its end is marked too.
         guard let arrangement else { return visualTokens + (tiling.merge == .rows ? 1 : 0) }
@@ -50,10 +59,12 @@ package struct ModelConfiguration: Sendable, Equatable {
     /// Fewest and most visual tokens of one image in a prompt.
     package var visualTokenRange: ClosedRange<Int> {
         guard case .anyResolution(let tiling) = preprocessing.tiling else {
-            return visualTokens...visualTokens
+            return reduced(visualTokens)...reduced(visualTokens)
         }
         let (side, tile) = (tokensPerSide, preprocessing.size)
-        return tiling.fewestTokens(side: side, tile: tile)...tiling.mostTokens(side: side, tile: tile)
+        return reduced(
+            tiling.fewestTokens(side: side, tile: tile))...reduced(
+                tiling.mostTokens(side: side, tile: tile))
     }
 
     /// Of a square map of visual tokens.

@@ -20,8 +20,10 @@ package struct CheckpointExamination: Sendable {
     /// What browsers and download programs leave in place of a file.
     private static let leftovers = [".incomplete", ".part", ".partial", ".crdownload", ".aria2", ".download"]
 
-    /// - Parameter url: as for loading a model.
-    package init(_ url: URL) {
+    /// - Parameters:
+    ///   - url: as for loading a model
+    ///   - tower: the folder of the vision tower that the checkpoint leaves out; its files are looked at too
+    package init(_ url: URL, tower: URL? = nil) {
         do throws(CheckpointError) {
             directory = try CheckpointFolder.resolve(url)
         } catch {
@@ -29,20 +31,34 @@ package struct CheckpointExamination: Sendable {
             faults = [error.description]
             return
         }
-        guard let directory else { return }
+        guard let directory, lookAtFiles(of: directory) else { return }
+        if let tower {
+            do throws(CheckpointError) {
+                let folder = try CheckpointFolder.resolve(tower)
+                guard lookAtFiles(of: folder) else { return }
+            } catch {
+                note(error)
+                return
+            }
+        }
+        lookAtAll(directory, tower: tower)
+    }
+
+    /// - Returns: whether the folder can be read.
+    private mutating func lookAtFiles(of directory: URL) -> Bool {
         let names: [String]
         do throws(CheckpointError) {
             names = try FileAccess.names(in: directory)
         } catch {
-            faults = [error.description]
-            return
+            note(error)
+            return false
         }
         for name in names where !name.hasPrefix(".") { lookAt(name, in: directory) }
         for name in names where name.hasSuffix(".safetensors.index.json") { followIndex(name, directory) }
         if !names.contains("config.json") {
             note(.missingFile(path: "\(directory.path)/config.json", expected: "config.json"))
         }
-        lookAtAll(directory)
+        return true
     }
 
     private mutating func note(_ error: CheckpointError) {
@@ -87,9 +103,9 @@ package struct CheckpointExamination: Sendable {
         }
     }
 
-    private mutating func lookAtAll(_ directory: URL) {
+    private mutating func lookAtAll(_ directory: URL, tower: URL?) {
         do throws(CheckpointError) {
-            let checkpoint = try Checkpoint(directory: directory)
+            let checkpoint = try Checkpoint(directory: directory, tower: tower)
             notes += checkpoint.remarks.map(\.description)
             trying { () throws(CheckpointError) in _ = try checkpoint.generationDefaults() }
         } catch {
