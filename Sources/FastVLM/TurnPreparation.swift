@@ -71,7 +71,7 @@ final class TurnPreparation: Sendable {
         let side = try side(turn.options)
         try checkContext(
             prompt, before: conversation.positions(network.positions(of:)),
-            tokensPerImage: network.configuration.vision.tokens(side: side))
+            tokensPerImage: network.configuration.visualTokens(side: side))
         let format = try await compiled(turn.options.format, for: request)
         if let format { try admission.bring(format.bytes) }
         var prepared = PreparedTurn(
@@ -118,7 +118,7 @@ final class TurnPreparation: Sendable {
             return (try prompt(pieces.prompt), try prompt(pieces.whole))
         }
         try checkContext(
-            whole, before: 0, tokensPerImage: network.configuration.vision.tokens(side: side(options)))
+            whole, before: 0, tokensPerImage: network.configuration.visualTokens(side: side(options)))
         var prepared = PreparedTurn(prompt: whole, options: options, admission: admission)
         let sources = messages.flatMap(\.images)
         prepared.isSingleImage = sources.count == 1
@@ -237,7 +237,7 @@ final class TurnPreparation: Sendable {
             let side = try side(options)
             let count =
                 side == configuration.preprocessing.size
-                ? configuration.visualTokens(nil) : configuration.vision.tokens(side: side)
+                ? configuration.visualTokens(nil) : configuration.visualTokens(side: side)
             return sources.map { _ in count }
         }
         var durations = ImagePreparation.Durations()

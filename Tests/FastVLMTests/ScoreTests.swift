@@ -26,8 +26,8 @@ struct ScoreTests {
         #expect(other.logProbability < score.logProbability && other.perplexity > score.perplexity)
         #expect(score.perplexity >= 1)
         // The answer is greedy; "A" begins the other one as well, "drum" does not go on with it.
-        #expect(score.tokens.allSatisfy(\.isMostLikely))
-        #expect(other.tokens.first?.isMostLikely == true && !other.tokens.allSatisfy(\.isMostLikely))
+        #expect(score.tokens.allSatisfy { $0.isMostLikely })
+        #expect(other.tokens.first?.isMostLikely == true && !other.tokens.allSatisfy { $0.isMostLikely })
     }
 
     @Test("An image whose answer was scored is not encoded again")

@@ -74,6 +74,19 @@ struct VisualTokenOptionTests {
         #expect(try await merged.encode(image.source).tokens == 30)
     }
 
+    @Test("A question's own image size and fewer tokens go together")
+    func resolution() async throws {
+        let reduced = try await model(TokenReduction(.average, tokens: 25))
+        let image = Self.checkered(side: 96)
+        for (side, tokens) in [(256, 16), (512, 25), (768, 25)] {
+            var options = GenerationOptions()
+            options.maximumTokens = 2
+            options.imageSize = side
+            let answer = try await reduced.answer("What is this?", images: [image.source], options: options)
+            #expect(answer.usage.imageTokens + answer.usage.cachedImageTokens == tokens)
+        }
+    }
+
     private struct Picture {
         let source: ImageSource
         /// The lower right one.

@@ -46,6 +46,9 @@ package struct ModelConfiguration: Sendable, Equatable {
         reduced(unreducedTokens(arrangement))
     }
 
+    /// Visual tokens of an image that is encoded as a whole, at another side than the model's own.
+    package func visualTokens(side: Int) -> Int { reduced(vision.tokens(side: side)) }
+
     /// As many of so many visual tokens as go to the decoder.
     package func reduced(_ count: Int) -> Int { min(count, tokenReduction?.tokens ?? count) }
 
