@@ -18,7 +18,7 @@ struct FastVLMCommand: AsyncParsableCommand {
         subcommands: [
             Describe.self, Chat.self, Batch.self, Encode.self, Bench.self, Compare.self, Quantize.self,
             Perplexity.self,
-            Tokenize.self,
+            Evaluate.self, Tokenize.self,
             Inspect.self, Doctor.self, Info.self, Pull.self, List.self, Show.self, Remove.self, Logits.self,
         ] + servers)
 
