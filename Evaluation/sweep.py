@@ -9,8 +9,9 @@ A run that has its result file is not repeated.
 import argparse
 import itertools
 import pathlib
-import subprocess
 import sys
+
+from fastvlm.harness import use_data
 
 
 def main() -> int:
@@ -21,20 +22,23 @@ def main() -> int:
     parser.add_argument("--tasks", required=True)
     parser.add_argument("--sizes", type=int, nargs="+", required=True)
     parser.add_argument("--precisions", nargs="+", default=["float32", "bfloat16", "int8", "int4"])
+    parser.add_argument("--threads", type=int)
     options = parser.parse_args()
-    options.results.mkdir(parents=True, exist_ok=True)
+    results = options.results.absolute()
+    if options.data:
+        use_data(options.data)
+    from fastvlm.harness import _run, _table
+
     for precision, size in itertools.product(options.precisions, options.sizes):
-        result = options.results / f"{precision}-{size}.json"
-        if result.exists():
+        path = results / f"{precision}-{size}.json"
+        if path.exists():
             continue
-        # A process for each, because OCRBench's task adds up over all evaluations of a process.
-        command = [
-            sys.executable, "-m", "fastvlm.harness", "run", options.model, "--tasks", options.tasks, "--precision", precision,
-            "--image-size", str(size), "--output", str(result)]
-        if options.data:
-            command += ["--data", str(options.data)]
-        if status := subprocess.call(command):
-            return status
+        adapter = _run.adapter_class("simple")(
+            options.model, precision=precision, image_size=size, threads=options.threads)
+        result = _run.evaluate(adapter, options.tasks.split(","))
+        adapter.engine.close()
+        _run.write_result(path, result)
+        print(_table.table(result), flush=True)
     return 0
 
 

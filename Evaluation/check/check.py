@@ -9,17 +9,19 @@ one that counts.py counts from the raw answers without the harness's metrics. A 
 import argparse
 import json
 import pathlib
-import subprocess
 import sys
 
 import counts
 import data
 from pyarrow import parquet
 
+from fastvlm.harness import use_data
+
+#: Who answers, in which form of requests, which tasks.
 PARTS = {
-    "oracle": ["oracle"], "oracle-chat": ["oracle", "--requests", "chat", "--tasks", "today"], "wrong": ["wrong"],
-    "model": ["model", "--tasks", "today,paper,seedbench_ppl"],
-    "model-chat": ["model", "--requests", "chat", "--tasks", "today"],
+    "oracle": ("oracle", "simple", "today,paper"), "oracle-chat": ("oracle", "chat", "today"),
+    "wrong": ("wrong", "simple", "today,paper"), "model": ("model", "simple", "today,paper,seedbench_ppl"),
+    "model-chat": ("model", "chat", "today"),
 }
 #: Metrics that say something else than how many answers are right.
 OF_THE_DATA = {("pope", "pope_yes_ratio")}
@@ -103,16 +105,17 @@ def main() -> int:
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--count-only", action="store_true", help="take the results that are there")
     options = parser.parse_args()
-    check, folder = Check(options.folder), options.folder
+    folder = options.folder.absolute()
+    check = Check(folder)
     if not (folder / "data" / "sha256").exists():
         (folder / "data" / "sha256").write_text(data.generate(folder / "data", options.rows, list(data.TASKS)) + "\n")
     print("data", (folder / "data" / "sha256").read_text().strip())
     for part in options.parts:
-        kind, *arguments = PARTS[part]
         if not options.count_only:
-            # A process for each: OCRBench's task adds up over all evaluations of a process, and MMMU's stays interleaved.
-            program = pathlib.Path(__file__).with_name("stand_ins.py")
-            subprocess.run([sys.executable, program, kind, folder / "data", folder / part, *arguments], check=True)
+            use_data(folder / "data")
+            import stand_ins
+
+            stand_ins.run(*PARTS[part], folder / part)
         check.compare(part)
     widths = [max(map(len, column)) for column in zip(*check.table)]
     for line in [("part", "task", "metric", "score", "counted"), *check.table]:

@@ -17,7 +17,6 @@ import pathlib
 import random
 import sys
 
-import datasets
 from PIL import Image, ImageDraw, ImageFont
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "Training"))
@@ -256,6 +255,8 @@ IMAGES = {"image", *(f"image_{place}" for place in range(1, 8))}
 
 def write(folder: pathlib.Path, config: str | None, split: str, rows: list[dict]) -> None:
     """Rows as the hub stores them: Parquet, and a README whose head names the files."""
+    import datasets
+
     data = folder / (config or "data")
     data.mkdir(parents=True, exist_ok=True)
     table = datasets.Dataset.from_list(rows)

@@ -19,7 +19,7 @@ struct FastVLMCommand: AsyncParsableCommand {
             Describe.self, Chat.self, Batch.self, Encode.self, Bench.self, Compare.self, Sweep.self,
             Quantize.self,
             Perplexity.self,
-            Tokenize.self,
+            Evaluate.self, Tokenize.self,
             Inspect.self, Doctor.self, Info.self, Pull.self, List.self, Show.self, Remove.self, Logits.self,
         ] + servers)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -36,13 +37,12 @@ def evaluate(
     :return: a result (``Evaluation/README.md`` describes it)
     """
     from lmms_eval import evaluator
-    from lmms_eval.tasks import TaskManager
 
     names = task_names(tasks)
     model = describe(adapter)
     if answers is not None:
         adapter.journal = Journal(answers, {key: model[key] for key in model if key not in ("name", "threads")})
-    manager = TaskManager("WARNING", include_path=str(TASKS_FOLDER), model_name="fastvlm")
+    manager = _task_manager()
     if unknown := [name for name in names if name not in manager.all_tasks]:
         raise ValueError(f"lmms-eval {HARNESS_VERSION} and this package have no task {', '.join(unknown)}")
     found = evaluator.simple_evaluate(
@@ -61,6 +61,14 @@ def evaluate(
         "tasks": entries, "failures": [str(failure) for failure in adapter.failures],
         "seconds": round(adapter.seconds, 3), "machine": {"processor": _processor(), "system": platform.platform()},
     }
+
+
+@functools.cache
+def _task_manager() -> Any:
+    """The index of all tasks, which takes seconds to make; tasks themselves are made anew for each evaluation."""
+    from lmms_eval.tasks import TaskManager
+
+    return TaskManager("WARNING", include_path=str(TASKS_FOLDER), model_name="fastvlm")
 
 
 def describe(adapter: Adapter) -> dict[str, Any]:
