@@ -183,14 +183,14 @@ package final class ImageEncodings {
                 of: active.tile + 1, in: active.pixels, active.input, into: rows(active.tile + 1))
             return nil
         }
-        return try finish()
+        return try finish(on: compute)
     }
 
-    private func finish() throws -> Finished? {
+    private func finish(on compute: Compute) throws -> Finished? {
         guard let active else { return nil }
         let start = clock.now
         let projected = try network.visualTokens(
-            active.projected, arrangement: active.pixels.arrangement)
+            active.projected, arrangement: active.pixels.arrangement, on: compute)
         var durations = active.durations
         durations.project += clock.now - start
         let place = requests.firstIndex { $0.id == active.request }

@@ -7,16 +7,20 @@ package struct TokenReducer {
 
     package init(_ reduction: TokenReduction) { self.reduction = reduction }
 
-    /// - Parameter tokens: [n, D]; for `average` those of a square map, row by row
+    /// - Parameters:
+    ///   - tokens: [n, D]; for `average` those of a square map, row by row
+    ///   - check: called now and then, since thousands of tokens take seconds to merge
     /// - Returns: [min(n, asked), D], in the order of the image
-    /// - Throws: `TensorError.allocationFailed`.
-    package func callAsFunction(_ tokens: Matrix) throws(TensorError) -> Tensor {
+    /// - Throws: `TensorError.allocationFailed`, and what `check` throws.
+    package func callAsFunction(
+        _ tokens: Matrix, check: () throws(TensorError) -> Void = { () throws(TensorError) in }
+    ) throws(TensorError) -> Tensor {
         guard reduction.tokens < tokens.rows else { return try tokens.copied() }
         let weights =
             switch reduction.method {
             case .average: pooled(tokens.rows)
-            case .merge: merged(tokens)
-            case .select: selected(tokens)
+            case .merge: try merged(tokens, check)
+            case .select: try selected(tokens, check)
             }
         let columns = tokens.columns
         return try Tensor(float32: [weights.count, columns]) { target in
@@ -54,13 +58,16 @@ package struct TokenReducer {
 
     /// Every token finds the one behind it that it is most like, and the pairs that are most alike become one. At most a
     /// quarter of the tokens go in a round, so that what was merged is compared again.
-    private func merged(_ tokens: Matrix) -> Groups {
+    private func merged(
+        _ tokens: Matrix, _ check: () throws(TensorError) -> Void
+    ) throws(TensorError) -> Groups {
         var groups = (0..<tokens.rows).map { [$0] }
         var means = Directions(tokens)
         while groups.count > reduction.tokens {
             var gone = min(groups.count - reduction.tokens, max(groups.count / 4, 1))
             var pairs: [(into: Int, from: Int, likeness: Float)] = []
             for one in 0..<groups.count - 1 {
+                try check()
                 var best = (from: one + 1, likeness: -Float.infinity)
                 for other in one + 1..<groups.count {
                     let likeness = means.likeness(one, other)
@@ -85,7 +92,9 @@ package struct TokenReducer {
     }
 
     /// Farthest first, from the token that is least like the mean of all.
-    private func selected(_ tokens: Matrix) -> Groups {
+    private func selected(
+        _ tokens: Matrix, _ check: () throws(TensorError) -> Void
+    ) throws(TensorError) -> Groups {
         let directions = Directions(tokens)
         let mean = Directions(tokens, [Array(0..<tokens.rows)])
         // Of every token, the kept one that it is most like.
@@ -94,6 +103,7 @@ package struct TokenReducer {
         var kept: [Int] = []
         var isKept = [Bool](repeating: false, count: tokens.rows)
         while kept.count < reduction.tokens {
+            try check()
             var next: (row: Int, likeness: Float)?
             for row in 0..<tokens.rows where !isKept[row] {
                 let likeness = kept.isEmpty ? directions.likeness(row, to: mean, 0) : nearest[row].likeness
@@ -167,13 +177,14 @@ extension VisionLanguageNetwork {
     ///   - projected: [tiles · tokens of a tile, D], tile after tile
     ///   - arrangement: of the tiles; nil for an image as a whole
     /// - Returns: [tokens, D]
-    /// - Throws: `TensorError.allocationFailed`.
+    /// - Throws: `TensorError.allocationFailed`, `.cancelled`.
     package func visualTokens(
-        _ projected: Matrix, arrangement: TileArrangement?
+        _ projected: Matrix, arrangement: TileArrangement?, on compute: Compute
     ) throws(TensorError) -> Tensor {
+        func check() throws(TensorError) { try compute.checkCancellation() }
         guard let tileAssembly else {
             guard let reduction = configuration.tokenReduction else { return try projected.copied() }
-            return try TokenReducer(reduction)(projected)
+            return try TokenReducer(reduction)(projected, check: check)
         }
         let assembled = try tileAssembly(projected, arrangement: arrangement)
         guard let reduction = configuration.tokenReduction else { return assembled }
@@ -183,6 +194,6 @@ extension VisionLanguageNetwork {
         else { return assembled }
         defer { withExtendedLifetime(assembled) {} }
         return try TokenReducer(reduction)(
-            Matrix(pointer: start, rows: rows, columns: columns, rowStride: columns))
+            Matrix(pointer: start, rows: rows, columns: columns, rowStride: columns), check: check)
     }
 }

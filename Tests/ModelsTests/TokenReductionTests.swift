@@ -92,6 +92,26 @@ struct TokenReductionTests {
         }
     }
 
+    @Test("It ends in its midst when it is cancelled", arguments: [TokenReduction.Method.merge, .select])
+    func cancelled(method: TokenReduction.Method) throws {
+        let tokens = random(64, 20)
+        let workspace = Workspace()
+        let matrix = try workspace.matrix(tokens.count, 20)
+        for (row, values) in tokens.enumerated() {
+            for (column, value) in values.enumerated() { matrix[row, column] = value }
+        }
+        var calls = 0
+        #expect(throws: TensorError.cancelled) {
+            _ = try TokenReducer(TokenReduction(method, tokens: 8))(
+                matrix,
+                check: { () throws(TensorError) in
+                    calls += 1
+                    if calls == 5 { throw .cancelled }
+                })
+        }
+        #expect(calls == 5)
+    }
+
     @Test("Words for it are read and written; wrong ones are not")
     func words() {
         for text in ["average:36", "merge:1", "select:100000"] {
