@@ -76,11 +76,13 @@ static inline size_t fv_rotated_block(size_t left, size_t group) {
     return left >= FV_ROTATED_BLOCK / 2 ? FV_ROTATED_BLOCK / 2 : 1;
 }
 
-// What the largest size in a group of activations makes of the group. Integers are the numbers · factor; where all are
-// next to nothing they are 0, because 127 / top would overflow. NaN or infinity makes the scale NaN and so every sum that
+// What the largest size in a group of activations makes of the group, whose largest integer is `limit`. Integers are the
+// numbers · factor; where all are next to nothing they are 0, because limit / top would overflow. NaN or infinity makes the scale NaN and so every sum that
 // the group goes into: no number comes of it in silence.
-static inline float fv_quantising_factor(float top) { return top > 1e-30f ? 127 / top : 0; }
-static inline float fv_quantised_scale(float top) { return (top + 0 * top) / 127; }
+static inline float fv_quantising_factor(float top, int limit) {
+    return top > 1e-30f ? (float)limit / top : 0;
+}
+static inline float fv_quantised_scale(float top, int limit) { return (top + 0 * top) / (float)limit; }
 
 // FV_COARSE_GELU is x·(1/2 + b·g(b²)) with b = x between ±range and g a polynomial, the coefficients of which stand here
 // from the highest power on. Minimax for the error of the whole, with 1/2 + b·g(b²) = 0 and 1 at the ends: 1.7e-4.

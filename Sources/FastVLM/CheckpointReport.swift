@@ -103,9 +103,9 @@ public struct CheckpointReport: Sendable, Hashable, Codable, CustomStringConvert
     public let sampling: Sampling?
     /// Stored tensors that nothing uses.
     public let ignoredTensors: [String]
-    /// Bits that 8-bit weights of a quantised checkpoint really have: 7 where it was written on a processor without VNNI.
-    /// nil for other checkpoints.
-    public let bitsOfInt8: Int?
+    /// Bits that 8-bit weights of a quantised checkpoint really have: 7.6 (195 values) where it was written on a processor
+    /// without VNNI. nil for other checkpoints.
+    public let bitsOfInt8: Double?
     /// What rounding changed in the decoder of a quantised checkpoint, most first.
     public let quantizationErrors: [QuantizationError]
     /// Values assumed, contradictions that change nothing, and what else is worth a look.
@@ -207,7 +207,7 @@ public struct CheckpointReport: Sendable, Hashable, Codable, CustomStringConvert
                     ? "no end token" : "ends at \(endOfSequenceIDs.map(String.init).joined(separator: ", "))")
                 + (sampling?.summary ?? ""))
         if let bitsOfInt8 {
-            lines.append("integers     8-bit weights have \(bitsOfInt8) bits")
+            lines.append("integers     8-bit weights have \(bitsOfInt8.written(decimals: 1)) bits")
         }
         if let summary = QuantizationError.summary(quantizationErrors) {
             lines.append("rounding     changes " + summary)

@@ -106,7 +106,8 @@ extension Compute {
             return withExtendedLifetime((panels, bias, scale)) {}
         }
         let kernel = panels.format.bits == 8 ? kernels.pointee.gemm_q8 : kernels.pointee.gemm_q4
-        withQuantised(x, group: group, isRotated: panels.layout.isRotated) { rows, pitch in
+        let limit = panels.format.bits == 8 ? kernels.pointee.input_limit : 127
+        withQuantised(x, group: group, isRotated: panels.layout.isRotated, limit: limit) { rows, pitch in
             var call = call
             call.quantised = rows
             run(kernel, call, pitch: pitch)
@@ -127,7 +128,7 @@ extension Compute {
         withScratch(blocks * table.row_block * pitch) { block in
             let rounding = fv_quantise(
                 x: x.pointer, x_stride: x.rowStride, rows: x.rows, inputs: x.columns, group: 0, is_rotated: 0,
-                target: block)
+                limit: 0, target: block)
             quantise(rounding, with: round, pitch: pitch)
             var call = call
             call.quantised = UnsafeRawPointer(block)
@@ -146,7 +147,7 @@ extension Compute {
         withScratch(x.rows * x.columns * 4) { block in
             let rotation = fv_quantise(
                 x: x.pointer, x_stride: x.rowStride, rows: x.rows, inputs: x.columns, group: group,
-                is_rotated: 1, target: block)
+                is_rotated: 1, limit: 0, target: block)
             quantise(rotation, with: table.rotate_rows, pitch: x.columns * 4)
             var call = call
             call.a = UnsafePointer(block.assumingMemoryBound(to: Float.self))
@@ -157,13 +158,14 @@ extension Compute {
 
     /// x as integers, for as long as `body` runs.
     private func withQuantised(
-        _ x: Matrix, group: Int, isRotated: Bool, _ body: (_ rows: UnsafeRawPointer, _ pitch: Int) -> Void
+        _ x: Matrix, group: Int, isRotated: Bool, limit: Int32,
+        _ body: (_ rows: UnsafeRawPointer, _ pitch: Int) -> Void
     ) {
         let pitch = kernels.pointee.quantised_pitch(x.columns, group)
         withScratch(x.rows * pitch) { block in
             let call = fv_quantise(
                 x: x.pointer, x_stride: x.rowStride, rows: x.rows, inputs: x.columns, group: group,
-                is_rotated: isRotated ? 1 : 0, target: block)
+                is_rotated: isRotated ? 1 : 0, limit: limit, target: block)
             quantise(call, with: kernels.pointee.quantise, pitch: pitch)
             body(block, pitch)
         }
@@ -288,7 +290,7 @@ extension Compute {
             outputs: project.outputs, expand: expand.panels.base, expand_bias: expandBias?.pointer,
             project: project.panels.base, project_bias: projectBias?.pointer, scale: scale?.pointer,
             y: y.pointer, y_stride: y.rowStride, scratch: nil, group: expand.panels.format.group ?? 0,
-            is_rotated: expand.panels.layout.isRotated ? 1 : 0)
+            is_rotated: expand.panels.layout.isRotated ? 1 : 0, limit: kernels.pointee.input_limit)
         let table = kernels.pointee
         let (kernel, step, bytes): (@convention(c) (UnsafePointer<fv_ffn>) -> Void, Int, Int)
         switch expand.panels.format {

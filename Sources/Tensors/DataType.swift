@@ -31,7 +31,7 @@ package enum DataType: String, Sendable, Hashable, CaseIterable {
 package enum WeightFormat: Sendable, Hashable {
     case float32
     case bfloat16
-    /// Bytes with a float32 scale for every `group` inputs of an output: unsigned around 128, around 64 with 7 bits
+    /// Bytes with a float32 scale for every `group` inputs of an output: unsigned around 128, around 98 with 195 values
     /// (AVX2, AVX-512 without VNNI), or signed (NEON).
     /// A group is 32, 64, 128 or 256 inputs, the last one of a matrix perhaps fewer.
     case int8(group: Int)

@@ -70,6 +70,6 @@ package struct IntegerMatrix: @unchecked Sendable {
 
 extension Compute {
     /// Whether the kernels multiply unsigned integers of so many bits as they are. Without VNNI, weights have
-    /// 7 bits.
+    /// 195 values.
     package func keepsIntegers(bits: Int) -> Bool { bits == 4 || kernels.pointee.weight_limit == 127 }
 }

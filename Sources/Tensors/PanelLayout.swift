@@ -14,13 +14,17 @@ package struct PanelLayout: Sendable, Hashable {
     package let isRotated: Bool
     /// Outputs per panel.
     package let panelWidth: Int
-    /// Largest integer of an 8-bit weight: 63 or 127.
+    /// Largest integer of an 8-bit weight, a key of ``weightLimits``.
     package let weightLimit: Int
     /// What an 8-bit 0 is stored as: 0 where bytes are signed, else the limit and one.
     package let weightZero: Int
     /// Whose floating-point numbers these are; nil of integers, whose panels several instruction sets read.
     let instructionSet: InstructionSet?
     package let byteCount: Int
+
+    /// The limits, and how many bits −limit … limit are: of processors with VNNI or NEON, of others, and of these before
+    /// (such files are packed anew).
+    package static let weightLimits = [127: 8.0, 97: 7.6, 63: 7.0]
 
     /// Integers, as a file describes them.
     /// - Returns: nil when there can be no such panels.
@@ -31,7 +35,7 @@ package struct PanelLayout: Sendable, Hashable {
     ) {
         guard let group = format.group, WeightFormat.groups.contains(group), outputs > 0, inputs > 0,
             inputs <= 1 << 32, outputs <= 1 << 32, [8, 16, 32, 64].contains(panelWidth),
-            weightLimit == 63 || weightLimit == 127, weightZero == 0 || weightZero == weightLimit + 1
+            Self.weightLimits[weightLimit] != nil, weightZero == 0 || weightZero == weightLimit + 1
         else { return nil }
         self.init(
             outputs: outputs, inputs: inputs, isGated: isGated, format: format, hasMinima: hasMinima,

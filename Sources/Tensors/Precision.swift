@@ -9,7 +9,7 @@ public enum Precision: String, Sendable, Hashable, CaseIterable, Codable, Coding
     case float32
     /// Weights in bfloat16, as checkpoints are published.
     case bfloat16
-    /// Weights in 8 bits (7 on processors without VNNI), quantised while loading; activations are quantised just before a
+    /// Weights in 8 bits (7.6 on processors without VNNI), quantised while loading; activations are quantised just before a
     /// product. About half the memory of `bfloat16`, a faster first token, twice the tokens per second.
     case int8
     /// The decoder's layers in 4 bits, but for the first and the last tenth of them, and keys and values where heads share

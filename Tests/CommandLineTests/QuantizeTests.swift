@@ -50,7 +50,7 @@ struct QuantizeTests {
                 let inspected = try Program.run(["inspect", target, "--json"])
                 let report = try #require(
                     try JSONSerialization.jsonObject(with: Data(inspected.text.utf8)) as? [String: Any])
-                #expect(report["bits_of_int8"] as? Int == 7 || report["bits_of_int8"] as? Int == 8)
+                #expect([7.6, 8].contains(report["bits_of_int8"] as? Double))
                 let errors = try #require(report["quantization_errors"] as? [[String: Any]])
                 #expect(errors.count > 10)
                 let text = try Program.run(["inspect", target]).text

@@ -140,7 +140,7 @@ import Testing
         let cosines = try expected.cases.enumerated().map { number, example in
             cosine(try model.logits(model.request(example)), try tensors["logits.\(number)"])
         }
-        // Without VNNI 8-bit weights become 7-bit ones; one case then has 0.988, or 0.990 with the exact GELU, where the
+        // Without VNNI 8-bit weights have fewer values; of 7 bits one case had 0.988, or 0.990 with the exact GELU, where the
         // others gain by the coarse one.
         #expect(cosines.reduce(0, +) >= 0.99 * Double(cosines.count), "\(cosines)")
         #expect(cosines.allSatisfy { $0 >= (keeps ? 0.99 : 0.98) }, "\(cosines)")

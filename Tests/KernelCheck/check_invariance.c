@@ -130,7 +130,7 @@ static void check_ffn_rows(const struct fv_kernels *t, size_t inputs, size_t hid
         struct fv_ffn f = {
             .a_stride = inputs, .inputs = inputs, .hidden = hidden, .outputs = outputs, .expand = expand.g.panels,
             .expand_bias = b1, .project = project.g.panels, .project_bias = b2, .y_stride = outputs, .group = group,
-            .is_rotated = is_rotated,
+            .is_rotated = is_rotated, .limit = input_limit,
             .scratch = block(
                 type == INT8 ? t->ffn_q8_scratch(inputs, hidden, outputs, group)
                              : t->ffn_scratch(inputs, hidden, outputs)),

@@ -43,6 +43,36 @@ static void check_gemm(const struct fv_kernels *t, size_t rows, size_t inputs, s
     release(a), free(w), free(up), free(bias), free(scale), free(start);
 }
 
+// Every integer as large as it may be, and all of one sign: where 16 bits take the sum of two products, they are full.
+static void check_largest_integers(const struct fv_kernels *t, size_t rows, size_t inputs, size_t outputs) {
+    float *a = rows_of(rows * inputs, 1), *w = numbers(outputs * inputs, 1);
+    is_rotated = 0;
+    for (int signs = 0; signs < 4; signs++) {
+        for (size_t i = 0; i < rows * inputs; i++) a[i] = signs & 1 ? -1 : 1;
+        // What packing rotates into ones; inputs are whole blocks.
+        const size_t step = group < FV_ROTATED_BLOCK ? FV_ROTATED_BLOCK / 2 : FV_ROTATED_BLOCK;
+        for (size_t i = 0; i < outputs * inputs; i++) w[i] = i % step ? 0 : signs & 2 ? -(float)step : (float)step;
+        struct fv_gemm g = {
+            .a = a, .a_stride = inputs, .rows = rows, .inputs = inputs, .outputs = outputs, .y_stride = outputs,
+            .epilogue = FV_STORE,
+        };
+        for (int type = INT8; type <= INT4; type++) {
+            float *expected = guarded(rows * outputs, 0), *got = guarded(rows * outputs, 0);
+            for (size_t i = 0; i < rows * outputs; i++) {
+                // With scales of 1/limit, or 1/8 in 4 bits, all of them are exact.
+                expected[i] = (signs == 1 || signs == 2 ? -1.0f : 1.0f) * (float)inputs;
+            }
+            g.y = got;
+            run_gemm(t, g, w, 0, type);
+            char what[128];
+            snprintf(what, sizeof what, "largest integers %zux%zu->%zu signs %d type %d", rows, inputs, outputs, signs, type);
+            compare(what, got, expected, rows, outputs, outputs, 1e-9, 0);
+            free(expected - GUARD), free(got - GUARD);
+        }
+    }
+    release(a), free(w);
+}
+
 static void check_ffn(const struct fv_kernels *t, size_t rows, size_t inputs, size_t hidden, size_t outputs) {
     float *a = rows_of(rows * inputs, 1), *w1 = numbers(hidden * inputs, 0.3f), *w2 = numbers(outputs * hidden, 0.3f);
     float *b1 = numbers(hidden, 1), *b2 = numbers(outputs, 1), *scale = numbers(outputs, 1);
@@ -67,7 +97,7 @@ static void check_ffn(const struct fv_kernels *t, size_t rows, size_t inputs, si
                 .scratch = block(
                     integers ? table->ffn_q8_scratch(inputs, hidden, outputs, group)
                              : table->ffn_scratch(inputs, hidden, outputs)),
-                .group = group, .is_rotated = is_rotated,
+                .group = group, .is_rotated = is_rotated, .limit = input_limit,
             };
             for (size_t row = 0; row < rows; row += step) {
                 f.a = a + row * inputs;
@@ -239,10 +269,12 @@ static void check_rows(const struct fv_kernels *t, size_t rows, size_t columns) 
 static void check(const char *name, const struct fv_kernels *t) {
     failures = checks = 0;
     weight_limit = t->weight_limit;
+    input_limit = t->input_limit;
     const size_t sizes[] = {1, 2, 3, 5, 8, 13, 15, 16, 17, 31, 33, 48, 64, 65, 97, 130};
     for (size_t rows = 1; rows <= 27; rows++) check_gemm(t, rows, sizes[below(16)], sizes[below(16)]);
     check_gemm(t, 1, 900, 150), check_gemm(t, 1, 77, 64), check_gemm(t, 5, 1601, 70);
     check_gemm(t, 6, 94, 40), check_gemm(t, 100, 45, 600), check_gemm(t, 97, 1283, 34), check_gemm(t, 30, 2050, 20);
+    for (group = 32; group <= 256; group *= 2) check_largest_integers(t, 13, 512, 40), check_largest_integers(t, 1, 64, 7);
     check_ffn(t, 1, 5, 20, 5), check_ffn(t, 50, 33, 131, 33), check_ffn(t, 110, 48, 700, 40);
     check_ffn(t, 29, 40, 1100, 96), check_ffn(t, 13, 200, 801, 17);
     for (size_t kernel = 3; kernel <= 7; kernel += 4) {

@@ -114,6 +114,7 @@ void compare(
 size_t group;
 int is_rotated;
 int weight_limit;
+int input_limit;
 
 static void *packed_integers(
     const struct fv_kernels *t, const float *w, const float *second, size_t outputs, size_t inputs, int bits) {
@@ -173,7 +174,8 @@ size_t pitch_of(const struct fv_kernels *t, int type, size_t inputs) {
 
 void convert_rows(const struct fv_kernels *t, int type, const struct fv_gemm *g, void *converted) {
     if (!bits_of(type)) return;
-    const struct fv_quantise q = {g->a, g->a_stride, g->rows, g->inputs, group, is_rotated, converted};
+    const int limit = bits_of(type) == 8 ? input_limit : 127;
+    const struct fv_quantise q = {g->a, g->a_stride, g->rows, g->inputs, group, is_rotated, limit, converted};
     if (!is_wide(type)) {
         t->quantise(&q);
     } else if (is_rotated) {

@@ -18,6 +18,8 @@ extern size_t group;
 extern int is_rotated;
 /// Of the table that is checked: the reference takes the same integers.
 extern int weight_limit;
+/// And of an activation that is multiplied with one.
+extern int input_limit;
 
 /// Types of a product besides fv_type: integers, bfloat16 weights with rows that nothing rounds, and integers with such rows.
 enum { INT8 = 10, INT4 = 11, EXACT = 12, WIDE8 = 13, WIDE4 = 14 };

@@ -75,6 +75,8 @@ struct fv_quantise {
     size_t inputs;
     size_t group;
     int is_rotated;
+    /// Largest integer: the table's input_limit for 8-bit weights, 127 for 4-bit ones.
+    int limit;
     void *_Nonnull target;
 };
 
@@ -98,9 +100,11 @@ struct fv_ffn {
     float *_Nonnull y;
     size_t y_stride;
     void *_Nullable scratch;
-    /// For quantised panels only: inputs per group, which divides 256, and whether both matrices are rotated.
+    /// For quantised panels only: inputs per group, which divides 256, whether both matrices are rotated, and the largest
+    /// integer of an activation (input_limit).
     size_t group;
     int is_rotated;
+    int limit;
 };
 
 /// Depthwise k×k convolution, NHWC, zero padding k/2: 2 · k² per output number.
@@ -228,8 +232,9 @@ struct fv_kernels {
     /// The same panels with rows that nothing rounds, on every instruction set.
     void (*_Nonnull gemm_exact_bf16)(const struct fv_gemm *_Nonnull);
     size_t (*_Nonnull gemm_scratch)(size_t inputs);
-    /// Largest integer of an 8-bit weight, 63 or 127; see fv_quantised.h.
+    /// Largest integer of an 8-bit weight, and of what is multiplied with it; see fv_quantised.h.
     int weight_limit;
+    int input_limit;
     /// The byte that stands for 0 in an 8-bit weight: weight_limit + 1 where bytes are unsigned, 0 where signed.
     int weight_zero;
     /// Sizes of numbers of `width` bytes, 2 or 4, as integers (their bits without the sign): the largest.

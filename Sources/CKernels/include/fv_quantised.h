@@ -28,8 +28,9 @@ enum { FV_PACK_SCRATCH = 2 * FV_LARGEST_GROUP };
 ///     w[j][k] = scale[j][g] · (q − zero) + minimum[j][g]              minimum = 0 where a matrix has none
 ///
 /// zero is 8 for 4 bits and the table's weight_zero for 8, where q − zero is −weight_limit … weight_limit: 127, or
-/// 63 for instruction sets that add two products with an unsigned factor in 16 bits. x86 multiplies unsigned
-/// weights with signed activations (zero is weight_limit + 1), NEON signed ones with signed ones (zero is 0).
+/// 97 for instruction sets that add two products with an unsigned factor in 16 bits; there activations beside 8-bit
+/// weights are −84 … 84 (input_limit), else −127 … 127. x86 multiplies unsigned weights with signed activations (zero is
+/// weight_limit + 1), NEON signed ones with signed ones (zero is 0).
 ///
 ///     panel:   group 0 │ group 1 │ …                       inputs beyond the last are q = zero
 ///     group:   scale[nr] │ minimum[nr], if any │ steps      float32

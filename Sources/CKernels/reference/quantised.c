@@ -13,7 +13,7 @@ float fv_quantise_weights_scalar(const float *w, size_t count, int bits, int lim
 }
 
 // Activations: per row the integers, then a scale and a sum for each group.
-enum { NR = FV_SCALAR_NR, STEP = FV_QUANTUM_STEP, LIMIT = 127 };
+enum { NR = FV_SCALAR_NR, STEP = FV_QUANTUM_STEP };
 
 struct group {
     float scale;
@@ -26,10 +26,11 @@ size_t fv_quantised_pitch_scalar(size_t inputs, size_t group) {
     return value_bytes(inputs) + (inputs + group - 1) / group * sizeof(struct group);
 }
 
-static void quantise_row(const float *x, size_t inputs, size_t group, int is_rotated, char *row) {
+static void quantise_row(const float *x, size_t inputs, size_t group, int is_rotated, int limit, char *row) {
     int8_t *values = (int8_t *)row;
     struct group *groups = (struct group *)(row + value_bytes(inputs));
     for (size_t k = inputs; k < value_bytes(inputs); k++) values[k] = 0;
+    const float most = (float)limit;
     float rotated[FV_LARGEST_GROUP];
     for (size_t first = 0; first < inputs; first += group) {
         const size_t count = inputs - first < group ? inputs - first : group;
@@ -43,12 +44,12 @@ static void quantise_row(const float *x, size_t inputs, size_t group, int is_rot
             const float size = __builtin_fabsf(rotated[k]);
             if (size > top || size != size) top = size; // NaN stays
         }
-        const float factor = fv_quantising_factor(top);
+        const float factor = fv_quantising_factor(top, limit);
         struct group *g = groups++;
-        *g = (struct group){fv_quantised_scale(top), 0};
+        *g = (struct group){fv_quantised_scale(top, limit), 0};
         for (size_t k = 0; k < count; k++) {
             const float q = __builtin_rintf(rotated[k] * factor);
-            values[first + k] = (int8_t)(q > LIMIT ? LIMIT : q > -LIMIT ? q : -LIMIT); // also for NaN
+            values[first + k] = (int8_t)(q > most ? most : q > -most ? q : -most); // also for NaN
             g->sum += values[first + k];
         }
     }
@@ -57,7 +58,8 @@ static void quantise_row(const float *x, size_t inputs, size_t group, int is_rot
 void fv_quantise_scalar(const struct fv_quantise *q) {
     const size_t pitch = fv_quantised_pitch_scalar(q->inputs, q->group);
     for (size_t row = 0; row < q->rows; row++) {
-        quantise_row(q->x + row * q->x_stride, q->inputs, q->group, q->is_rotated, (char *)q->target + row * pitch);
+        char *target = (char *)q->target + row * pitch;
+        quantise_row(q->x + row * q->x_stride, q->inputs, q->group, q->is_rotated, q->limit, target);
     }
 }
 
@@ -149,14 +151,14 @@ void fv_ffn_q8_scalar(const struct fv_ffn *f) {
     float *hidden = (float *)(row + pitch);
     char *middle = (char *)(hidden + f->hidden);
     for (size_t i = 0; i < f->rows; i++) {
-        quantise_row(f->a + i * f->a_stride, f->inputs, f->group, f->is_rotated, row);
+        quantise_row(f->a + i * f->a_stride, f->inputs, f->group, f->is_rotated, f->limit, row);
         const struct fv_gemm expand = {
             .a = f->a, .quantised = row, .rows = 1, .inputs = f->inputs, .panels = f->expand,
             .panel_count = (f->hidden + NR - 1) / NR, .outputs = f->hidden, .y = hidden, .group = f->group,
             .bias = f->expand_bias, .epilogue = FV_STORE, .activation = FV_COARSE_GELU,
         };
         gemm(&expand, 8);
-        quantise_row(hidden, f->hidden, f->group, f->is_rotated, middle);
+        quantise_row(hidden, f->hidden, f->group, f->is_rotated, f->limit, middle);
         const struct fv_gemm project = {
             .a = f->a, .quantised = middle, .rows = 1, .inputs = f->hidden, .panels = f->project,
             .panel_count = (f->outputs + NR - 1) / NR, .outputs = f->outputs, .y = f->y + i * f->y_stride,

@@ -12,6 +12,7 @@ const struct fv_kernels fv_kernels_scalar = {
     .gemm_exact_bf16 = fv_gemm_bf16_scalar,
     .gemm_scratch = fv_gemm_scratch_scalar,
     .weight_limit = FV_SCALAR_WEIGHT_LIMIT,
+    .input_limit = FV_SCALAR_INPUT_LIMIT,
     .weight_zero = FV_SCALAR_WEIGHT_ZERO,
     .largest_bits = fv_largest_bits_scalar,
     .quantise_weights = fv_quantise_weights_scalar,

@@ -39,6 +39,7 @@ const struct fv_kernels FV_TABLE = {
 #endif
     .gemm_scratch = FV_NAME(gemm_scratch),
     .weight_limit = WEIGHT_LIMIT,
+    .input_limit = INPUT_LIMIT,
     .weight_zero = WEIGHT_ZERO,
     .largest_bits = FV_NAME(largest_bits),
     .quantise_weights = FV_NAME(quantise_weights),

@@ -8,8 +8,9 @@
 // of a group are exact 32-bit integers; groups are added in float32, in ascending order. include/fv_quantised.h draws the
 // layouts.
 //
-// Activations are −127 … 127. A weight of "8 bits" has WEIGHT_LIMIT as its largest size, which the vector file sets
-// to what its multiplication of unsigned with signed bytes takes without overflow.
+// Beside 4-bit weights activations are −127 … 127. A weight of "8 bits" has WEIGHT_LIMIT as its largest size, and an
+// activation beside it INPUT_LIMIT: the vector file sets both to what its multiplication of unsigned with signed bytes takes
+// without overflow.
 
 #include "rotation.h"
 
@@ -49,12 +50,12 @@ INLINE VI largest_sizes(const float *x, size_t count) {
 }
 
 // Integers of one group, and zeros after them up to 4·W.
-INLINE struct q_group quantise_group(const float *x, size_t count, VI largest, int8_t *target) {
+INLINE struct q_group quantise_group(const float *x, size_t count, VI largest, int limit, int8_t *target) {
     const size_t rest = count % W;
     const int32_t bits = vi_largest(largest);
     float top;
     __builtin_memcpy(&top, &bits, 4);
-    const V factor = v_set(fv_quantising_factor(top));
+    const V factor = v_set(fv_quantising_factor(top, limit));
     VI sums = vi_zero();
     for (size_t i = 0; i < count; i += 4 * W) {
         VI q[4];
@@ -66,10 +67,10 @@ INLINE struct q_group quantise_group(const float *x, size_t count, VI largest, i
         }
         vi_store_quanta(target + i, q);
     }
-    return (struct q_group){fv_quantised_scale(top), vi_sum(sums)};
+    return (struct q_group){fv_quantised_scale(top, limit), vi_sum(sums)};
 }
 
-static void quantise_row(const float *x, size_t inputs, size_t group, int is_rotated, char *row) {
+static void quantise_row(const float *x, size_t inputs, size_t group, int is_rotated, int limit, char *row) {
     int8_t *values = (int8_t *)row;
     struct q_group *groups = (struct q_group *)(row + q_value_bytes(inputs));
     _Alignas(64) float rotated[FV_LARGEST_GROUP];
@@ -77,9 +78,9 @@ static void quantise_row(const float *x, size_t inputs, size_t group, int is_rot
         const size_t count = inputs - k < group ? inputs - k : group;
         if (is_rotated) {
             const VI largest = rotate_group(x + k, count, group, rotated);
-            *groups++ = quantise_group(rotated, count, largest, values + k);
+            *groups++ = quantise_group(rotated, count, largest, limit, values + k);
         } else {
-            *groups++ = quantise_group(x + k, count, largest_sizes(x + k, count), values + k);
+            *groups++ = quantise_group(x + k, count, largest_sizes(x + k, count), limit, values + k);
         }
     }
 }
@@ -87,7 +88,8 @@ static void quantise_row(const float *x, size_t inputs, size_t group, int is_rot
 static void FV_NAME(quantise)(const struct fv_quantise *q) {
     const size_t pitch = FV_NAME(quantised_pitch)(q->inputs, q->group);
     for (size_t row = 0; row < q->rows; row++) {
-        quantise_row(q->x + row * q->x_stride, q->inputs, q->group, q->is_rotated, (char *)q->target + row * pitch);
+        char *target = (char *)q->target + row * pitch;
+        quantise_row(q->x + row * q->x_stride, q->inputs, q->group, q->is_rotated, q->limit, target);
     }
 }
 
@@ -293,7 +295,7 @@ INLINE void ffn_quantised(const struct fv_ffn *f, q_tile_function *tile_function
     char *a = f->scratch, *middle = a + tiles * tile_rows * pitch;
     float *hidden = (float *)(middle + tiles * tile_rows * middle_pitch), *sums = hidden + tiles * tile_rows * HIDDEN_Q;
     for (size_t row = 0; row < f->rows; row++) {
-        quantise_row(f->a + row * f->a_stride, f->inputs, f->group, f->is_rotated, a + row * pitch);
+        quantise_row(f->a + row * f->a_stride, f->inputs, f->group, f->is_rotated, f->limit, a + row * pitch);
     }
     const struct fv_gemm output = {
         .a = f->a, .panels = f->project, .outputs = f->outputs, .y = f->y, .y_stride = f->y_stride,
@@ -318,7 +320,8 @@ INLINE void ffn_quantised(const struct fv_ffn *f, q_tile_function *tile_function
             }
         }
         for (size_t row = 0; row < f->rows; row++) {
-            quantise_row(hidden + row * HIDDEN_Q, depth, f->group, f->is_rotated, middle + row * middle_pitch);
+            char *target = middle + row * middle_pitch;
+            quantise_row(hidden + row * HIDDEN_Q, depth, f->group, f->is_rotated, f->limit, target);
         }
         const size_t offset = q_panel_bytes(h, f->group, 8, 0);
         for (size_t panel = 0; panel < panels; panel++) {

@@ -181,6 +181,7 @@ INLINE void vi_load_nibbles(const char *p, VI *low, VI *high) {
 #if FV_HAS_VNNI
 // `vpdpbusd` adds four products in 32 bits: nothing can overflow.
 #define WEIGHT_LIMIT 127
+#define INPUT_LIMIT 127
 #define WEIGHT_ZERO 128
 #if FV_SIMDE // the test build that emulates this one instruction
 INLINE VI vi_dpbusd(VI sum, VI w, VI x) {
@@ -204,9 +205,12 @@ INLINE VI vi_dot_nibbles(VI sum, VI x, VI low, VI y, VI high) {
     return vi_dpbusd(vi_dpbusd(sum, low, x), high, y);
 }
 #else
-// `vpmaddubsw` adds two products in 16 bits: 2 · 127 · 127 is the most that fits, so weights have 7 bits, 1 … 127.
-#define WEIGHT_LIMIT 63
-#define WEIGHT_ZERO 64
+// `vpmaddubsw` adds two products in 16 bits, of which 2 · 195 · 84 = 32,760 is the most: weights are 1 … 195, activations
+// −84 … 84. Halving both errors alike loses less than all of it in the weights, 1 … 127 beside −127 … 127.
+#define WEIGHT_LIMIT 97
+#define INPUT_LIMIT 84
+#define WEIGHT_ZERO 98
+_Static_assert(2 * (WEIGHT_ZERO + WEIGHT_LIMIT) * INPUT_LIMIT <= INT16_MAX, "products would be cut off");
 // Neighbours added. The ones stay in memory: the micro-kernel needs all sixteen registers for other things, and
 // left to itself the compiler keeps them in one.
 INLINE VI vi_add_pairs(VI products) {

@@ -150,14 +150,18 @@ INLINE void vi_load_nibbles(const char *p, VI *low, VI *high) {
 #if FV_HAS_VNNI
 // `vpdpbusd` adds four products in 32 bits: nothing can overflow.
 #define WEIGHT_LIMIT 127
+#define INPUT_LIMIT 127
 #define WEIGHT_ZERO 128
 INLINE VI vi_dot(VI sum, VI x, VI w) { return _mm512_dpbusd_epi32(sum, w, x); }
 INLINE VI vi_dot_nibbles(VI sum, VI x, VI low, VI y, VI high) {
     return _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(sum, low, x), high, y);
 }
 #else
-#define WEIGHT_LIMIT 63
-#define WEIGHT_ZERO 64
+// `vpmaddubsw`, see vec_avx2.h.
+#define WEIGHT_LIMIT 97
+#define INPUT_LIMIT 84
+#define WEIGHT_ZERO 98
+_Static_assert(2 * (WEIGHT_ZERO + WEIGHT_LIMIT) * INPUT_LIMIT <= INT16_MAX, "products would be cut off");
 INLINE VI vi_dot(VI sum, VI x, VI w) {
     return _mm512_add_epi32(sum, _mm512_madd_epi16(_mm512_maddubs_epi16(w, x), _mm512_set1_epi16(1)));
 }

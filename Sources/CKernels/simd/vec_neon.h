@@ -164,6 +164,7 @@ INLINE void vl_store(uint64_t *p, VL x) {
 // Integers: 32-bit lanes of four activations or weights. Both are signed here, so the zero point is 0, and two
 // products of 127 · 127 fit in 16 bits.
 #define WEIGHT_LIMIT 127
+#define INPUT_LIMIT 127
 #define WEIGHT_ZERO 0
 
 FV_UNARY(v_abs, V, vabsq_f32, V)

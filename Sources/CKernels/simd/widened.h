@@ -19,13 +19,17 @@ static void FV_NAME(rotate_rows)(const struct fv_quantise *q) {
     }
 }
 
+// Whether the zero point is taken off in integers, because it is no power of two whose product with any scale is exact.
+enum { SUBTRACTS_ZERO = (WEIGHT_ZERO & (WEIGHT_ZERO - 1)) != 0 };
+
 // What a group's integers are multiplied with, and added to them, for one half of the outputs: scale · q + offset.
 struct q_line {
     V scale;
     V offset;
 };
 
-INLINE struct q_line group_line(const float *scale, const int has_minima, const int zero) {
+INLINE struct q_line group_line(const float *scale, const int has_minima, const int bits) {
+    const int zero = bits == 4 ? 8 : SUBTRACTS_ZERO ? 0 : WEIGHT_ZERO;
     const V factor = v_load(scale);
     // A power of two times the scale is exact, and so the sum is the same as (q − zero) · scale + minimum.
     const V offset = v_mul(v_set(-(float)zero), factor);
@@ -34,15 +38,15 @@ INLINE struct q_line group_line(const float *scale, const int has_minima, const 
 
 // Input `i` of a quantum as numbers: byte i of each word, or a nibble of it; bits, i and shift are constants.
 INLINE V widen(const VI words, const struct q_line line, const int bits, const int i, const int shift) {
-    const VI q = bits == 8 ? vi_weight(words, 8 * i) : vi_nibble(words, 8 * i + shift);
+    VI q = bits == 8 ? vi_weight(words, 8 * i) : vi_nibble(words, 8 * i + shift);
+    if (bits == 8 && SUBTRACTS_ZERO) q = vi_sub(q, vi_set(WEIGHT_ZERO));
     return v_fma(v_floats(q), line.scale, line.offset);
 }
 
 // The `count` inputs of a group, [count][NR], and what is stored of inputs beyond.
 INLINE void widen_group(const char *group, size_t count, const int bits, const int has_minima, float *target) {
-    const int zero = bits == 8 ? WEIGHT_ZERO : 8;
     const float *scale = (const float *)group;
-    const struct q_line lines[2] = {group_line(scale, has_minima, zero), group_line(scale + W, has_minima, zero)};
+    const struct q_line lines[2] = {group_line(scale, has_minima, bits), group_line(scale + W, has_minima, bits)};
     const char *b = group + (has_minima ? 8 : 4) * NR;
     const size_t step = bits == 8 ? STEP : 2 * STEP;
     for (size_t k = 0; k < count; k += step, b += NR * STEP, target += step * NR) {
@@ -61,9 +65,8 @@ INLINE void widen_group(const char *group, size_t count, const int bits, const i
 // c (+)= one row times a group, without a place in memory for the widened weights.
 INLINE void row_widened(
     const float *a, const char *group, size_t count, const int bits, const int has_minima, float *c, int accumulate) {
-    const int zero = bits == 8 ? WEIGHT_ZERO : 8;
     const float *scale = (const float *)group;
-    const struct q_line first = group_line(scale, has_minima, zero), second = group_line(scale + W, has_minima, zero);
+    const struct q_line first = group_line(scale, has_minima, bits), second = group_line(scale + W, has_minima, bits);
     const char *b = group + (has_minima ? 8 : 4) * NR;
     const size_t step = bits == 8 ? STEP : 2 * STEP;
     V y0 = accumulate ? v_load(c) : v_zero(), y1 = accumulate ? v_load(c + W) : v_zero();

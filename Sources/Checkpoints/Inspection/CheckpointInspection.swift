@@ -20,8 +20,8 @@ package struct CheckpointInspection: Sendable {
 
     /// What a packed checkpoint says of its integers.
     package struct Packing: Sendable, Equatable {
-        /// Bits that 8-bit weights really have: 7 where they were packed for kernels that add two products in 16 bits.
-        package let bitsOfInt8: Int
+        /// Bits that 8-bit weights really have: 7.6 where they were packed for kernels that add two products in 16 bits.
+        package let bitsOfInt8: Double
         /// What rounding changes of a matrix' products, as a share of their size, by canonical name.
         package let errors: [String: Double]
     }

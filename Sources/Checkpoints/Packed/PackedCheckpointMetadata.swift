@@ -8,8 +8,8 @@ internal import Tensors
 /// what they are in any safetensors file. The `gate` and `up` matrices of a network stand together as `gate_up`.
 ///
 /// ```
-/// "format": "fastvlm-packed", "version": "1", "precision": "int4", "panel_width": "16", "weight_limit": "63",
-/// "weight_zero": "64",
+/// "format": "fastvlm-packed", "version": "1", "precision": "int4", "panel_width": "16", "weight_limit": "127",
+/// "weight_zero": "128",
 /// "fastvlm.decoder.layers.0.attention.query.weight": "bits=4 group=64 minima=0 rotated=1 shape=896x896"
 /// ```
 struct PackedCheckpointMetadata: Sendable {
@@ -54,7 +54,7 @@ struct PackedCheckpointMetadata: Sendable {
             throw invalid("precision is \(precision.rawValue), but packed weights are int8 or int4")
         }
         guard [8, 16, 32, 64].contains(width) else { throw invalid("panel_width is \(width)") }
-        guard limit == 63 || limit == 127, zero == 0 || zero == limit + 1 else {
+        guard PanelLayout.weightLimits[limit] != nil, zero == 0 || zero == limit + 1 else {
             throw invalid("weight_limit \(limit) and weight_zero \(zero) contradict each other")
         }
         self.precision = precision
@@ -87,7 +87,7 @@ struct PackedCheckpointMetadata: Sendable {
                     field.dropFirst("error=".count))
             }
         }
-        return .init(bitsOfInt8: weightLimit == 127 ? 8 : 7, errors: errors)
+        return .init(bitsOfInt8: PanelLayout.weightLimits[weightLimit] ?? 0, errors: errors)
     }
 
     /// The metadata of a file.
