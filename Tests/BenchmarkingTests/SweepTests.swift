@@ -78,7 +78,9 @@ struct SweepTests {
         #expect((2_300_000_000..<2_900_000_000).contains(half.neededBytes(textTokens: 30)))
         let seven = try cell(.fastViTHD, .seven, .bfloat16, 1024).neededBytes(textTokens: 30)
         #expect((16_000_000_000..<17_500_000_000).contains(seven), "\(seven)")
-        #expect(try cell(.fastViTHD, .seven, .int8, 1024).neededBytes(textTokens: 30) < seven * 6 / 10)
+        // 0.9 bytes less for each of 6.5 billion weights, 0.5 billion scores and the tower's; the table stays.
+        let integers = try cell(.fastViTHD, .seven, .int8, 1024).neededBytes(textTokens: 30)
+        #expect((6_200_000_000..<6_700_000_000).contains(seven - integers), "\(seven - integers)")
         // The encoder's 473 G and the decoder's 204 G.
         let operations = half.estimatedOperations(textTokens: 30)
         #expect(abs(operations / 690e9 - 1) < 0.15, "\(operations)")
