@@ -78,6 +78,8 @@ class GenerationOptions(TypedDict, total=False):
     presence_penalty: float
     logit_bias: Mapping[int, float]
     seed: int | None
+    #: Pixels per side that the question's images are brought to, where the model allows it.
+    image_size: int | None
     #: Texts that end the answer and are not part of it.
     stop: str | Sequence[str]
     stop_ids: Sequence[int]
@@ -115,9 +117,9 @@ _LOAD = {
 _GENERATION = {
     "max_tokens": "maximumTokens", "temperature": "temperature", "top_k": "topK", "top_p": "topP", "min_p": "minP",
     "repetition_penalty": "repetitionPenalty", "frequency_penalty": "frequencyPenalty",
-    "presence_penalty": "presencePenalty", "logit_bias": "logitBias", "seed": "seed", "stop": "stop",
-    "stop_ids": "stopIDs", "time_limit": "timeLimit", "priority": "priority", "logprobs": "logProbabilities",
-    "system": "system", "place_images": "placesImages", "request_id": "requestID",
+    "presence_penalty": "presencePenalty", "logit_bias": "logitBias", "seed": "seed", "image_size": "imageSize",
+    "stop": "stop", "stop_ids": "stopIDs", "time_limit": "timeLimit", "priority": "priority",
+    "logprobs": "logProbabilities", "system": "system", "place_images": "placesImages", "request_id": "requestID",
 }
 
 #: Options that are whole numbers.
