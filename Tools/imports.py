@@ -31,9 +31,12 @@ def imports(target):
     """Module -> the first place that imports it."""
     found = {}
     for file in sorted(folder(target).rglob("*.swift")):
+        in_text = False
         for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
-            if match := IMPORT.match(line):
+            if not in_text and (match := IMPORT.match(line)):
                 found.setdefault(match[1], f"{file.relative_to(ROOT)}:{number}")
+            # A literal of several lines may hold another language.
+            in_text ^= line.count('"""') % 2 == 1
     return found
 
 
